@@ -1,0 +1,43 @@
+"""The families of networks, by name, and the one way from a spec to a graph."""
+
+from collections.abc import Mapping
+
+from zoo.errors import SpecError, did_you_mean
+from zoo.graph import Graph, Shape
+from zoo.models import espnet
+from zoo.spec import Spec
+from zoo.stages import Family, lower_stages
+
+FAMILIES: Mapping[str, Family] = {
+    "espnet": espnet.FAMILY,
+}
+
+MAX_SIDE = 65_536
+"""Longest side of an image in pixels."""
+
+
+def family(name: str) -> Family:
+    """A family by name; SpecError with the nearest name where there is none."""
+    if name not in FAMILIES:
+        raise SpecError(f"family {name!r} is unknown; {did_you_mean(name, FAMILIES)}")
+    return FAMILIES[name]
+
+
+def lower(spec: Spec, size: tuple[int, int] = (512, 1024)) -> Graph:
+    """Lower a spec to its graph for an image of `size` = (height, width).
+
+    Raises SpecError where the size does not suit the network.
+
+    >>> from zoo.models.espnet import ESPNetSpec
+    >>> graph = lower(ESPNetSpec(variant="C", alpha3=8), size=(512, 1024))
+    >>> graph.params, graph.macs
+    (349449, 3470155776)
+    """
+    height, width = size
+    if not all(1 <= side <= MAX_SIDE for side in size):
+        raise SpecError(f"size {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels")
+    chosen = family(spec.family)
+    wrong = chosen.check_size(spec, height, width)
+    if wrong:
+        raise SpecError(f"{spec.family}: {wrong}")
+    return lower_stages(chosen, spec, Shape(3, height, width))

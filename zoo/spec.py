@@ -1,0 +1,91 @@
+"""What every spec is: a frozen dataclass that is valid from birth.
+
+A family's spec declares its fields with plain types (`int` with bounds, `bool`, `Literal`, fixed-length
+tuples) and, for what one field alone cannot say, `rules`: functions that read a spec and return the
+sentence that is wrong with it, or None. A rule may read fields only, so that a whole search space is
+checked by evaluating each rule once for each distinct combination of the fields it reads.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Interval
+
+from zoo.errors import SpecError, did_you_mean
+
+Rule = Callable[[Any], str | None]
+
+Count = Annotated[int, Interval(ge=1, le=4096)]
+"""Channels or classes: 1 to 4096."""
+
+
+class Spec:
+    """Base of all specs. Raises SpecError for a value or a combination that describes no network."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
+    family: ClassVar[str]
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name, hint in field_types(type(self)).items():
+            wrong = mismatch(getattr(self, name), hint)
+            if wrong:
+                raise SpecError(f"{self.family}.{name}: {wrong}")
+        for rule in self.rules:
+            wrong = rule(self)
+            if wrong:
+                raise SpecError(f"{self.family}: {wrong}")
+
+
+@cache
+def field_types(spec: type[Spec]) -> Mapping[str, Any]:
+    """Field names and their types, in the order of declaration."""
+    hints = get_type_hints(spec, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+
+
+def mismatch(value: object, hint: Any) -> str | None:
+    """Why `value` is not of type `hint`, or None.
+
+    >>> mismatch(9, Annotated[int, Interval(ge=1, le=8)])
+    'must be an integer from 1 to 8, but is 9'
+    """
+    origin = get_origin(hint)
+    if origin is Annotated:
+        base, *limits = get_args(hint)
+        wrong = mismatch(value, base)
+        for limit in limits:
+            if isinstance(limit, Interval) and (wrong or not limit.ge <= value <= limit.le):  # type: ignore[operator]
+                noun = "an integer" if base is int else "a number"
+                return f"must be {noun} from {limit.ge} to {limit.le}, but is {value!r}"
+        return wrong
+    if origin is Literal:
+        if value in get_args(hint) and type(value) is type(get_args(hint)[0]):
+            return None
+        choices = [str(choice) for choice in get_args(hint)]
+        return f"must be one of {', '.join(choices)}, but is {value!r}; {did_you_mean(str(value), choices)}"
+    if origin is tuple:
+        items = get_args(hint)
+        if not isinstance(value, tuple) or len(value) != len(items):
+            return f"must be {len(items)} values, but is {value!r}"
+        return next((w for item, kind in zip(value, items, strict=True) if (w := mismatch(item, kind))), None)
+    if origin in (Union, UnionType):
+        kinds = get_args(hint)
+        if any(mismatch(value, kind) is None for kind in kinds):
+            return None
+        return mismatch(value, next(kind for kind in kinds if kind is not NoneType))
+    # bool is an int to Python, never to a spec.
+    if type(value) is hint or (hint is float and type(value) is int):
+        return None
+    return f"must be of type {getattr(hint, '__name__', hint)}, but is {value!r}"
+
+
+def as_dict(spec: Spec) -> dict[str, Any]:
+    """Family and fields as plain values for JSON and YAML; `registry.spec_from_dict` reads them back."""
+    fields = dataclasses.asdict(spec)  # type: ignore[call-overload]
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    return {"family": spec.family} | plain
