@@ -1,11 +1,12 @@
 """The families of networks, by name, and the one way from a spec to a graph."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.models import espnet
-from zoo.spec import Spec
+from zoo.spec import Spec, field_types
 from zoo.stages import Family, lower_stages
 
 FAMILIES: Mapping[str, Family] = {
@@ -41,3 +42,26 @@ def lower(spec: Spec, size: tuple[int, int] = (512, 1024)) -> Graph:
     if wrong:
         raise SpecError(f"{spec.family}: {wrong}")
     return lower_stages(chosen, spec, Shape(3, height, width))
+
+
+def spec_from_dict(entry: Mapping[str, Any], where: str = "spec") -> Spec:
+    """A spec from plain values (lists for tuples), as `spec.as_dict` writes it; errors start with `where`.
+
+    >>> spec_from_dict({"family": "espnet", "variant": "C", "alpha3": 3}).alpha3
+    3
+    """
+    if "family" not in entry:
+        raise SpecError(f"{where}: the key 'family' is missing; add one of {', '.join(FAMILIES)}")
+    try:
+        kind = family(str(entry["family"])).spec
+    except SpecError as error:
+        raise SpecError(f"{where}.family: {error}") from None
+    known = field_types(kind)
+    for key in entry:
+        if key != "family" and key not in known:
+            raise SpecError(f"{where}.{key}: unknown key ({did_you_mean(key, known)})")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items() if key != "family"}
+    try:
+        return kind(**values)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None

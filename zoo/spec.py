@@ -70,8 +70,11 @@ def mismatch(value: object, hint: Any) -> str | None:
         return f"must be one of {', '.join(choices)}, but is {value!r}; {did_you_mean(str(value), choices)}"
     if origin is tuple:
         items = get_args(hint)
+        if isinstance(value, tuple) and items[-1] is Ellipsis:
+            items = items[:1] * len(value)
         if not isinstance(value, tuple) or len(value) != len(items):
-            return f"must be {len(items)} values, but is {value!r}"
+            noun = "a list of values" if items[-1] is Ellipsis else f"{len(items)} values"
+            return f"must be {noun}, but is {value!r}"
         return next((w for item, kind in zip(value, items, strict=True) if (w := mismatch(item, kind))), None)
     if origin in (Union, UnionType):
         kinds = get_args(hint)

@@ -1,0 +1,326 @@
+"""zoo.yaml: the models we publish, devices, search spaces and named searches, as typed values.
+
+The file at the root of this repository ships with the package. A user's own file (`--config`,
+`ZOO_CONFIG`, or `zoo.yaml` in the working directory) adds to it, or overrides by name.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from zoo.errors import ConfigError, SpecError, did_you_mean
+from zoo.registry import FAMILIES, family, spec_from_dict
+from zoo.spec import Spec, field_types, mismatch
+from zoo.yaml_strict import parse_yaml, read_yaml
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Hard limits of a search; None is no limit. Units are in the names.
+
+    Limits on latency, frame rate, power and energy hold on every device of the search.
+    """
+
+    max_latency_ms: float | None = None
+    min_fps: float | None = None
+    max_power_w: float | None = None
+    max_energy_mj: float | None = None
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_weight_mb: float | None = None
+    max_memory_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.given():
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"{name}: a limit must be a positive number, but is {value}")
+
+    def given(self) -> Iterator[tuple[str, float]]:
+        """Names and values of the limits that are set."""
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if value is not None:
+                yield item.name, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceConfig:
+    """A search space: a family and the choices for some of its fields; the others keep their defaults."""
+
+    family: str
+    choices: Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchConfig:
+    """A named search."""
+
+    space: str = "default"
+    devices: tuple[str, ...] = ("tx2",)
+    clock_mhz: float | None = None
+    width: int = 1024
+    height: int = 512
+    confidence: float = 0.9
+    objectives: tuple[str, ...] = ("miou", "latency", "size")
+    accuracy: str = "published"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A named network; `alias_of` names the entry it stands for."""
+
+    spec: Spec
+    alias_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that zoo.yaml says. `devices` maps names to folders; None is a device that ships."""
+
+    models: Mapping[str, ModelEntry]
+    devices: Mapping[str, Path | None]
+    spaces: Mapping[str, SpaceConfig]
+    searches: Mapping[str, SearchConfig]
+
+    def model(self, name: str) -> ModelEntry:
+        """A model by name; ConfigError with the nearest name where there is none."""
+        return _lookup(self.models, name, "model")
+
+    def space(self, name: str) -> SpaceConfig:
+        """A search space by name."""
+        return _lookup(self.spaces, name, "space")
+
+    def search(self, name: str) -> SearchConfig:
+        """A named search."""
+        return _lookup(self.searches, name, "search")
+
+    def device(self, name: str) -> Path | None:
+        """The folder of a device, None for one that ships."""
+        return _lookup(self.devices, name, "device")
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """Other names of a model."""
+        return tuple(other for other, entry in self.models.items() if entry.alias_of == name)
+
+
+def _lookup(table: Mapping[str, T], name: str, noun: str) -> T:
+    if name not in table:
+        raise ConfigError(f"{noun} {name!r} is unknown; {did_you_mean(name, table)}")
+    return table[name]
+
+
+def shipped_file() -> Path:
+    """The zoo.yaml that ships: beside the package when installed, at the root in a checkout."""
+    here = Path(__file__).resolve().parent
+    return next(path for path in (here / "zoo.yaml", here.parent / "zoo.yaml") if path.is_file())
+
+
+def user_file(given: str | None = None) -> Path | None:
+    """The user's own file: the one given, `ZOO_CONFIG`, or zoo.yaml in the working directory."""
+    named = given or os.environ.get("ZOO_CONFIG")
+    if named:
+        return Path(named)
+    local = Path("zoo.yaml")
+    return local if local.is_file() and local.resolve() != shipped_file() else None
+
+
+def load_config(given: str | None = None) -> Config:
+    """The shipped configuration with the user's file on top. Raises ConfigError."""
+    own = user_file(given)
+    return _load(own.resolve() if own else None)
+
+
+@cache
+def _load(own: Path | None) -> Config:
+    raw = _sections(shipped_file())
+    sources = dict.fromkeys(((section, name) for section in raw for name in raw[section]), shipped_file())
+    if own is not None:
+        for section, entries in _sections(own).items():
+            raw[section] |= entries
+            sources |= dict.fromkeys(((section, name) for name in entries), own)
+    return _Reader(raw, sources).config()
+
+
+SECTIONS = ("models", "devices", "spaces", "searches")
+
+
+def _sections(path: Path) -> dict[str, dict[str, Any]]:
+    document = read_yaml(path)
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must be a mapping with the keys {', '.join(SECTIONS)}")
+    for key, value in document.items():
+        if key not in SECTIONS:
+            raise ConfigError(f"{path}: {key}: unknown key ({did_you_mean(key, SECTIONS)})")
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: {key}: must be a mapping from names to entries")
+    return {section: dict(document.get(section, {})) for section in SECTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns raw sections into typed values; every error starts with the file and the path to the key."""
+
+    raw: Mapping[str, Mapping[str, Any]]
+    sources: Mapping[tuple[str, str], Path]
+
+    def config(self) -> Config:
+        return Config(
+            models={name: self.model(name, ()) for name in self.raw["models"]},
+            devices={name: self.device(name) for name in self.raw["devices"]},
+            spaces={name: self.space(name) for name in self.raw["spaces"]},
+            searches={name: self.search(name) for name in self.raw["searches"]},
+        )
+
+    def where(self, section: str, name: str) -> str:
+        return f"{self.sources[section, name].name}: {section}.{name}"
+
+    def entry(self, section: str, name: str) -> dict[str, Any]:
+        value = self.raw[section][name]
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ConfigError(f"{self.where(section, name)}: must be a mapping, but is {value!r}")
+        return value
+
+    def model(self, name: str, seen: tuple[str, ...]) -> ModelEntry:
+        where, entry = self.where("models", name), self.entry("models", name)
+        if "alias" not in entry:
+            return ModelEntry(spec_from_dict(entry, where))
+        target = entry["alias"]
+        if len(entry) > 1 or target not in self.raw["models"] or target in seen:
+            known = did_you_mean(str(target), self.raw["models"])
+            raise ConfigError(f"{where}.alias: must alone name another model, but is {target!r}; {known}")
+        found = self.model(target, (*seen, name))
+        return ModelEntry(found.spec, found.alias_of or target)
+
+    def device(self, name: str) -> Path | None:
+        where, entry = self.where("devices", name), self.entry("devices", name)
+        check_keys(entry, ("folder",), where)
+        folder = entry.get("folder")
+        if folder is not None and not isinstance(folder, str):
+            raise ConfigError(f"{where}.folder: must be a path, but is {folder!r}")
+        return self.sources["devices", name].parent / folder if folder else None
+
+    def space(self, name: str) -> SpaceConfig:
+        where, entry = self.where("spaces", name), self.entry("spaces", name)
+        check_keys(entry, ("family", "choices"), where)
+        try:
+            hints = field_types(family(entry.get("family", "espnet")).spec)
+        except SpecError as error:
+            raise ConfigError(f"{where}.family: {error}") from None
+        choices = entry.get("choices")
+        if not isinstance(choices, dict) or not choices:
+            raise ConfigError(f"{where}.choices: must map fields to lists of values")
+        check_keys(choices, tuple(hints), f"{where}.choices")
+        read = {key: _choices(values, hints[key], f"{where}.choices.{key}") for key, values in choices.items()}
+        return SpaceConfig(family=entry.get("family", "espnet"), choices=read)
+
+    def search(self, name: str) -> SearchConfig:
+        where, entry = self.where("searches", name), self.entry("searches", name)
+        limits = entry.get("limits") or {}
+        if not isinstance(limits, dict):
+            raise ConfigError(f"{where}.limits: must be a mapping, but is {limits!r}")
+        return typed(SearchConfig, entry | {"limits": typed(Limits, limits, f"{where}.limits")}, where)
+
+
+def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(values, list) or not values:
+        raise ConfigError(f"{where}: must be a list of values, but is {values!r}")
+    read = tuple(tuple(value) if isinstance(value, list) else value for value in values)
+    for i, value in enumerate(read):
+        wrong = mismatch(value, hint)
+        if wrong:
+            raise ConfigError(f"{where}[{i}]: {wrong}")
+        if value in read[:i]:
+            raise ConfigError(f"{where}[{i}]: {value!r} is listed twice; keep one")
+    return read
+
+
+def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Raise ConfigError for a key that is not known."""
+    for key in entry:
+        if key not in known:
+            raise ConfigError(f"{where}.{key}: unknown key ({did_you_mean(key, known)})")
+
+
+def typed(kind: type[T], entry: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from a mapping: lists become tuples, types are checked. Raises ConfigError."""
+    hints = get_type_hints(kind)
+    check_keys(entry, tuple(hints), where)
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    for key, value in values.items():
+        wrong = mismatch(value, hints[key])
+        if wrong:
+            raise ConfigError(f"{where}.{key}: {wrong}")
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
+
+
+def override(spec: Spec, settings: list[str]) -> Spec:
+    """A spec with `key=value` settings applied; values are read as YAML. Raises SpecError or ConfigError."""
+    hints = field_types(type(spec))
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in hints:
+            raise SpecError(f"--set {setting}: must be KEY=VALUE with a field of {spec.family}; {did_you_mean(key, hints)}")
+        value = parse_yaml(f"[{text}]" if "," in text and not text.startswith("[") else text, f"--set {key}")
+        changes[key] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(spec, **changes)  # type: ignore[type-var]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of zoo.yaml, for editors."""
+    from pydantic import TypeAdapter
+
+    def fields(kind: Any) -> dict[str, Any]:
+        document = TypeAdapter(kind).json_schema()
+        return {"properties": document["properties"], "additionalProperties": False}
+
+    def model(name: str) -> dict[str, Any]:
+        spec = fields(FAMILIES[name].spec)
+        spec["properties"] = {"family": {"const": name}} | spec["properties"]
+        return {"type": "object", "title": name, "required": ["family"]} | spec
+
+    def space(name: str) -> dict[str, Any]:
+        choices = {
+            key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": value}
+            for key, value in fields(FAMILIES[name].spec)["properties"].items()
+        }
+        properties = {
+            "family": {"const": name},
+            "choices": {"type": "object", "properties": choices, "additionalProperties": False},
+        }
+        return {"type": "object", "title": name, "properties": properties, "additionalProperties": False}
+
+    def entries(*kinds: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": kinds[0] if len(kinds) == 1 else {"anyOf": list(kinds)}}
+
+    alias = {"properties": {"alias": {"type": "string"}}, "required": ["alias"], "additionalProperties": False}
+    folder = {"properties": {"folder": {"type": "string"}}, "additionalProperties": False}
+    search = fields(SearchConfig)
+    search["properties"]["limits"] = {"type": "object"} | fields(Limits)
+    sections = {
+        "models": entries({"type": "object"} | alias, *map(model, FAMILIES)),
+        "devices": entries({"type": ["object", "null"]} | folder),
+        "spaces": entries(*map(space, FAMILIES)),
+        "searches": entries({"type": "object"} | search),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "zoo.yaml",
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+    }

@@ -1,0 +1,91 @@
+"""YAML without its traps: plain values with the path to every mistake.
+
+Read with PyYAML's safe loader, and refuse what it would misread in silence: duplicate keys (the last
+would win), `yes`, `no`, `on`, `off` as booleans, `1e12` as text, `1:30` and `010` as other numbers, dates.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.errors import ConfigError
+
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+")
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|0[bBoOxX].*|\d+(:\d+)+(\.\d*)?)")
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a file. Raises ConfigError with the file and the path to the key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{path}: cannot be read: {reason}; check the path") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse text; `source` names it in errors.
+
+    >>> parse_yaml("a: [1, 2.5, true]", "x")
+    {'a': [1, 2.5, True]}
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ConfigError(f"{source}{where}: not valid YAML: {problem}") from None
+    return None if node is None else _plain(node, source, "", frozenset())
+
+
+def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> Any:
+    where = f"{source}: {path}" if path else source
+    if id(node) in above:
+        raise ConfigError(f"{where}: an alias must not contain itself; write the value out")
+    above = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, source, path, above)
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, source, f"{path}[{i}]", above) for i, item in enumerate(node.value)]
+    return _scalar(node, where)
+
+
+def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key_node, value in node.value:
+        key = str(key_node.value)
+        inner = f"{path}.{key}" if path else key
+        if key in out:
+            raise ConfigError(f"{source}: {inner}: duplicate key on line {key_node.start_mark.line + 1}; keep one")
+        out[key] = _plain(value, source, inner, above)
+    return out
+
+
+def _scalar(node: yaml.Node, where: str) -> Any:
+    text, tag, quoted = str(node.value), node.tag.rpartition(":")[2], getattr(node, "style", None) in ("'", '"')
+    if quoted or (tag == "str" and not _NUMBER.fullmatch(text)):
+        return text
+    if tag == "str":
+        raise ConfigError(f"{where}: YAML reads {text} as text; write a number with a point and a signed exponent, as 1.0e+12")
+    if tag == "null":
+        return None
+    if tag == "bool":
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ConfigError(f"{where}: YAML reads {text} as a boolean; write true or false, or quote it")
+    if tag in ("int", "float"):
+        if _OTHER_BASE.fullmatch(text):
+            raise ConfigError(f"{where}: YAML reads {text} in another base; write a decimal number, or quote it")
+        return int(text.replace("_", "")) if tag == "int" else _finite(text, where)
+    raise ConfigError(f"{where}: YAML reads {text} as {tag}; quote it")
+
+
+def _finite(text: str, where: str) -> float:
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        raise ConfigError(f"{where}: {text} is not a finite number; write one") from None
