@@ -6,8 +6,10 @@ pass runs the graph's layers in order. No size is baked in, so a module takes an
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -93,16 +95,19 @@ class MaxUnpool(nn.Module):
 
 
 class AdaptiveAvgPool(_OpModule):
-    """Average pooling to a fixed or a relative size."""
+    """Average pooling to the second input's size, to a fixed or to a relative one."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.op.size is not None:
+    def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        if like is not None:
+            height, width = like.shape[2], like.shape[3]
+        elif self.op.size is not None:
             height, width = self.op.size
         else:
             height, width = scaled(x.shape[2], self.op), scaled(x.shape[3], self.op)
         if torch.onnx.is_in_onnx_export() and (self.op.size is None or max(self.op.size) > 1):
             # The exporter pools only by whole factors. An adaptive pooling is one product for each axis.
-            return averaging(x.shape[2], height, x) @ x @ averaging(x.shape[3], width, x).T
+            rows, columns = averaging(x.shape[2], height, x), averaging(x.shape[3], width, x)
+            return torch.matmul(torch.matmul(rows, x), columns.T)
         return functional.adaptive_avg_pool2d(x, (height, width))
 
 
@@ -115,7 +120,8 @@ class Resize(_OpModule):
         else:
             size = (like.shape[2], like.shape[3])
         corners = self.op.align_corners if self.op.mode == "bilinear" else None
-        return functional.interpolate(x, size, mode=self.op.mode, align_corners=corners)
+        resized: Tensor = functional.interpolate(x, size, mode=self.op.mode, align_corners=corners)
+        return resized
 
 
 class Crop(_OpModule):
@@ -134,13 +140,14 @@ def scaled(size: Any, op: Any) -> Any:
 
 
 def averaging(size: Any, out: Any, like: Tensor) -> Tensor:
-    """Matrix (out, size) whose row i averages the window i of an adaptive pooling: floor(i*size/out) up to
-    ceil((i+1)*size/out).
-    """  # noqa: D205
+    """Matrix (out, size) whose row i averages window i of an adaptive pooling.
+
+    The window reaches from floor(i * size / out) up to ceil((i + 1) * size / out), exclusive.
+    """
     row, column = torch.arange(out)[:, None], torch.arange(size)[None, :]
     inside = (column >= row * size // out) & (column < ((row + 1) * size + out - 1) // out)
-    weights = inside.to(like)
-    return weights / weights.sum(1, keepdim=True)
+    weights: Tensor = inside.to(like)
+    return weights.div(weights.sum(1, keepdim=True))
 
 
 def _dropout(op: ops.Dropout, *_: Shape) -> nn.Module:
@@ -183,7 +190,7 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),
     ops.MaxUnpool: lambda op, *x: MaxUnpool(),
-    ops.AdaptiveAvgPool: lambda op, x: AdaptiveAvgPool(op),
+    ops.AdaptiveAvgPool: lambda op, *x: AdaptiveAvgPool(op),
     ops.Resize: lambda op, *x: Resize(op),
     ops.Crop: lambda op, *x: Crop(op),
 }
@@ -238,7 +245,7 @@ class Network(nn.Module):
 
 
 def steps(graph: Graph) -> tuple[Step, ...]:
-    """The order of work: who reads what, and what may be forgotten when."""
+    """Order of work: who reads what, and what may be forgotten when."""
     reads, writes = [], []
     layers = [x for x in graph.layers if not isinstance(x.op, ops.Input)]
     remembered = {x.inputs[1] for x in layers if isinstance(x.op, ops.MaxUnpool)}
@@ -262,7 +269,7 @@ def steps(graph: Graph) -> tuple[Step, ...]:
 
 
 def module_of(layer: Layer, *, remember: bool = False) -> nn.Module:
-    """The initialised module of one layer; a MaxPool that has to `remember` also returns its positions.
+    """Make the module of one layer, initialised; a MaxPool that has to `remember` also returns its positions.
 
     Weights are normal with variance 2 / fan-in (He et al., arXiv:1502.01852, equation 10), the fan-in being
     the MACs for one output value; biases are zero. Raises ZooError for an op that torch does not have here.
@@ -293,12 +300,12 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def module_from_graph(graph: Graph) -> Network:
-    """The torch module of a graph, initialised from torch's random generator, in training mode."""
+    """Torch module of a graph, initialised from torch's random generator, in training mode."""
     return Network(graph)
 
 
 def build(source: Spec | Graph, size: tuple[int, int] = (512, 1024)) -> Network:
-    """The torch module of a spec or a graph, initialised from torch's random generator, in training mode.
+    """Torch module of a spec or a graph, initialised from torch's random generator, in training mode.
 
     `size` = (height, width) is where a spec is lowered for `module.graph`; the module takes other sizes too.
     Raises SpecError where the size does not suit the network.
@@ -326,3 +333,15 @@ def flush_subnormals_(state: State) -> State:
         if tensor.is_floating_point():
             tensor.masked_fill_(tensor.abs() < torch.finfo(torch.float32).tiny, 0.0)
     return state
+
+
+class _CallableModule(ModuleType):
+    """Keeps `zoo.build(...)` working: importing this file puts the module where the package had its function."""
+
+    def __call__(self, model: Any, **changes: Any) -> Network:
+        from zoo import spec
+
+        return build(spec(model, **changes))
+
+
+sys.modules[__name__].__class__ = _CallableModule
