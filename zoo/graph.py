@@ -336,14 +336,19 @@ class MaxUnpool(_Free):
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveAvgPool(_Free):
-    """Average pooling to a size: fixed (`size`), or `scale` times the input's, rounded up, at least `minimum`."""
+    """Average pooling to the second input's height and width or, without one, to `size` or `scale` times the size.
+
+    The scaled size is rounded up and at least `minimum`.
+    """
 
     size: Pair | None = None
     scale: float = 1.0
     minimum: int = 1
 
     def shape(self, *inputs: Shape) -> Shape:
-        (x,) = inputs
+        x = inputs[0]
+        if len(inputs) == 2:
+            return Shape(x.channels, inputs[1].height, inputs[1].width)
         if self.size is not None:
             return Shape(x.channels, *self.size)
         return Shape(x.channels, scaled(x.height, self), scaled(x.width, self))
