@@ -274,7 +274,9 @@ def override(spec: Spec, settings: list[str]) -> Spec:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or key not in hints:
-            raise SpecError(f"--set {setting}: must be KEY=VALUE with a field of {spec.family}; {did_you_mean(key, hints)}")
+            raise SpecError(
+                f"--set {setting}: must be KEY=VALUE with a field of {spec.family}; {did_you_mean(key, hints)}"
+            )
         value = parse_yaml(f"[{text}]" if "," in text and not text.startswith("[") else text, f"--set {key}")
         changes[key] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(spec, **changes)  # type: ignore[type-var]

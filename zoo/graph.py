@@ -288,8 +288,7 @@ class AvgPool(_Free):
     def shape(self, *inputs: Shape) -> Shape:
         (x,) = inputs
         height, width = (
-            _window(size, self.kernel[i], self.stride[i], self.padding[i])
-            for i, size in enumerate((x.height, x.width))
+            _window(size, self.kernel[i], self.stride[i], self.padding[i]) for i, size in enumerate((x.height, x.width))
         )
         return Shape(x.channels, height, width)
 
@@ -570,9 +569,7 @@ class GraphBuilder:
         bias: bool = False,
     ) -> str:
         """Transposed convolution; by default 2x2 with stride 2, which doubles the size."""
-        op = ConvTranspose(
-            out_channels, pair(kernel), pair(stride), pair(padding), pair(output_padding), groups, bias
-        )
+        op = ConvTranspose(out_channels, pair(kernel), pair(stride), pair(padding), pair(output_padding), groups, bias)
         return self.append(op, (x,), path)
 
     def bn(self, x: str, path: str) -> str:
@@ -595,9 +592,7 @@ class GraphBuilder:
         """Concatenation along the channels."""
         return self.append(Concat(), inputs, path)
 
-    def avg_pool(
-        self, x: str, path: str, *, kernel: int | Pair, stride: int | Pair, padding: int | Pair = 0
-    ) -> str:
+    def avg_pool(self, x: str, path: str, *, kernel: int | Pair, stride: int | Pair, padding: int | Pair = 0) -> str:
         """Average pooling."""
         return self.append(AvgPool(pair(kernel), pair(stride), pair(padding)), (x,), path)
 

@@ -70,7 +70,9 @@ def _scalar(node: yaml.Node, where: str) -> Any:
     if quoted or (tag == "str" and not _NUMBER.fullmatch(text)):
         return text
     if tag == "str":
-        raise ConfigError(f"{where}: YAML reads {text} as text; write a number with a point and a signed exponent, as 1.0e+12")
+        raise ConfigError(
+            f"{where}: YAML reads {text} as text; write a number with a point and a signed exponent, as 1.0e+12"
+        )
     if tag == "null":
         return None
     if tag == "bool":

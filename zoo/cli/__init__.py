@@ -81,7 +81,9 @@ def _missing(error: ModuleNotFoundError) -> int:
     name = (error.name or "").partition(".")[0]
     if name not in EXTRAS:
         raise error
-    return _fail(ZooError(f"{name} is not installed and this command needs it; pip install 'edgeseg-zoo[{EXTRAS[name]}]'"), WRONG)
+    return _fail(
+        ZooError(f"{name} is not installed and this command needs it; pip install 'edgeseg-zoo[{EXTRAS[name]}]'"), WRONG
+    )
 
 
 if __name__ == "__main__":

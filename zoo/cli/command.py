@@ -95,7 +95,9 @@ def add_model(parser: argparse.ArgumentParser, nargs: str | None = None) -> None
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """--set KEY=VALUE, repeatable."""
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="override a spec field")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="override a spec field"
+    )
 
 
 def config_of(args: Arguments) -> "Config":

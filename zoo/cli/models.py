@@ -59,7 +59,9 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     add_size(parser)
     parser.add_argument("--layers", action="store_true", help="print every layer")
-    parser.add_argument("--count-with", choices=("fvcore", "ptflops", "torch"), help="a second opinion beside our count")
+    parser.add_argument(
+        "--count-with", choices=("fvcore", "ptflops", "torch"), help="a second opinion beside our count"
+    )
 
 
 def _show(args: Arguments) -> int:
