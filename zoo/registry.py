@@ -5,12 +5,14 @@ from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
-from zoo.models import espnet
+from zoo.models import enet, erfnet, espnet
 from zoo.spec import Spec, field_types
 from zoo.stages import Family, lower_stages
 
 FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,
+    "enet": enet.FAMILY,
+    "erfnet": erfnet.FAMILY,
 }
 
 MAX_SIDE = 65_536

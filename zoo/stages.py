@@ -58,20 +58,15 @@ def lower_stages(family: Family, spec: Spec, image: Shape) -> Graph:
     return g.graph(*(t[name] for name in family.outputs(spec)))
 
 
-def multiples_of(step: int, layer: str) -> Callable[[Any, int, int], str | None]:
-    """A `check_size` for networks whose `layer` joins tensors that went down and up again by `step`.
+def off_grid(layer: str, step: int, height: int, width: int) -> str | None:
+    """Say that `layer`, which joins tensors that went down and up again by `step`, cannot take this size; or None.
 
-    >>> multiples_of(8, "up.cat")(None, 360, 485)
+    >>> off_grid("up.cat", 8, 360, 485)
     'up.cat needs a width and a height that are multiples of 8, but the size is 485x360; use 488x360'
     """
-
-    def check(spec: Any, height: int, width: int) -> str | None:
-        if height % step == 0 and width % step == 0:
-            return None
-        near_width, near_height = (max(step, (side + step // 2) // step * step) for side in (width, height))
-        return (
-            f"{layer} needs a width and a height that are multiples of {step}, "
-            f"but the size is {width}x{height}; use {near_width}x{near_height}"
-        )
-
-    return check
+    if height % step == 0 and width % step == 0:
+        return None
+    near = "x".join(str(max(step, (side + step // 2) // step * step)) for side in (width, height))
+    return (
+        f"{layer} needs a width and a height that are multiples of {step}, but the size is {width}x{height}; use {near}"
+    )

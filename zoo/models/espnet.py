@@ -14,7 +14,7 @@ from annotated_types import Interval
 
 from zoo.graph import GraphBuilder
 from zoo.spec import Count, Rule, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.stages import Family, Stage, Tensors, off_grid
 
 Depth = Annotated[int, Interval(ge=0, le=64)]
 BranchCount = Annotated[int, Interval(ge=1, le=8)]
@@ -30,7 +30,9 @@ def _branches_fit(s: "ESPNetSpec") -> str | None:
 def _decoder_branches_fit(s: "ESPNetSpec") -> str | None:
     if s.variant != "ESPNet" or s.decoder_k <= s.classes:
         return None
-    return f"decoder_k must be at most classes, but decoder_k is {s.decoder_k} and classes is {s.classes}; lower decoder_k"
+    return (
+        f"decoder_k must be at most classes, but decoder_k is {s.decoder_k} and classes is {s.classes}; lower decoder_k"
+    )
 
 
 def _image_path_fits(s: "ESPNetSpec") -> str | None:
@@ -250,10 +252,7 @@ def decoder_level1(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
 
 
 def _size_fits(s: ESPNetSpec, height: int, width: int) -> str | None:
-    if s.variant != "ESPNet" or (height % 8 == 0 and width % 8 == 0):
-        return None
-    nearest = f"{max(8, round(width / 8) * 8)}x{max(8, round(height / 8) * 8)}"
-    return f"width and height must be multiples of 8 with the decoder, but the size is {width}x{height}; use {nearest}"
+    return off_grid("combine_l2_l3.cat", 8, height, width) if s.variant == "ESPNet" else None
 
 
 FAMILY = Family(
