@@ -1,0 +1,258 @@
+"""Each op's formulas against torch: shapes, parameters, MACs, and what the module computes."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo import graph as ops
+from zoo.build import MODULES, averaging, module_from_graph
+from zoo.errors import SpecError
+from zoo.graph import Graph, GraphBuilder, Shape
+
+OPS = [
+    value
+    for value in vars(ops).values()
+    if isinstance(value, type) and not value.__name__.startswith("_") and value is not ops.Op
+    if all(hasattr(value, method) for method in ("shape", "params", "macs")) and value not in (ops.Graph, ops.Layer)
+]
+
+few = st.integers(1, 6)
+sizes = st.integers(1, 12)
+pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
+laws = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@st.composite
+def shapes(draw: Any, channels: st.SearchStrategy[int] = few) -> Shape:
+    return Shape(draw(channels), draw(sizes), draw(sizes))
+
+
+def graph_of(op: Any, *inputs: Shape) -> Graph:
+    """A graph of that one op, named `op`."""
+    g = GraphBuilder()
+    names = tuple(g.input(f"in{i}", shape) for i, shape in enumerate(inputs))
+    return g.graph(g.append(op, names, "op"))
+
+
+def run(graph: Graph, batch: int = 2, seed: int = 0) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Random inputs and what the graph's module makes of them."""
+    generator = torch.Generator().manual_seed(seed)
+    entries = [x.out_shape for x in graph.layers if isinstance(x.op, ops.Input)]
+    images = [torch.randn(batch, x.channels, x.height, x.width, generator=generator) for x in entries]
+    with torch.no_grad():
+        return images, module_from_graph(graph).eval()(*images)
+
+
+def agrees(op: Any, *inputs: Shape) -> torch.Tensor:
+    """Shape, parameters and MACs of one op equal torch's; returns the output."""
+    graph = graph_of(op, *inputs)
+    images, out = run(graph)
+    module = module_from_graph(graph).eval()
+    assert out.shape == (2, *shape_of(graph.output_shapes[0]))
+    assert graph.params == sum(p.numel() for p in module.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*[x[:1] for x in images])
+    assert counter.get_total_flops() == 2 * graph.macs
+    return out
+
+
+def shape_of(shape: Shape) -> tuple[int, int, int]:
+    return shape.channels, shape.height, shape.width
+
+
+def test_every_op_has_a_module() -> None:
+    assert {op for op in OPS if op is not ops.Input} == set(MODULES)
+
+
+@laws
+@given(st.data())
+def test_conv(data: st.DataObject) -> None:
+    groups = data.draw(st.integers(1, 3))
+    x = data.draw(shapes(st.integers(1, 3).map(lambda n: n * groups)))
+    op = ops.Conv(
+        groups * data.draw(st.integers(1, 3)),
+        data.draw(pairs),
+        data.draw(pairs),
+        data.draw(paddings),
+        data.draw(pairs),
+        groups,
+        data.draw(st.booleans()),
+    )
+    try:
+        op.shape(x)
+    except ValueError:
+        # What does not fit for us must not fit for torch either.
+        weight = torch.zeros(op.out_channels, x.channels // groups, *op.kernel)
+        with pytest.raises(RuntimeError):
+            functional.conv2d(torch.zeros(1, *shape_of(x)), weight, None, op.stride, op.padding, op.dilation, op.groups)
+        return
+    agrees(op, x)
+
+
+@laws
+@given(st.data())
+def test_transposed_conv(data: st.DataObject) -> None:
+    groups = data.draw(st.integers(1, 3))
+    x = data.draw(shapes(st.integers(1, 3).map(lambda n: n * groups)))
+    stride = data.draw(pairs)
+    op = ops.ConvTranspose(
+        groups * data.draw(st.integers(1, 3)),
+        data.draw(pairs),
+        stride,
+        data.draw(paddings),
+        (data.draw(st.integers(0, stride[0] - 1)), data.draw(st.integers(0, stride[1] - 1))),
+        groups,
+        data.draw(st.booleans()),
+    )
+    out = op.shape(x)
+    assume(out.height > 0 and out.width > 0)
+    agrees(op, x)
+
+
+@laws
+@given(shapes(), st.integers(1, 7), st.booleans())
+def test_linear(x: Shape, out_channels: int, bias: bool) -> None:
+    agrees(ops.Linear(out_channels, bias), x)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3), ops.Dropout(0.3, True)],
+)
+def test_element_wise(op: Any) -> None:
+    agrees(op, Shape(4, 3, 5))
+
+
+@laws
+@given(shapes(), st.integers(1, 4))
+def test_add(x: Shape, count: int) -> None:
+    images, out = run(graph_of(ops.Add(), *[x] * count))
+    torch.testing.assert_close(out, torch.stack(images).sum(0))
+    agrees(ops.Add(), *[x] * count)
+
+
+@laws
+@given(shapes(), st.booleans())
+def test_multiply(x: Shape, broadcast: bool) -> None:
+    agrees(ops.Multiply(), x, Shape(x.channels, 1, 1) if broadcast else x)
+
+
+@laws
+@given(shapes(), st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_concat(x: Shape, more: list[int]) -> None:
+    agrees(ops.Concat(), x, *[Shape(n, x.height, x.width) for n in more])
+
+
+@laws
+@given(shapes(), st.integers(0, 3))
+def test_pad_channels(x: Shape, more: int) -> None:
+    images, out = run(graph_of(ops.PadChannels(x.channels + more), x))
+    assert torch.equal(out[:, : x.channels], images[0])
+    assert not out[:, x.channels :].any()
+
+
+@laws
+@given(shapes(st.integers(1, 3).map(lambda n: 2 * n)), st.sampled_from([1, 2]))
+def test_channel_shuffle(x: Shape, groups: int) -> None:
+    images, out = run(graph_of(ops.ChannelShuffle(groups), x))
+    assert torch.equal(out, functional.channel_shuffle(images[0], groups))
+    agrees(ops.ChannelShuffle(groups), x)
+
+
+@laws
+@given(shapes(), pairs, pairs, paddings)
+def test_average_pool(x: Shape, kernel: ops.Pair, stride: ops.Pair, padding: ops.Pair) -> None:
+    assume(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)))
+    assume(x.height + 2 * padding[0] >= kernel[0] and x.width + 2 * padding[1] >= kernel[1])
+    images, out = run(graph_of(ops.AvgPool(kernel, stride, padding), x))
+    padded = functional.pad(images[0], (padding[1], padding[1], padding[0], padding[0]))
+    torch.testing.assert_close(out, functional.avg_pool2d(padded, kernel, stride))
+    agrees(ops.AvgPool(kernel, stride, padding), x)
+
+
+@laws
+@given(shapes(), pairs, pairs, paddings, st.booleans())
+def test_max_pool(x: Shape, kernel: ops.Pair, stride: ops.Pair, padding: ops.Pair, ceil: bool) -> None:
+    assume(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)))
+    assume(x.height + 2 * padding[0] >= kernel[0] and x.width + 2 * padding[1] >= kernel[1])
+    agrees(ops.MaxPool(kernel, stride, padding, ceil), x)
+
+
+@laws
+@given(shapes(), st.integers(1, 3), st.booleans())
+def test_max_unpool_puts_values_back(x: Shape, kernel: int, ceil: bool) -> None:
+    assume(x.height >= kernel and x.width >= kernel)
+    g = GraphBuilder()
+    image = g.input("image", x)
+    pooled = g.max_pool(image, "pool", kernel=kernel, stride=kernel, ceil=ceil)
+    twice = g.add((pooled, pooled), "twice")
+    out = g.append(ops.MaxUnpool((kernel, kernel), (kernel, kernel)), (twice, pooled, image), "unpool")
+    images, ours = run(g.graph(out))
+    values, indices = functional.max_pool2d(images[0], kernel, kernel, ceil_mode=ceil, return_indices=True)
+    expected = functional.max_unpool2d(2 * values, indices, kernel, kernel, output_size=images[0].shape)
+    assert torch.equal(ours, expected)
+
+
+@laws
+@given(shapes(), st.sampled_from([0.1, 0.5, 1.0, 1.5, 2.0]), st.integers(1, 5))
+def test_adaptive_pool_by_scale(x: Shape, scale: float, minimum: int) -> None:
+    agrees(ops.AdaptiveAvgPool(scale=scale, minimum=minimum), x)
+
+
+@laws
+@given(shapes(), pairs)
+def test_adaptive_pool_is_one_product_for_each_axis(x: Shape, size: ops.Pair) -> None:
+    images, out = run(graph_of(ops.AdaptiveAvgPool(size), x))
+    rows, columns = averaging(x.height, size[0], out), averaging(x.width, size[1], out)
+    torch.testing.assert_close(rows @ images[0] @ columns.T, out)
+
+
+@laws
+@given(shapes(), sizes, sizes, st.sampled_from(["bilinear", "nearest"]), st.booleans())
+def test_resize_like(x: Shape, height: int, width: int, mode: Any, corners: bool) -> None:
+    like = Shape(1, height, width)
+    images, out = run(graph_of(ops.Resize(mode, corners), x, like))
+    flag = corners if mode == "bilinear" else None
+    expected = functional.interpolate(images[0], (height, width), mode=mode, align_corners=flag)
+    assert torch.equal(out, expected)
+    agrees(ops.Resize(mode, corners), x, like)
+
+
+@laws
+@given(shapes(), st.sampled_from([0.1, 0.5, 1.0, 1.5, 2.0]), st.integers(1, 5))
+def test_resize_by_scale(x: Shape, scale: float, minimum: int) -> None:
+    agrees(ops.Resize(scale=scale, minimum=minimum), x)
+
+
+@laws
+@given(shapes(), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_crop(like: Shape, top: int, left: int, more: int) -> None:
+    x = Shape(2, like.height + top + more, like.width + left)
+    images, out = run(graph_of(ops.Crop(top, left), x, like))
+    assert torch.equal(out, images[0][:, :, top : top + like.height, left : left + like.width])
+    agrees(ops.Crop(top, left), x, like)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "word"),
+    [
+        (ops.Conv(4, (3, 3), groups=2), [Shape(3, 8, 8)], "groups"),
+        (ops.Conv(0, (1, 1)), [Shape(3, 8, 8)], "output channels"),
+        (ops.AvgPool((9, 9), (1, 1)), [Shape(3, 8, 8)], "does not fit"),
+        (ops.Add(), [Shape(3, 8, 8), Shape(3, 8, 7)], "3x8x7"),
+        (ops.Multiply(), [Shape(3, 8, 8), Shape(2, 1, 1)], "2x1x1"),
+        (ops.Concat(), [Shape(3, 8, 8), Shape(3, 4, 4)], "3x4x4"),
+        (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
+        (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
+        (ops.Crop(1, 0), [Shape(3, 8, 8), Shape(3, 8, 8)], "crop"),
+    ],
+)
+def test_shapes_that_do_not_fit_name_the_layer(op: Any, inputs: list[Shape], word: str) -> None:
+    with pytest.raises(SpecError, match=rf"^op: .*{word}"):
+        graph_of(op, *inputs)
