@@ -5,7 +5,7 @@ from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
-from zoo.models import enet, erfnet, espnet
+from zoo.models import deeplab, enet, erfnet, espnet, fcn, pspnet, resnet, segnet, sqnet, vgg
 from zoo.spec import Spec, field_types
 from zoo.stages import Family, lower_stages
 
@@ -13,6 +13,13 @@ FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,
     "enet": enet.FAMILY,
     "erfnet": erfnet.FAMILY,
+    "segnet": segnet.FAMILY,
+    "sqnet": sqnet.FAMILY,
+    "fcn": fcn.FAMILY,
+    "deeplab": deeplab.FAMILY,
+    "pspnet": pspnet.FAMILY,
+    "vgg": vgg.FAMILY,
+    "resnet": resnet.FAMILY,
 }
 
 MAX_SIDE = 65_536
