@@ -8,27 +8,30 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
+REMEDY = "choose another with -o"
+"""How a user gets around a folder that cannot be written."""
 
-def make_folder(path: Path) -> Path:
-    """Create a folder and its parents. Raises ZooError where that is not possible."""
+
+def make_folder(path: Path, remedy: str = REMEDY) -> Path:
+    """Create a folder and its parents. Raises ZooError, which ends in `remedy`, where that is not possible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ZooError(f"{path}: cannot be made a folder: {error.strerror}; choose another with -o") from None
+        raise ZooError(f"{path}: cannot be made a folder: {error.strerror}; {remedy}") from None
     return path
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     """A path to write to, in the same folder, renamed to `path` at the end and removed on any error.
 
-    Raises ZooError, naming the path, where the folder is read-only or full.
+    Raises ZooError, which names the path and ends in `remedy`, where the folder is read-only or full.
     """
-    make_folder(path.parent)
+    make_folder(path.parent, remedy)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error.strerror}; choose another folder with -o") from None
+        raise ZooError(f"{path}: cannot be written: {error.strerror}; {remedy}") from None
     os.close(handle)
     partial = Path(name)
     try:
@@ -40,6 +43,6 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
-        raise ZooError(f"{path}: cannot be written: {error.strerror}; choose another folder with -o") from None
+        raise ZooError(f"{path}: cannot be written: {error.strerror}; {remedy}") from None
     finally:
         partial.unlink(missing_ok=True)
