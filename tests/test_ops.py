@@ -214,6 +214,14 @@ def test_adaptive_pool_is_one_product_for_each_axis(x: Shape, size: ops.Pair) ->
 
 
 @laws
+@given(shapes(), sizes, sizes)
+def test_adaptive_pool_like(x: Shape, height: int, width: int) -> None:
+    images, out = run(graph_of(ops.AdaptiveAvgPool(), x, Shape(1, height, width)))
+    assert torch.equal(out, functional.adaptive_avg_pool2d(images[0], (height, width)))
+    agrees(ops.AdaptiveAvgPool(), x, Shape(1, height, width))
+
+
+@laws
 @given(shapes(), sizes, sizes, st.sampled_from(["bilinear", "nearest"]), st.booleans())
 def test_resize_like(x: Shape, height: int, width: int, mode: Any, corners: bool) -> None:
     like = Shape(1, height, width)

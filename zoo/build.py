@@ -95,16 +95,11 @@ class MaxUnpool(nn.Module):
 
 
 class AdaptiveAvgPool(_OpModule):
-    """Average pooling to the second input's size, to a fixed or to a relative one."""
+    """Average pooling to the second input's size, to a fixed one, or to a relative one."""
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
-        if like is not None:
-            height, width = like.shape[2], like.shape[3]
-        elif self.op.size is not None:
-            height, width = self.op.size
-        else:
-            height, width = scaled(x.shape[2], self.op), scaled(x.shape[3], self.op)
-        if torch.onnx.is_in_onnx_export() and (self.op.size is None or max(self.op.size) > 1):
+        height, width = self.op.size or target_size(self.op, x, like)
+        if torch.onnx.is_in_onnx_export() and self.op.size != (1, 1):
             # The exporter pools only by whole factors. An adaptive pooling is one product for each axis.
             rows, columns = averaging(x.shape[2], height, x), averaging(x.shape[3], width, x)
             return torch.matmul(torch.matmul(rows, x), columns.T)
@@ -115,11 +110,8 @@ class Resize(_OpModule):
     """Interpolation to the second input's size or to a relative one."""
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
-        if like is None:
-            size = (scaled(x.shape[2], self.op), scaled(x.shape[3], self.op))
-        else:
-            size = (like.shape[2], like.shape[3])
         corners = self.op.align_corners if self.op.mode == "bilinear" else None
+        size = target_size(self.op, x, like)
         resized: Tensor = functional.interpolate(x, size, mode=self.op.mode, align_corners=corners)
         return resized
 
@@ -130,6 +122,13 @@ class Crop(_OpModule):
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         top, left = self.op.top, self.op.left
         return x[:, :, top : top + like.shape[2], left : left + like.shape[3]]
+
+
+def target_size(op: Any, x: Tensor, like: Tensor | None) -> tuple[Any, Any]:
+    """Height and width to resize to: those of `like` or, without it, relative to those of `x`."""
+    if like is not None:
+        return like.shape[2], like.shape[3]
+    return scaled(x.shape[2], op), scaled(x.shape[3], op)
 
 
 def scaled(size: Any, op: Any) -> Any:
