@@ -5,12 +5,29 @@ from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
-from zoo.models import deeplab, enet, erfnet, espnet, fcn, pspnet, resnet, segnet, sqnet, vgg
+from zoo.models import (
+    deeplab,
+    enet,
+    erfnet,
+    espnet,
+    espnetv2,
+    espnetv2_classifier,
+    espnetv2_ssd,
+    fcn,
+    pspnet,
+    resnet,
+    segnet,
+    sqnet,
+    vgg,
+)
 from zoo.spec import Spec, field_types
 from zoo.stages import Family, lower_stages
 
 FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,
+    "espnetv2": espnetv2.FAMILY,
+    "espnetv2-classifier": espnetv2_classifier.FAMILY,
+    "espnetv2-ssd": espnetv2_ssd.FAMILY,
     "enet": enet.FAMILY,
     "erfnet": erfnet.FAMILY,
     "segnet": segnet.FAMILY,
