@@ -1,0 +1,1 @@
+"""Data sets, their classes and label maps, and augmentation."""
