@@ -1,0 +1,49 @@
+"""Hardware-aware search over the zoo.
+
+>>> import search
+>>> result = search.run(space="tiny", device="tx2", limits={"params": 300_000})
+>>> result.enumerated, result.feasible
+(36, 24)
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.exact import Result
+
+__all__ = ["run"]
+
+
+def run(
+    space: str = "default",
+    device: str | Sequence[str] = "tx2",
+    limits: Mapping[str, float] | None = None,
+    *,
+    objectives: Sequence[str] = ("miou", "latency", "size"),
+    clock_mhz: float | None = None,
+    size: tuple[int, int] = (512, 1024),
+    confidence: float = 0.9,
+    accuracy: str = "published",
+) -> "Result":
+    """Enumerate a space of zoo.yaml and return its complete front within the limits.
+
+    limits: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above, fps from
+    below, in SI units; predicted ones hold together with probability `confidence`. size: (height, width)
+    in pixels. clock_mhz: of a single device. Raises ConfigError, and NothingFeasible with a report.
+    """
+    from search.exact import search
+    from search.query import DeviceAt, Query, limits_from_si
+    from search.space import space_of
+    from zoo.config import load_config
+
+    names = (device,) if isinstance(device, str) else tuple(device)
+    query = Query(
+        space=space_of(load_config().space(space), size),
+        devices=tuple(DeviceAt(name, clock_mhz) for name in names),
+        limits=limits_from_si(limits or {}),
+        objectives=tuple(objectives),
+        confidence=confidence,
+        accuracy=accuracy,
+    )
+    return search(query)

@@ -20,7 +20,7 @@ class ConfigError(ZooError, ValueError):
     """A configuration file that does not say what it must, with the path to the key."""
 
 
-class InfeasibleError(ZooError):
+class NegativeAnswer(ZooError):
     """A legitimate "no": the question was understood and nothing answers it (exit code 3)."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from zoo.cli.command import Command, UsageError
-from zoo.errors import InfeasibleError, ZooError
+from zoo.errors import NegativeAnswer, ZooError
 
 GROUPS = ("models", "weights", "use", "cost", "search")
 """Modules of this package, in the order of the help; each has COMMANDS."""
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except InfeasibleError as error:
+    except NegativeAnswer as error:
         return _fail(error, NO)
     except UsageError as error:
         return _fail(error, USAGE)

@@ -1,0 +1,54 @@
+# Two commands on a fresh machine with Python 3.10 to 3.13 and make:
+#   make demo   set up, search on a Jetson TX2, draw the front, export the best network
+#   make test   set up and run the tests
+# For work on the code: make check (format, lint, types, import rules, tests), make bench, make docs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+.PHONY: demo test check lint bench docs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/zoo search --device tx2 --clock-mhz 1134 --max-latency-ms 150 --max-power-w 2 --max-params 400k -o $(RUN)
+	$(BIN)/zoo verify $(RUN)
+	$(BIN)/zoo export '$(RUN)#1' --size 1024x512 --opset 13 -o $(RUN)/best.onnx
+	@echo
+	@echo "The front is in $(RUN)/front.csv, its chart in $(RUN)/pareto.png, the best network in $(RUN)/best.onnx."
+	@echo "Next: $(BIN)/zoo list, $(BIN)/zoo show espnet-c --layers, $(BIN)/zoo get espnet-c --pretrained,"
+	@echo "      $(BIN)/zoo segment IMAGE --model espnet.cityscapes --overlay, $(BIN)/zoo search --help"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+check: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m tools.readme
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else f"Python 3.10 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}; call make with PYTHON=python3.12, say")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[torch,onnx,plots]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,169 @@
+"""Exact search: enumerate the space, keep what the limits admit, and return the complete front."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from search.evaluate import Columns, Evaluator, join
+from search.pareto import nondominated
+from search.query import Bound, Query
+from zoo.errors import ConfigError, NegativeAnswer
+from zoo.spec import Spec
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A complete answer: every candidate of the front, best first in the order of the objectives.
+
+    enumerated: valid specs in the space. feasible: those within all limits with the probability asked for.
+    """
+
+    query: Query
+    enumerated: int
+    feasible: int
+    columns: Columns
+    sample: Columns
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """Specs of the front, by rank."""
+        return tuple(self.query.space.spec(int(row)) for row in self.columns.rows)
+
+    @property
+    def front(self) -> tuple[dict[str, Any], ...]:
+        """The front as plain values, by rank: see `search.runs.entries`."""
+        from search.runs import entries
+
+        return tuple(entries(self))
+
+
+class NothingFeasible(NegativeAnswer):
+    """No candidate is within all limits; `report` says what binds and what would help."""
+
+    def __init__(self, message: str, report: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+SAMPLE = 1500
+"""Feasible candidates kept, spread evenly over the enumeration, to show what the front dominates."""
+
+
+def search(query: Query, progress: Progress | None = None) -> Result:
+    """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
+    evaluator = Evaluator(query)
+    limits = np.array([b.bound for b in query.bounds()])
+    enumerated = feasible = done = 0
+    parts: list[Columns] = []
+    clouds: list[Columns] = []
+    nearest = _Nearest(query)
+    for rows in query.space.chunks():
+        columns = evaluator(rows)
+        admitted = np.flatnonzero((columns.bounds <= limits).all(axis=1))
+        enumerated, feasible = enumerated + len(rows), feasible + len(admitted)
+        if len(admitted):
+            inside = columns.take(admitted)
+            parts.append(inside.take(nondominated(objectives(query, inside))))
+            clouds.append(inside.take(np.arange(0, len(admitted), 1 + len(admitted) // SAMPLE)))
+        nearest.see(columns)
+        done = int(rows[-1]) + 1
+        if progress:
+            progress(done, query.space.combinations)
+    if not enumerated:
+        raise ConfigError("the space has no valid spec at this size; widen its choices")
+    if not feasible:
+        raise nearest.error(enumerated, evaluator)
+    front = join(parts)
+    front = front.take(nondominated(objectives(query, front)))
+    points = objectives(query, front)
+    front = front.take(np.lexsort(points.T[::-1]))
+    cloud = join(clouds)
+    return Result(query, enumerated, feasible, front, cloud.take(np.arange(0, len(cloud.rows), 1 + len(cloud.rows) // SAMPLE)))
+
+
+def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Objectives of each row, all to be minimised."""
+    return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(np.float64)
+
+
+class _Nearest:
+    """Follows an enumeration to say, if nothing is feasible, what would have to give."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.bounds = query.bounds()
+        self.limits = np.array([b.bound for b in self.bounds])
+        self.relaxed = np.full(len(self.bounds), np.inf)
+        self.lowest = np.full(len(self.bounds), np.inf)
+        self.closest: tuple[float, int, Any] = (np.inf, -1, None)
+
+    def see(self, columns: Columns) -> None:
+        if not len(self.bounds):
+            return
+        values = columns.bounds
+        misses = values > self.limits
+        self.lowest = np.minimum(self.lowest, values.min(axis=0))
+        for i in range(len(self.bounds)):
+            others = np.delete(misses, i, axis=1).any(axis=1)
+            self.relaxed[i] = min(self.relaxed[i], values[~others, i].min(initial=np.inf))
+        excess = (values / self.limits).max(axis=1)
+        best = int(excess.argmin())
+        if excess[best] < self.closest[0]:
+            self.closest = (float(excess[best]), int(columns.rows[best]), values[best])
+
+    def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
+        from search.runs import entry
+        from zoo.spec import as_dict
+
+        row = self.closest[1]
+        columns = evaluator(np.array([row]))
+        spec = self.query.space.spec(row)
+        relaxations = [self._relaxation(i, b) for i, b in enumerate(self.bounds)]
+        alone = [r for r, low, b in zip(relaxations, self.lowest, self.bounds, strict=True) if low > b.bound]
+        binding = alone or [r for r in relaxations if r["smallest_that_helps"] is not None] or relaxations
+        report = {
+            "enumerated": enumerated,
+            "feasible": 0,
+            "front": [],
+            "binding": [r["limit"] for r in binding],
+            "limits": relaxations,
+            "nearest": entry(self.query, columns, 0, spec) | {"spec": as_dict(spec)},
+        }
+        return NothingFeasible(self._sentence(enumerated, binding, relaxations), report)
+
+    def _relaxation(self, i: int, b: Bound) -> dict[str, Any]:
+        device = None if b.device is None else str(self.query.devices[b.device])
+        helps = b.spell(float(self.relaxed[i])) if np.isfinite(self.relaxed[i]) else None
+        return {
+            "limit": b.limit,
+            "device": device,
+            "value": b.spell(b.bound),
+            "best_in_space": b.spell(float(self.lowest[i])),
+            "nearest_candidate": b.spell(float(self.closest[2][i])),
+            "smallest_that_helps": helps,
+        }
+
+    def _sentence(self, enumerated: int, binding: list[dict[str, Any]], all_limits: list[dict[str, Any]]) -> str:
+        names = ", ".join(sorted({_spelt(r) for r in binding}))
+        helps = [
+            f"{_option(r)} {r['smallest_that_helps']:.6g}" for r in all_limits if r["smallest_that_helps"] is not None
+        ]
+        way_out = (
+            f"with the other limits as they are, relaxing one to {' or '.join(helps)} would help"
+            if helps
+            else "no single relaxation helps: at least two limits must give"
+        )
+        return f"none of {enumerated:,} candidates is within all limits with probability {self.query.confidence:g}: {names} binds; {way_out}"
+
+
+def _option(r: dict[str, Any]) -> str:
+    return "--" + str(r["limit"]).replace("_", "-")
+
+
+def _spelt(r: dict[str, Any]) -> str:
+    where = f" on {r['device']}" if r["device"] else ""
+    return f"{_option(r)} {r['value']:g}{where} (the best in the space reaches {r['best_in_space']:.4g})"

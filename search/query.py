@@ -1,0 +1,158 @@
+"""What a search asks: objectives, hard limits, devices, and how sure it must be."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.space import SearchSpace
+from zoo.config import Limits
+from zoo.errors import ConfigError, did_you_mean
+
+DEVICE_METRICS = ("latency_s", "power_w", "energy_j")
+"""Metrics that are predicted for a device, each with an interval."""
+
+EXACT_METRICS = ("params", "macs", "weight_bytes", "memory_bytes")
+"""Metrics that are counted, and certain."""
+
+OBJECTIVES: Mapping[str, tuple[str, int]] = {
+    "miou": ("miou", -1),
+    "latency": ("latency_s", 1),
+    "power": ("power_w", 1),
+    "energy": ("energy_j", 1),
+    "size": ("weight_bytes", 1),
+    "params": ("params", 1),
+    "macs": ("macs", 1),
+    "memory": ("memory_bytes", 1),
+}
+"""Objective -> metric, and 1 to minimise or -1 to maximise."""
+
+LIMITS: Mapping[str, tuple[str, float]] = {
+    "max_latency_ms": ("latency_s", 1e-3),
+    "min_fps": ("latency_s", 1.0),
+    "max_power_w": ("power_w", 1.0),
+    "max_energy_mj": ("energy_j", 1e-3),
+    "max_params": ("params", 1.0),
+    "max_macs": ("macs", 1.0),
+    "max_weight_mb": ("weight_bytes", 1e6),
+    "max_memory_mb": ("memory_bytes", 1e6),
+}
+"""Limit -> metric that it bounds from above, and SI units in one of its own (frame rates bound 1 / latency)."""
+
+SI_LIMITS: Mapping[str, str] = {
+    "latency_s": "max_latency_ms",
+    "fps": "min_fps",
+    "power_w": "max_power_w",
+    "energy_j": "max_energy_mj",
+    "params": "max_params",
+    "macs": "max_macs",
+    "weight_bytes": "max_weight_mb",
+    "memory_bytes": "max_memory_mb",
+}
+"""Names of limits in Python, in SI units -> names on the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAt:
+    """A device, at a clock or at its default."""
+
+    name: str
+    clock_mhz: float | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.clock_mhz is None else f"{self.name}@{self.clock_mhz:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One limit: `metric` at most `bound`, in SI units; on `device` for what is predicted, None for what is counted.
+
+    `limit` and `scale` say how the user wrote it.
+    """
+
+    limit: str
+    metric: str
+    bound: float
+    device: int | None
+
+    def spell(self, value: float) -> float:
+        """A value of the metric in the user's own unit (a frame rate for min_fps)."""
+        return 1.0 / value if self.limit == "min_fps" else value / LIMITS[self.limit][1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A complete question to a space; equal queries have equal answers."""
+
+    space: SearchSpace
+    devices: tuple[DeviceAt, ...]
+    limits: Limits = Limits()
+    objectives: tuple[str, ...] = ("miou", "latency", "size")
+    confidence: float = 0.9
+    accuracy: str = "published"
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise ConfigError("a search needs at least one device; name it with --device")
+        if len({str(device) for device in self.devices}) < len(self.devices):
+            raise ConfigError(f"devices {', '.join(map(str, self.devices))}: one is named twice; name each once")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {self.confidence}")
+        for name in self.objectives:
+            if name not in OBJECTIVES:
+                raise ConfigError(f"objective {name!r} is unknown; {did_you_mean(name, OBJECTIVES)}")
+        if not self.objectives or len(set(self.objectives)) < len(self.objectives):
+            raise ConfigError(f"objectives {', '.join(self.objectives) or '(none)'}: name one or more, each once")
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """Every limit on every device that it holds on."""
+        return tuple(self._bounds())
+
+    def _bounds(self) -> Iterator[Bound]:
+        for limit, value in self.limits.given():
+            metric, scale = LIMITS[limit]
+            bound = 1.0 / value if limit == "min_fps" else value * scale
+            if metric in DEVICE_METRICS:
+                yield from (Bound(limit, metric, bound, i) for i in range(len(self.devices)))
+            else:
+                yield Bound(limit, metric, bound, None)
+
+    @property
+    def probability_each(self) -> float:
+        """Probability that each uncertain limit holds with, so that all hold together with `confidence`.
+
+        The Bonferroni inequality, which needs no assumption on how the errors depend on each other: m
+        limits that each fail with at most (1 - confidence) / m all hold with at least `confidence`.
+        """
+        uncertain = {(b.metric, b.device) for b in self.bounds() if b.device is not None}
+        return 1 - (1 - self.confidence) / max(1, len(uncertain))
+
+    def axes(self) -> tuple[tuple[str, int | None, int], ...]:
+        """(metric, device, direction) of every objective; what depends on the device is one axis a device."""
+        out: list[tuple[str, int | None, int]] = []
+        for name in self.objectives:
+            metric, direction = OBJECTIVES[name]
+            devices: Sequence[int | None] = range(len(self.devices)) if metric in DEVICE_METRICS else [None]
+            out += [(metric, device, direction) for device in devices]
+        return tuple(out)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that define the query."""
+        return {
+            "space": dict(self.space.describe()),
+            "devices": [{"name": d.name, "clock_mhz": d.clock_mhz} for d in self.devices],
+            "limits": dict(self.limits.given()),
+            "objectives": list(self.objectives),
+            "confidence": self.confidence,
+            "accuracy": self.accuracy,
+        }
+
+
+def limits_from_si(values: Mapping[str, float]) -> Limits:
+    """Limits from SI units: `{"latency_s": 0.15, "params": 400_000}`; `fps` is a lower limit, the others upper."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in SI_LIMITS:
+            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, SI_LIMITS)}")
+        limit = SI_LIMITS[name]
+        out[limit] = value / LIMITS[limit][1]
+    return Limits(**out)

@@ -1,0 +1,243 @@
+"""`zoo search`, `zoo verify`, `zoo pareto`: the exact front, its certificate, its chart."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import (
+    Arguments,
+    Command,
+    add_size,
+    config_of,
+    count_argument,
+    emit,
+    note,
+    positive_argument,
+    probability_argument,
+    si,
+    table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.query import DeviceAt, Query
+    from zoo.config import Limits
+
+    Progress = Callable[[int, int], None]
+
+LIMITS = {
+    "max_latency_ms": (positive_argument, "X", "latency of one image in milliseconds, on every device"),
+    "min_fps": (positive_argument, "X", "images a second at batch 1, on every device"),
+    "max_power_w": (positive_argument, "X", "power in watts, on every device"),
+    "max_energy_mj": (positive_argument, "X", "energy of one image in millijoules, on every device"),
+    "max_params": (count_argument, "N", "parameters, as 400k"),
+    "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
+    "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
+    "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
+}
+
+
+def _configure_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)")
+    parser.add_argument("--device", action="append", metavar="D", help="device, or DEVICE@MHZ; repeat for joint limits")
+    parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="clock of the device")
+    for name, (kind, metavar, text) in LIMITS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
+    parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
+    parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
+    parser.add_argument("--accuracy", choices=("published",), help="where mIOU comes from")
+    add_size(parser, default=None)
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of the front to print (default 10)")
+    parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
+    parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+
+
+def _query(args: Arguments) -> "Query":
+    from search.query import Query
+    from search.space import space_of
+
+    config = config_of(args)
+    named = config.search(args.name)
+    size = args.size or (named.height, named.width)
+    given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
+    return Query(
+        space=space_of(config.space(args.space or named.space), size),
+        devices=_devices(args.device or list(named.devices), args.clock_mhz or (None if args.device else named.clock_mhz)),
+        limits=_limits(named.limits, given),
+        objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
+        confidence=args.confidence or named.confidence,
+        accuracy=args.accuracy or named.accuracy,
+    )
+
+
+def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
+    return replace(named, **{f.name: given[f.name] for f in fields(named) if f.name in given})
+
+
+def _devices(names: list[str], clock_mhz: float | None) -> "tuple[DeviceAt, ...]":
+    from search.query import DeviceAt
+    from zoo.errors import ConfigError
+
+    out = []
+    for text in (part for name in names for part in name.split(",")):
+        name, at, clock = text.partition("@")
+        try:
+            out.append(DeviceAt(name, float(clock) if at else clock_mhz))
+        except ValueError:
+            raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
+    return tuple(out)
+
+
+@contextmanager
+def _progress(label: str) -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+        task = bar.add_task(label)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _search(args: Arguments) -> int:
+    from search.exact import NothingFeasible, search
+    from search.runs import claimed, default_folder, write
+
+    query = _query(args)
+    folder = Path(args.folder) if args.folder else default_folder(query)
+    with claimed(folder, query):
+        try:
+            with _progress("enumerating") as progress:
+                result = search(query, progress)
+        except NothingFeasible as nothing:
+            if args.json:
+                print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
+            raise
+        document = write(result, folder)
+        if not args.no_plots:
+            _draw(folder)
+    document = {"run": str(folder)} | document
+
+    def show(console: "Console") -> None:
+        _print_front(console, document, args.top)
+        console.print(f"chosen: {folder}#1 (best {query.objectives[0]} within the limits). Next: zoo export {folder}#1 --size 1024x512")
+
+    emit(args, document, show)
+    return 0
+
+
+def _draw(folder: Path) -> None:
+    try:
+        from search.report import draw
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "matplotlib":
+            raise
+        note("zoo: no charts: matplotlib is not installed; pip install 'edgeseg-zoo[plots]', then zoo pareto RUN")
+        return
+    draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
+
+
+def _print_front(console: "Console", document: dict[str, Any], top: int) -> None:
+    front = document["front"]
+    console.print(
+        f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible, {len(front):,} on the front: complete."
+    )
+    query = document["query"]
+    limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query["limits"].items()) or "none"
+    console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
+    varying = {key: values for key, values in query["space"]["choices"].items() if len(values) > 1}
+    rows = [
+        (
+            str(one["rank"]),
+            " ".join(f"{key}={_short(one['spec'][key])}" for key in varying),
+            f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
+            si(one["params"], ""),
+            *(cell for cost in one["devices"].values() for cell in _cost_cells(cost)),
+        )
+        for one in front[:top]
+    ]
+    costs = [f"{name} {metric}" for name in front[0]["devices"] for metric in ("latency", "power")]
+    title = f"front, best first; mIOU predicted (Cityscapes val), intervals at {query['confidence']:g}"
+    console.print(table(title, ("rank", "spec", "mIOU, %", "parameters", *costs), rows, left=2))
+    if len(front) > top:
+        console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
+
+
+def _cost_cells(cost: dict[str, Any]) -> tuple[str, str]:
+    latency, power = cost["latency_s"], cost["power_w"]
+    return (
+        f"{1e3 * latency['mean']:.1f} ms ({1e3 * latency['low']:.1f}–{1e3 * latency['high']:.1f})",
+        f"{power['mean']:.2f} W ({power['low']:.2f}–{power['high']:.2f})",
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", help="folder of a search")
+
+
+def _configure_verify(parser: argparse.ArgumentParser) -> None:
+    _configure_run(parser)
+    parser.add_argument("--one-by-one", action="store_true", help="lower and price every candidate on its own (minutes)")
+
+
+def _verify(args: Arguments) -> int:
+    from search.certificate import NotVerified, verify
+    from search.runs import query_from, read_json
+
+    folder = Path(args.run_folder)
+    certificate = read_json(folder / "certificate.json")
+    document = read_json(folder / "front.json")
+    try:
+        with _progress("verifying") as progress:
+            checked = verify(certificate, document, query_from(certificate.get("query", {})), one_by_one=args.one_by_one, progress=progress)
+    except NotVerified as wrong:
+        if args.json:
+            print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))
+        raise
+    emit(
+        args,
+        {"ok": True, "checked": checked},
+        lambda console: console.print(f"{folder}: verified; {checked:,} candidates checked, {certificate['front']:,} on the front: complete."),
+    )
+    return 0
+
+
+def _configure_pareto(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", nargs="+", help="folders of searches; several are overlaid")
+    parser.add_argument("--x", metavar="AXIS", help="size, latency, power, energy, params, macs, memory")
+    parser.add_argument("--y", metavar="AXIS", default="miou", help="the other axis (default miou)")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png in the run)")
+
+
+def _pareto(args: Arguments) -> int:
+    from search.report import draw
+
+    folders = [Path(name) for name in args.run_folder]
+    output = Path(args.output) if args.output else folders[0] / "pareto.png"
+    draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
+    emit(args, {"path": str(output)}, lambda console: console.print(str(output)))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "search",
+        "enumerate a space exactly and write the complete front within hard limits",
+        "zoo search --device tx2 --max-latency-ms 150 --max-power-w 2 --max-params 400k",
+        _search,
+        _configure_search,
+    ),
+    Command("verify", "check the certificate of a search by answering it again", "zoo verify runs/robot", _verify, _configure_verify),
+    Command("pareto", "draw the front of one or more searches", "zoo pareto runs/robot --x energy", _pareto, _configure_pareto),
+)
