@@ -158,7 +158,8 @@ def _field_column(choices: Choices, codes: Mapping[str, Ints], key: Key, count: 
     if key[0] == "field":
         return codes[name]
     items: dict[Any, int] = {}
-    table = [items.setdefault(value[int(key[2])], len(items)) for value in choices.values[name]]
+    # An optional tuple may also be None, which is then not read by item.
+    table = [items.setdefault(value and value[int(key[2])], len(items)) for value in choices.values[name]]
     return np.asarray(table, dtype=np.int64)[codes[name]]
 
 
