@@ -95,7 +95,7 @@ def extras(tool: str, graph: Graph) -> dict[str, int]:
 def count_with(tool: str, source: Spec | Graph, size: tuple[int, int] = (512, 1024)) -> Opinion:
     """Count a network for an image of `size` = (height, width) with `fvcore`, `ptflops` or `torch`.
 
-    The network is built and run once or twice on zeros. Raises ZooError for a tool that is not known, and
+    Raises ZooError for a tool that is not known, and
     SpecError for a size that does not suit the network.
 
     >>> from zoo.models.espnet import ESPNetSpec
@@ -104,9 +104,14 @@ def count_with(tool: str, source: Spec | Graph, size: tuple[int, int] = (512, 10
     """
     if tool not in TOOLS:
         raise ZooError(f"counter {tool!r} is unknown; {did_you_mean(tool, TOOLS)}")
-    network = build(source, size).eval()
+    # The meta device holds shapes without numbers: nothing is allocated or computed.
+    with torch.device("meta"):
+        network = build(source, size).eval()
+    if tool != "torch":  # fvcore traces, and ptflops would also count what the meta device does
+        network = network.to_empty(device="cpu")
+    image = torch.zeros(1, *_dims(network.graph), device=next(network.parameters()).device)
     with torch.inference_mode():
-        macs, total = TOOLS[tool](network, torch.zeros(1, *_dims(network.graph)))
+        macs, total = TOOLS[tool](network, image)
     return Opinion(tool, macs, total, NOTES[tool])
 
 
