@@ -8,6 +8,8 @@ lowered and priced one by one, and every other candidate is shown to be over a l
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +40,15 @@ def basis(query: Query) -> dict[str, Any]:
     return {
         "version": zoo.__version__,
         "space_sha256": query.space.digest,
-        "devices_sha256": {str(d): predictor(d.name, clock_mhz=d.clock_mhz).digest for d in query.devices},
+        "devices_sha256": {str(d): folder_digest(predictor(d.name).device.folder) for d in query.devices},
         "accuracy_sha256": digest(accuracy_model(query.accuracy).describe()),
     }
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a device's files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[path.relative_to(folder).as_posix(), sha256(path.read_bytes()).hexdigest()] for path in files])
 
 
 def certify(result: "Result", front: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -103,10 +111,10 @@ def verify(
     members = np.array([where.get(spec_from_dict(entry["spec"]), -1) for entry in front])
     if (members < 0).any() or len(set(members.tolist())) < len(members):
         raise NotVerified("the front holds a spec that is not in the space, or one twice")
-    for i in range(len(specs)) if one_by_one else members:
+    for i in range(len(specs)) if one_by_one else members.tolist():
         _same_cost(query, specs[i][1], points[i], columns.bounds[i])
         if progress and one_by_one:
-            progress(int(i), len(specs))
+            progress(i, len(specs))
 
     feasible = (columns.bounds <= limits).all(axis=1)
     _same("feasible", int(feasible.sum()), certificate["feasible"], "differs")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hw_models.predict import Predictor, predictor
 from search.accuracy import AccuracyModel, accuracy_model
 from search.query import DEVICE_METRICS, Query
-from zoo.bulk import BulkLowering, Ints
+from zoo.bulk import BulkLowering
+from zoo.choices import Ints
 from zoo.graph import Shape
 
 Floats = NDArray[np.float64]
@@ -56,7 +57,10 @@ def join(parts: list[Columns]) -> Columns:
         {name: np.concatenate([p.counts[name] for p in parts]) for name in first.counts},
         {name: np.concatenate([p.miou[name] for p in parts]) for name in first.miou},
         tuple(
-            {m: {x: np.concatenate([p.devices[i][m][x] for p in parts]) for x in first.devices[i][m]} for m in DEVICE_METRICS}
+            {
+                m: {x: np.concatenate([p.devices[i][m][x] for p in parts]) for x in first.devices[i][m]}
+                for m in DEVICE_METRICS
+            }
             for i in range(len(first.devices))
         ),
         np.concatenate([p.bounds for p in parts]),

@@ -82,12 +82,16 @@ def search(query: Query, progress: Progress | None = None) -> Result:
     points = objectives(query, front)
     front = front.take(np.lexsort(points.T[::-1]))
     cloud = join(clouds)
-    return Result(query, enumerated, feasible, front, cloud.take(np.arange(0, len(cloud.rows), 1 + len(cloud.rows) // SAMPLE)))
+    return Result(
+        query, enumerated, feasible, front, cloud.take(np.arange(0, len(cloud.rows), 1 + len(cloud.rows) // SAMPLE))
+    )
 
 
 def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Objectives of each row, all to be minimised."""
-    return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(np.float64)
+    return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(
+        np.float64
+    )
 
 
 class _Nearest:

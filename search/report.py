@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from hw_models.predict import predict
@@ -124,9 +125,17 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis, *, legend: bool) 
     names = _published(runs[0].query, x, y)
     if names:
         panel.scatter(
-            [p[1] for p in names], [p[2] for p in names], marker="D", s=26, color="black", zorder=5, label="published mIOU"
+            [p[1] for p in names],
+            [p[2] for p in names],
+            marker="D",
+            s=26,
+            color="black",
+            zorder=5,
+            label="published mIOU",
         )
-    panel.set_xlabel(x.label + (f" on {runs[0].query.devices[0]}" if x.key in ("latency_s", "power_w", "energy_j") else ""))
+    panel.set_xlabel(
+        x.label + (f" on {runs[0].query.devices[0]}" if x.key in ("latency_s", "power_w", "energy_j") else "")
+    )
     panel.set_ylabel(y.label)
     panel.grid(alpha=0.25)
     panel.margins(0.08)
@@ -138,22 +147,41 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis, *, legend: bool) 
 def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, colour: str, *, alone: bool) -> list[tuple[float, float]]:
     if run.sample and alone:
         grey = [(_sampled(row, x), _sampled(row, y)) for row in run.sample]
-        panel.scatter(*zip(*grey, strict=True), s=4, color="0.8", zorder=1, label="feasible (sample)", rasterized=True)
+        xs, ys = zip(*grey, strict=True)
+        panel.scatter(xs, ys, s=4, color="0.8", zorder=1, label="feasible (sample)", rasterized=True)
     points = [(_values(entry, x), _values(entry, y)) for entry in run.front]
     means = np.array([(px[0], py[0]) for px, py in points])
     best = nondominated(means * np.array([x.better, y.better]))
-    panel.scatter(*means[~best].T, s=7, color=colour, alpha=0.35, zorder=2, label="on the front of all objectives" if alone else None)
+    panel.scatter(
+        means[~best, 0],
+        means[~best, 1],
+        s=7,
+        color=colour,
+        alpha=0.35,
+        zorder=2,
+        label="on the front of all objectives" if alone else None,
+    )
     order = np.flatnonzero(best)[np.argsort(means[best, 0])]
     every = order[:: max(1, len(order) // 24)]
     panel.plot(*means[order].T, color=colour, lw=1.4, zorder=3, label="front of these two" if alone else run.name)
-    for axis, values, option in ((0, [points[i][0] for i in every], "xerr"), (1, [points[i][1] for i in every], "yerr")):
+    for axis in (0, 1):
+        values = [points[i][axis] for i in every]
         spread = np.array([(v[0] - v[1], v[2] - v[0]) for v in values]).T
         if np.any(spread > 0):
-            panel.errorbar(
-                *means[every].T, **{option: np.maximum(spread, 0)}, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.55, zorder=axis
-            )
+            xerr, yerr = (np.maximum(spread, 0), None) if axis == 0 else (None, np.maximum(spread, 0))
+            xs, ys = means[every].T
+            panel.errorbar(xs, ys, yerr, xerr, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.55, zorder=2)
     chosen = means[run.chosen - 1]
-    panel.scatter(*chosen, marker="*", s=190, color=colour, edgecolor="black", zorder=6, label="chosen (#1)" if alone else None)
+    panel.scatter(
+        chosen[0],
+        chosen[1],
+        marker="*",
+        s=190,
+        color=colour,
+        edgecolor="black",
+        zorder=6,
+        label="chosen (#1)" if alone else None,
+    )
     return [(float(a), float(b)) for a, b in means[order]]
 
 
@@ -182,7 +210,9 @@ def _published(query: Query, x: Axis, y: Axis) -> list[tuple[str, float, float]]
     return out
 
 
-OFFSETS = [(r * dx, r * dy) for r in (7, 14, 24, 36) for dx, dy in ((1, -1), (-1, 1), (1, 1), (-1, -1), (1.4, 0), (-1.4, 0))]
+OFFSETS = [
+    (r * dx, r * dy) for r in (7, 14, 24, 36) for dx, dy in ((1, -1), (-1, 1), (1, 1), (-1, -1), (1.4, 0), (-1.4, 0))
+]
 
 
 def _place_labels(panel: Axes, names: Sequence[tuple[str, float, float]], marks: Sequence[tuple[float, float]]) -> None:
@@ -190,10 +220,13 @@ def _place_labels(panel: Axes, names: Sequence[tuple[str, float, float]], marks:
     figure = panel.figure
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
-    occupied = [Bbox.from_bounds(px - 4, py - 4, 8, 8) for px, py in panel.transData.transform([*marks, *((n[1], n[2]) for n in names)])]
+    occupied = [
+        Bbox.from_bounds(px - 4, py - 4, 8, 8)
+        for px, py in panel.transData.transform([*marks, *((n[1], n[2]) for n in names)])
+    ]
     inside = panel.get_window_extent()
     for name, at_x, at_y in names:
-        trials = []
+        trials: list[tuple[float, int, Annotation, Bbox]] = []
         for dx, dy in OFFSETS:
             align = {"ha": "left" if dx > 0 else "right", "va": "center" if dy == 0 else "bottom" if dy > 0 else "top"}
             text = panel.annotate(

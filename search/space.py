@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.bulk import Bools, Choices, Ints, by_fields
+from zoo.choices import Bools, Choices, Ints, by_fields
 from zoo.config import SpaceConfig
 from zoo.errors import ConfigError, SpecError
 from zoo.registry import family

@@ -8,7 +8,6 @@ checked by evaluating each rule once for each distinct combination of the fields
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -41,11 +40,15 @@ class Spec:
                 raise SpecError(f"{self.family}: {wrong}")
 
 
-@cache
+_FIELD_TYPES: dict[type[Spec], Mapping[str, Any]] = {}
+
+
 def field_types(spec: type[Spec]) -> Mapping[str, Any]:
     """Field names and their types, in the order of declaration."""
-    hints = get_type_hints(spec, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+    if spec not in _FIELD_TYPES:
+        hints = get_type_hints(spec, include_extras=True)
+        _FIELD_TYPES[spec] = {field.name: hints[field.name] for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+    return _FIELD_TYPES[spec]
 
 
 def mismatch(value: object, hint: Any) -> str | None:

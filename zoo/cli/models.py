@@ -28,7 +28,7 @@ def _list(args: Arguments) -> int:
     from zoo.spec import as_dict
 
     config = config_of(args)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "family": entry.spec.family,

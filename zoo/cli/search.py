@@ -43,7 +43,9 @@ LIMITS = {
 
 
 def _configure_search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)"
+    )
     parser.add_argument("--device", action="append", metavar="D", help="device, or DEVICE@MHZ; repeat for joint limits")
     parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="clock of the device")
     for name, (kind, metavar, text) in LIMITS.items():
@@ -68,7 +70,9 @@ def _query(args: Arguments) -> "Query":
     given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
     return Query(
         space=space_of(config.space(args.space or named.space), size),
-        devices=_devices(args.device or list(named.devices), args.clock_mhz or (None if args.device else named.clock_mhz)),
+        devices=_devices(
+            args.device or list(named.devices), args.clock_mhz or (None if args.device else named.clock_mhz)
+        ),
         limits=_limits(named.limits, given),
         objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
         confidence=args.confidence or named.confidence,
@@ -125,7 +129,9 @@ def _search(args: Arguments) -> int:
 
     def show(console: "Console") -> None:
         _print_front(console, document, args.top)
-        console.print(f"chosen: {folder}#1 (best {query.objectives[0]} within the limits). Next: zoo export {folder}#1 --size 1024x512")
+        console.print(
+            f"chosen: {folder}#1 (best {query.objectives[0]} within the limits). Next: zoo export {folder}#1 --size 1024x512"
+        )
 
     emit(args, document, show)
     return 0
@@ -188,7 +194,9 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 
 def _configure_verify(parser: argparse.ArgumentParser) -> None:
     _configure_run(parser)
-    parser.add_argument("--one-by-one", action="store_true", help="lower and price every candidate on its own (minutes)")
+    parser.add_argument(
+        "--one-by-one", action="store_true", help="lower and price every candidate on its own (minutes)"
+    )
 
 
 def _verify(args: Arguments) -> int:
@@ -200,7 +208,13 @@ def _verify(args: Arguments) -> int:
     document = read_json(folder / "front.json")
     try:
         with _progress("verifying") as progress:
-            checked = verify(certificate, document, query_from(certificate.get("query", {})), one_by_one=args.one_by_one, progress=progress)
+            checked = verify(
+                certificate,
+                document,
+                query_from(certificate.get("query", {})),
+                one_by_one=args.one_by_one,
+                progress=progress,
+            )
     except NotVerified as wrong:
         if args.json:
             print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))
@@ -208,7 +222,9 @@ def _verify(args: Arguments) -> int:
     emit(
         args,
         {"ok": True, "checked": checked},
-        lambda console: console.print(f"{folder}: verified; {checked:,} candidates checked, {certificate['front']:,} on the front: complete."),
+        lambda console: console.print(
+            f"{folder}: verified; {checked:,} candidates checked, {certificate['front']:,} on the front: complete."
+        ),
     )
     return 0
 
@@ -238,6 +254,18 @@ COMMANDS = (
         _search,
         _configure_search,
     ),
-    Command("verify", "check the certificate of a search by answering it again", "zoo verify runs/robot", _verify, _configure_verify),
-    Command("pareto", "draw the front of one or more searches", "zoo pareto runs/robot --x energy", _pareto, _configure_pareto),
+    Command(
+        "verify",
+        "check the certificate of a search by answering it again",
+        "zoo verify runs/robot",
+        _verify,
+        _configure_verify,
+    ),
+    Command(
+        "pareto",
+        "draw the front of one or more searches",
+        "zoo pareto runs/robot --x energy",
+        _pareto,
+        _configure_pareto,
+    ),
 )
