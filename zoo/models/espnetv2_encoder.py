@@ -42,8 +42,9 @@ def _widths_are_news(s: "Encoder") -> str | None:
 
 def _widths_fit(s: "Encoder") -> str | None:
     channels = tuple(widths(s))
-    if any(width % s.k for width in channels):
-        return f"k must divide every width, but k is {s.k} and the widths are {channels}; change k or the widths"
+    if any(width % s.k**2 for width in channels):
+        # A level adds k branches to the pooled input, and a branch has a multiple of k channels.
+        return f"widths must be multiples of k * k = {s.k**2}, but are {channels}; change scale, widths or k"
     if list(channels) != sorted(set(channels)):
         return f"widths must increase from level to level, but are {channels}; widen the later ones"
     return None
