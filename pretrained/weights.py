@@ -1,0 +1,165 @@
+"""Weights in memory: read a verified file without running anything in it, and fit it to its network."""
+
+import io
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pretrained.download import check_bytes, obtain
+from pretrained.manifest import Weights, manifest
+from zoo.build import Network, flush_subnormals_
+from zoo.errors import ZooError
+from zoo.registry import lower
+
+State = dict[str, Tensor]
+"""Tensors by their dotted names."""
+
+MAX_BYTES = 2**31
+"""Largest file of weights that is read."""
+
+COUNTER = "num_batches_tracked"
+"""Last part of the name of a BN counter, which old files lack and evaluation does not need."""
+
+
+class PretrainedNetwork(Network):
+    """A network with weights, in evaluation mode.
+
+    preprocessing: what its input must be. labels: name of the label set of its outputs. weights: the
+    manifest's entry, with licence, hash and scores.
+    """
+
+    preprocessing: dict[str, Any]
+    labels: str
+    weights: Weights
+
+    def __init__(self, entry: Weights) -> None:
+        super().__init__(lower(entry.spec, tuple(entry.preprocessing["size"])), entry.spec)
+        self.preprocessing = entry.preprocessing
+        self.labels = entry.labels
+        self.weights = entry
+
+
+def load(name: str | Weights, **how: Any) -> PretrainedNetwork:
+    """Load a network by name, `espnet-c-3.cityscapes`, or without a tag with its default weights.
+
+    Further arguments are those of `download.obtain`. Raises ZooError for an unknown name and wherever the
+    file cannot be had or does not fit.
+    """
+    entry = manifest().find(name) if isinstance(name, str) else name
+    network = PretrainedNetwork(entry)
+    fit(network, load_state(entry, **how), entry.name)
+    return network.eval()
+
+
+def load_state(source: Weights | Path | str, **how: Any) -> State:
+    """Tensors of a manifest entry, or of any file of weights (safetensors, or a state dict of torch.save).
+
+    Subnormal numbers are flushed to zero. From an entry's file its unused keys are dropped, and only they.
+    Nothing in a file is run. Raises ZooError for a file that is not what it should be.
+    """
+    if isinstance(source, Weights):
+        path = obtain(source, **how).path
+        data = _read(path)
+        check_bytes(data, path, source)  # what is parsed, not what lay there a moment ago
+        state: State = _without(parse(data, str(path)), source.unused_keys, source.name)
+    else:
+        path = Path(source)
+        state = parse(_read(path), str(path))
+    flush_subnormals_(state)
+    return state
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    if len(data) > MAX_BYTES:
+        raise ZooError(f"{path}: is longer than {MAX_BYTES} bytes, so it is not a file of weights; check the path")
+    return data
+
+
+def _without(state: State, keys: Iterable[str], name: str) -> State:
+    absent = [key for key in keys if key not in state]
+    if absent:
+        raise ZooError(f"{name}: the file lacks {absent[0]}, which the manifest calls unused; correct the manifest")
+    return {key: value for key, value in state.items() if key not in set(keys)}
+
+
+def parse(data: bytes, where: str) -> State:
+    """Tensors of a file's bytes; `where` names it in errors.
+
+    Safetensors hold nothing but tensors. A pickle is read by torch's weights-only reader, which refuses
+    whatever is not a tensor or a plain container. Raises ZooError.
+    """
+    read = _safetensors if data[8:9] == b"{" else _pickled
+    state = read(data, where)
+    if not isinstance(state, Mapping) or not state:
+        raise ZooError(f"{where}: holds a {type(state).__name__} where tensors by name are needed; save a state dict")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ZooError(f"{where}: {key!r} is a {type(value).__name__}, not a tensor; save the state dict alone")
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ZooError(f"{where}: {key} holds values that are not finite; train again from the last good state")
+    return dict(state)
+
+
+def _safetensors(data: bytes, where: str) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_safetensors
+
+    try:
+        return load_safetensors(data)
+    except SafetensorError as error:
+        raise _damaged(where, error) from None
+
+
+def _pickled(data: bytes, where: str) -> Any:
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        called = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+        if called is None:
+            raise _damaged(where, error) from None
+        raise ZooError(
+            f"{where}: would run {called[1]} on loading, which weights have no need of, and is refused; "
+            "use a file of tensors alone"
+        ) from None
+    except Exception as error:  # a damaged pickle may raise nearly anything
+        raise _damaged(where, error) from None
+
+
+def _damaged(where: str, error: Exception) -> ZooError:
+    lines = str(error).strip().splitlines()
+    reason = lines[0].rstrip(".:") if lines else type(error).__name__
+    return ZooError(f"{where}: is not a file of weights, or is cut off or damaged ({reason}); fetch it again")
+
+
+def fit(network: Network, state: Mapping[str, Tensor], name: str) -> None:
+    """Copy `state` into the network, key for key. Raises ZooError, with the keys or shapes, unless all fit."""
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in state and not key.endswith(f".{COUNTER}")]
+    unexpected = [key for key in state if key not in wanted]
+    differing = [
+        f"{key} is {_shape(state[key])} and not {_shape(wanted[key])}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    wrong = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", differing))
+        if keys
+    ]
+    if wrong:
+        raise ZooError(f"{name}: the weights do not fit the network: {'; '.join(wrong)}; give its own weights or spec")
+    network.load_state_dict({key: state.get(key, value) for key, value in wanted.items()}, strict=True)
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
