@@ -1,0 +1,30 @@
+"""Every family of the registry, held to the contract."""
+
+from itertools import chain
+
+import pytest
+
+pytest.register_assert_rewrite("contract")
+
+from contract import EXAMPLES, FamilyContract  # noqa: E402
+
+from zoo.registry import FAMILIES, lower  # noqa: E402
+from zoo.spec import field_types  # noqa: E402
+
+
+class TestFamilies(FamilyContract):
+    examples = tuple(chain.from_iterable(EXAMPLES.values()))
+
+
+def test_every_family_has_examples() -> None:
+    assert list(EXAMPLES) == list(FAMILIES)
+    for name, specs in EXAMPLES.items():
+        assert specs and all(type(spec) is FAMILIES[name].spec for spec in specs)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_default_lowers(name: str) -> None:
+    spec = FAMILIES[name].spec()
+    assert spec.family == name
+    assert field_types(type(spec))
+    assert lower(spec).params > 0
