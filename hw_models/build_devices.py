@@ -1,0 +1,242 @@
+"""Builds the shipped devices from the public sources: `python -m hw_models.build_devices SOURCES`.
+
+What ships: numbers and published points with their sources; fitted coefficients; the rows that look-up
+uses. Sources without a licence (SysIdentif, TopHub) ship as coefficients and a small extract only. The
+files do not depend on when or where they are built.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from hw_models.calibrate import calibrated, map_fit
+from hw_models.device import SHIPPED, Device, Fit, read_device
+from hw_models.kernels import KINDS, work_of
+from hw_models.recipes import RECIPES, Recipe
+from hw_models.roofline import PARAMETERS, WIDTH, kernel_time
+from hw_models.rows import position, row_work
+from hw_models.sources import published, significant, spec_text
+from hw_models.tables import KernelRow, Point
+from hw_models.validate import left_out_sd, validate
+from zoo.files import atomic
+from zoo.graph import ReLU
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TableFit:
+    """The model fitted to the tables, and the log errors of its rows when their group was left out."""
+
+    theta: Array
+    held_out: Mapping[str, Array]
+
+
+def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float) -> TableFit:
+    """Fit the roofline to rows; errors come from leaving out one group of shapes in five at a time."""
+    folds = np.array([shape_group(row) % 5 for row in rows])
+    theta = _fit_rows(rows, recipe, macs_per_cycle)
+    errors: dict[str, list[float]] = {}
+    for fold in range(5):
+        kept = [row for row, f in zip(rows, folds, strict=True) if f != fold]
+        left = [row for row, f in zip(rows, folds, strict=True) if f == fold]
+        at = _fit_rows(kept, recipe, macs_per_cycle).tolist()
+        for row in left:
+            errors.setdefault(row_work(row).kind, []).append(log(row.latency_s / _row_time(row, at, macs_per_cycle)[0]))
+    return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
+
+
+def shape_group(row: KernelRow) -> int:
+    """Rows of equal channels and kernel belong together: sizes of one layer are near-copies of each other."""
+    return (7 * row.in_channels + 13 * row.out_channels + 31 * row.kernel_h + 3 * row.groups) // 2
+
+
+def _fit_rows(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float) -> Array:
+    center = np.array([log(recipe.table_prior[name]) for name in PARAMETERS])
+    spread = np.diag([recipe.table_sd[name] ** 2 for name in PARAMETERS])
+    observed = np.log([row.latency_s for row in rows])
+    error = np.diag(np.full(len(rows), 0.3**2))
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        values = theta.tolist()
+        pairs = [_row_time(row, values, macs_per_cycle) for row in rows]
+        times = np.array([t for t, _ in pairs])
+        return np.log(times), np.array([g for _, g in pairs]) / times[:, None]
+
+    # Far-off rows would bend the whole fit: a second pass trusts a row the less the farther it is off.
+    first = map_fit(model, observed, error, center, spread)[0]
+    miss = np.abs(observed - model(first)[0])
+    return map_fit(model, observed, np.diag(0.3**2 * np.maximum(miss / 0.5, 1.0)), first, spread)[0]
+
+
+def _row_time(row: KernelRow, theta: Sequence[float], macs_per_cycle: float) -> tuple[float, Array]:
+    works = [row_work(row)]
+    if row.op == "conv+bias+relu":
+        out = row.layer_op.shape(row.in_shape)
+        works.append(work_of(ReLU(), (out,), out))
+    total, gradient = 0.0, np.zeros(WIDTH)
+    for work in works:
+        timing = kernel_time(work, theta, macs_per_cycle, row.clock_mhz * 1e6, row.batch)
+        total += timing.total_s
+        gradient += timing.gradient
+    return total, gradient
+
+
+def extract(rows: Sequence[KernelRow], count: int) -> list[KernelRow]:
+    """The `count` rows that lie farthest from each other, which is what the look-up needs to know its neighbours."""
+    ordered = sorted(rows, key=lambda row: (row.latency_s, repr(row)))
+    if len(ordered) <= count:
+        return ordered
+    positions = np.array([position(row_work(row), row.batch) for row in ordered])
+    chosen = [0]
+    distance = ((positions - positions[0]) ** 2).sum(axis=1)
+    while len(chosen) < count:
+        nearest = int(np.argmax(np.round(distance, 9)))
+        chosen.append(nearest)
+        distance = np.minimum(distance, ((positions - positions[nearest]) ** 2).sum(axis=1))
+    return [ordered[i] for i in sorted(chosen)]
+
+
+def build(recipe: Recipe, sources: Path, into: Path) -> Device:
+    """Write one device's folder and give the device back as it reads itself."""
+    folder = into / recipe.name
+    rows = recipe.table(sources)
+    fit = fit_tables(rows, recipe, recipe.table_macs_per_cycle)
+    points = [published(sources, wanted) for wanted in recipe.points]
+    extracts = {name: extract(rows_of(sources), count) for name, rows_of, count in recipe.extracts}
+    _write_yaml(folder / "device.yaml", _description(recipe, list(extracts)))
+    _write_csv(folder / "points.csv", Point, points)
+    for name, chosen in extracts.items():
+        _write_csv(folder / name, KernelRow, chosen)
+    fits = _unfitted(recipe, fit)
+    for _ in range(2):
+        # Once to learn how far left-out networks lie, once more to weigh the points by it.
+        _write_coefficients(folder, recipe, fit, *fits)
+        device = calibrated(read_device(folder), points)
+        fits = (device.latency, device.power)
+        _write_coefficients(folder, recipe, fit, *fits)
+        device = read_device(folder)
+        checked = validate(device)
+        fits = (
+            replace(device.latency, network_sd=left_out_sd(checked, "latency_s", recipe.latency_network_sd, 2)),
+            replace(device.power, network_sd=left_out_sd(checked, "power_w", recipe.power_network_sd, 2)),
+        )
+    _write_coefficients(folder, recipe, fit, *fits)
+    return read_device(folder)
+
+
+def _unfitted(recipe: Recipe, fit: TableFit) -> tuple[Fit, Fit]:
+    table = dict(zip(PARAMETERS, np.exp(fit.theta).tolist(), strict=True))
+    prior = {name: recipe.stack_prior.get(name, table[name]) for name in PARAMETERS}
+    return (
+        Fit.unfitted(prior, recipe.stack_sd, recipe.latency_network_sd),
+        Fit.unfitted(recipe.power_prior, recipe.power_sd, recipe.power_network_sd),
+    )
+
+
+def _description(recipe: Recipe, tables: list[str]) -> dict[str, Any]:
+    clocks = asdict(recipe.clocks)
+    return {
+        "title": recipe.title,
+        "stack": "pytorch-eager",
+        "power_covers": recipe.power_covers,
+        "power_note": recipe.power_note,
+        "clocks": {**clocks, "modes": dict(recipe.clocks.modes)},
+        "numbers": {name: asdict(number) for name, number in recipe.numbers.items()},
+        "coefficients": "coefficients.json",
+        "kernels": tables,
+        "points": ["points.csv"],
+        "notes": list(recipe.notes),
+    }
+
+
+def _write_coefficients(folder: Path, recipe: Recipe, fit: TableFit, latency: Fit, power: Fit) -> None:
+    held_out = {kind: _spread(errors) for kind, errors in fit.held_out.items() if len(errors) >= 20}
+    document = {
+        "about": "written by hw_models/build_devices.py; values are natural units, covariances those of logarithms",
+        "latency": _fit_document(latency),
+        "power": _fit_document(power),
+        "table": _values(PARAMETERS, fit.theta),
+        "kernel_sd": {kind: significant(held_out.get(kind, recipe.kernel_sd[kind]), 3) for kind in KINDS},
+        "rests_on": {kind: recipe.rests_on[kind] for kind in KINDS},
+    }
+    _write(folder / "coefficients.json", json.dumps(document, indent=1) + "\n")
+
+
+def _spread(errors: Array) -> float:
+    """Standard deviation about zero of the central 95 %, so that single outliers do not speak for all."""
+    ordered = np.sort(np.abs(errors))[: max(1, int(0.95 * len(errors)))]
+    return float(np.sqrt(np.mean(ordered**2)))
+
+
+def _values(names: Sequence[str] | Mapping[str, str], logs: Array) -> dict[str, float]:
+    return {name: significant(float(value)) for name, value in zip(names, np.exp(logs), strict=True)}
+
+
+def _fit_document(fit: Fit) -> dict[str, Any]:
+    return {
+        "values": _values(fit.names, fit.theta),
+        "prior": _values(fit.names, fit.prior),
+        "prior_sd": _values(fit.names, np.log(fit.prior_sd)),
+        "covariance": [[round(float(x), 6) for x in row] for row in fit.covariance],
+        "network_sd": significant(fit.network_sd, 3),
+    }
+
+
+def _write_yaml(path: Path, document: Mapping[str, Any]) -> None:
+    _write(path, yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=120))
+
+
+def _write_csv(path: Path, row_type: type, rows: Sequence[Any]) -> None:
+    text = io.StringIO()
+    columns = [field.name for field in fields(row_type)]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, name)) for name in columns])
+    _write(path, text.getvalue())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return spec_text(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build all shipped devices, or those named."""
+    parser = argparse.ArgumentParser(prog="python -m hw_models.build_devices", description=__doc__)
+    parser.add_argument("sources", type=Path, help="folder with hw/ and figures/")
+    parser.add_argument("--into", type=Path, default=SHIPPED, help="where the devices' folders go")
+    parser.add_argument("--device", choices=tuple(RECIPES), action="append", help="build this one only")
+    args = parser.parse_args(argv)
+    for name in args.device or RECIPES:
+        device = build(RECIPES[name], args.sources, args.into)
+        checked = validate(device)
+        for metric in ("latency_s", "power_w"):
+            error, held = checked.mape(metric), checked.coverage(metric)
+            if error is not None and held is not None:
+                print(f"{name} {metric}: left-out MAPE {error:.1%}, coverage {held:.0%}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,178 @@
+"""Fits the model's parameters: first to a device's tables, then to published whole-network points.
+
+Both are maximum a posteriori with Gaussian errors on logarithms, solved by damped Gauss-Newton steps.
+What a table says of one software stack is the prior for another, with a spread that says how far stacks
+differ. Points of one network share an error, so that three clocks of one network do not count as three
+networks. A fit reports its covariance; how far off it is on a network that it has not seen is measured
+by leaving each network out in turn (`hw_models.validate`), never from the fit itself.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.device import Device, Fit
+from hw_models.kernels import Work, fused
+from hw_models.predict import TERMS, latency_gradient, power_gradient, predictor
+from hw_models.roofline import WIDTH, kernel_time
+from hw_models.rows import RowModel
+from hw_models.tables import Point
+from zoo.errors import ZooError
+from zoo.graph import Graph
+from zoo.registry import FAMILIES, lower, spec_from_dict
+
+Array = NDArray[np.float64]
+POINT_SD = 0.03
+"""Standard deviation of the log error that a clock or a size adds to its network's error."""
+
+Model = Callable[[Array], tuple[Array, Array]]
+"""Parameters -> (logarithms of the predictions, their derivatives)."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """A network at one size, batch and clock, as the kernels that it runs and how often."""
+
+    kernels: tuple[tuple[Work, int, float], ...]
+    clock_hz: float
+    batch: int
+
+    def terms(self, theta: Array, macs_per_cycle: float) -> Array:
+        """Additive statistics as in `Predictor.terms`, without variance and provenance."""
+        out = np.zeros(TERMS)
+        values = theta.tolist()
+        for work, count, factor in self.kernels:
+            timing = kernel_time(work, values, macs_per_cycle, self.clock_hz, self.batch)
+            out[0] += count * factor * timing.total_s
+            out[1] += count * work.dispatches
+            out[3] += count * work.macs * self.batch
+            out[4] += count * timing.bytes_moved
+            out[5 : 5 + WIDTH] += count * factor * np.array(timing.gradient)
+        return out
+
+
+def load_of(graph: Graph, device: Device, clock_mhz: float, batch: int) -> Load:
+    """The kernels of a graph on a device, equal ones counted once."""
+    counts = Counter(kernel.work for kernel in fused(graph.layers, device.stack))
+    rows = RowModel(device)
+    kernels = tuple((work, n, exp(rows.correction(work, batch)[0])) for work, n in counts.items())
+    return Load(kernels, clock_mhz * 1e6, batch)
+
+
+def graph_of(point: Point) -> Graph | None:
+    """The network of a point, or None where its family is not in the registry."""
+    if point.spec.get("family") not in FAMILIES:
+        return None
+    return lower(spec_from_dict(dict(point.spec), point.network), (point.height, point.width))
+
+
+def map_fit(
+    model: Model, observed: Array, error: Array, prior: Array, prior_covariance: Array, steps: int = 60
+) -> tuple[Array, Array]:
+    """Most probable parameters and their covariance.
+
+    observed, error: logarithms of the measurements and the covariance of their errors.
+    """
+    theta, damping = prior.copy(), 1e-3
+    weight, tie = np.linalg.inv(error), np.linalg.inv(prior_covariance)
+
+    def cost(values: Array, at: Array) -> float:
+        miss, drift = observed - values, at - prior
+        return float(miss @ weight @ miss + drift @ tie @ drift)
+
+    values, slopes = model(theta)
+    best = cost(values, theta)
+    for _ in range(steps):
+        curvature = slopes.T @ weight @ slopes + tie
+        pull = slopes.T @ weight @ (observed - values) - tie @ (theta - prior)
+        step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), pull)
+        new_values, new_slopes = model(theta + step)
+        new = cost(new_values, theta + step)
+        if new > best:
+            damping *= 10
+            continue
+        gain, best = best - new, new
+        theta, values, slopes, damping = theta + step, new_values, new_slopes, damping / 10
+        if gain < 1e-9:
+            break
+    return theta, np.linalg.inv(slopes.T @ weight @ slopes + tie)
+
+
+def error_covariance(groups: Sequence[str], reading_sd: Array, network_sd: float) -> Array:
+    """Points of one network share the network's error; each has its own and its reading error on top."""
+    same = np.array([[a == b for b in groups] for a in groups], dtype=np.float64)
+    return network_sd**2 * same + np.diag(reading_sd**2 + POINT_SD**2)
+
+
+def usable(points: Sequence[Point], metric: str) -> list[Point]:
+    """Calibration points of a metric whose network is in the registry."""
+    return [p for p in points if p.use == "calibration" and p.metric == metric and p.spec.get("family") in FAMILIES]
+
+
+def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:
+    """Latency parameters from whole-network latencies; the device's own prior where there is none."""
+    chosen = usable(points, "latency_s")
+    before = device.latency
+    if not chosen:
+        return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
+    loads = [load_of(_known(p), device, p.clock_mhz, p.batch) for p in chosen]
+    peak, overhead = device.value("macs_per_cycle"), device.value("frame_overhead")
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        terms = np.array([load.terms(theta, peak) for load in loads])
+        gradient, time, _ = latency_gradient(terms, theta.tolist(), overhead)
+        return np.log(time), gradient / time[:, None]
+
+    return _refit(before, model, np.log([p.value for p in chosen]), chosen)
+
+
+def _refit(before: Fit, model: Model, observed: Array, points: Sequence[Point]) -> Fit:
+    reading = np.array([p.relative_sd for p in points])
+    error = error_covariance([p.group for p in points], reading, before.network_sd)
+    theta, covariance = map_fit(model, observed, error, before.prior, np.diag(before.prior_sd**2))
+    return replace(before, theta=theta, covariance=covariance)
+
+
+def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
+    """Power parameters from whole-network powers, given the device's latency fit."""
+    chosen = usable(points, "power_w")
+    before = device.power
+    if not chosen:
+        return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
+    rows = []
+    for p in chosen:
+        prices = predictor(device, p.clock_mhz, p.batch)
+        terms = prices.terms(_known(p).layers)
+        rows.append((terms, prices.finish(terms).latency_s_mean, p.clock_mhz))
+    idle = device.value("idle_power")
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        trial = replace(device, power=replace(before, theta=theta))
+        parts = [power_gradient(terms, time, trial, clock) for terms, time, clock in rows]
+        dynamic = np.array([d for d, _ in parts])
+        return np.log(dynamic), np.array([g for _, g in parts]) / dynamic[:, None]
+
+    observed = np.log([max(p.value - idle, 0.1 * p.value) for p in chosen])
+    return _refit(before, model, observed, chosen)
+
+
+def _known(point: Point) -> Graph:
+    graph = graph_of(point)
+    if graph is None:
+        raise ZooError(f"{point.network}: family {point.spec.get('family')!r} is not in the registry")
+    return graph
+
+
+def calibrated(device: Device, points: Sequence[Point]) -> Device:
+    """The device fitted to these points, latency first; points that are only checks are not used."""
+    timed = replace(device, latency=calibrate_latency(device, points))
+    return replace(timed, power=calibrate_power(timed, points))
+
+
+def left_out(device: Device, group: str) -> Device:
+    """The device calibrated without the points of one network."""
+    return calibrated(device, [p for p in device.points if p.group != group])

@@ -1,0 +1,243 @@
+"""What a device has to do for a layer: multiply-accumulates, bytes moved, launches.
+
+A kernel is priced from a `Work`, which holds everything that its time depends on and nothing of the
+device. All numbers are for one image; a batch multiplies everything but the weights.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from zoo import graph as g
+from zoo.errors import ZooError
+from zoo.graph import BYTES_PER_VALUE, Layer, Op, Shape
+
+INDEX_BYTES = 8
+"""Bytes of one position of a max pooling (torch stores 64-bit integers)."""
+
+KINDS = (
+    "dense",
+    "pointwise",
+    "dilated",
+    "grouped",
+    "depthwise",
+    "transposed",
+    "linear",
+    "normalisation",
+    "activation",
+    "add",
+    "concat",
+    "copy",
+    "pool",
+    "resize",
+    "identity",
+)
+"""Kinds of kernels; the first seven multiply and accumulate."""
+
+
+class PriceError(ZooError):
+    """A layer that the cost model has no price for."""
+
+
+class Work(NamedTuple):
+    """One kernel's work for one image.
+
+    activation_bytes: read and written, without the weights. in_channels, out_channels: of one group.
+    taps: kernel positions. pixels: output positions. dispatches: operations that the host issues.
+    winograd: a dense 3x3 convolution of stride 1, which fast algorithms accelerate.
+    """
+
+    kind: str
+    macs: int
+    activation_bytes: int
+    weight_bytes: int
+    in_channels: int
+    out_channels: int
+    taps: int
+    pixels: int
+    outputs: int
+    dispatches: float
+    winograd: bool
+
+
+Inputs = tuple[Shape, ...]
+_Rule = Callable[[Any, Inputs, Shape], Work]
+
+
+def work_of(op: Op, inputs: Inputs, out: Shape, name: str = "") -> Work:
+    """Work of an op on given shapes. Raises PriceError, naming layer and op, for one without a rule."""
+    rule = RULES.get(type(op))
+    if rule is None:
+        raise PriceError(f"{name or 'layer'}: op {type(op).__name__} has no price; add a rule to hw_models/kernels.py")
+    return rule(op, inputs, out)
+
+
+def _moved(*shapes: Shape) -> int:
+    return sum(shape.bytes for shape in shapes)
+
+
+def _streaming(kind: str, dispatches: float = 1.0, extra: float = 0.0) -> _Rule:
+    """Every input read once and the output written once, plus `extra` times the output."""
+
+    def rule(op: Op, inputs: Inputs, out: Shape) -> Work:
+        bytes_ = _moved(*inputs, out) + round(extra * out.bytes)
+        weights = BYTES_PER_VALUE * op.params(*inputs)
+        return Work(kind, 0, bytes_, weights, 0, 0, 1, out.height * out.width, out.elements, dispatches, False)
+
+    return rule
+
+
+def _conv(op: g.Conv, inputs: Inputs, out: Shape) -> Work:
+    (x,) = inputs
+    taps = prod(op.kernel)
+    in_group, out_group = x.channels // op.groups, op.out_channels // op.groups
+    plain = op.stride == (1, 1) and op.dilation == (1, 1)
+    if op.groups > 1:
+        kind = "depthwise" if in_group == 1 else "grouped"
+    elif max(op.dilation) > 1 and taps > 1:
+        kind = "dilated"
+    else:
+        kind = "pointwise" if taps == 1 else "dense"
+    # Eager frameworks add the bias with a kernel of their own.
+    bias = 2 * out.bytes if op.bias else 0
+    return Work(
+        kind,
+        op.macs(*inputs),
+        _moved(x, out) + bias,
+        BYTES_PER_VALUE * op.params(*inputs),
+        in_group,
+        out_group,
+        taps,
+        out.height * out.width,
+        out.elements,
+        1.0,
+        plain and op.kernel == (3, 3) and op.groups == 1,
+    )
+
+
+def _transposed(op: g.ConvTranspose, inputs: Inputs, out: Shape) -> Work:
+    (x,) = inputs
+    bias = 2 * out.bytes if op.bias else 0
+    return Work(
+        "transposed",
+        op.macs(*inputs),
+        _moved(x, out) + bias,
+        BYTES_PER_VALUE * op.params(*inputs),
+        x.channels // op.groups,
+        op.out_channels // op.groups,
+        prod(op.kernel),
+        out.height * out.width,
+        out.elements,
+        1.0,
+        False,
+    )
+
+
+def _linear(op: g.Linear, inputs: Inputs, out: Shape) -> Work:
+    (x,) = inputs
+    weights = BYTES_PER_VALUE * op.params(*inputs)
+    return Work(
+        "linear", op.macs(x), _moved(x, out), weights, x.elements, op.out_channels, 1, 1, out.elements, 1.0, False
+    )
+
+
+def _max_pool(op: g.MaxPool, inputs: Inputs, out: Shape) -> Work:
+    bytes_ = _moved(*inputs, out) + INDEX_BYTES * out.elements
+    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 1.0, False)
+
+
+def _max_unpool(op: g.MaxUnpool, inputs: Inputs, out: Shape) -> Work:
+    # The output is cleared first, then values are put at their positions.
+    x = inputs[0]
+    bytes_ = 2 * x.bytes + INDEX_BYTES * x.elements + out.bytes
+    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 2.0, False)
+
+
+def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
+    return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0, False)
+
+
+def _one_input(kind: str) -> _Rule:
+    """The first input read and the output written; a second input only lends its size."""
+
+    def rule(op: Op, inputs: Inputs, out: Shape) -> Work:
+        bytes_ = inputs[0].bytes + out.bytes
+        return Work(kind, 0, bytes_, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0, False)
+
+    return rule
+
+
+def _identity(op: g.Dropout, inputs: Inputs, out: Shape) -> Work:
+    # Nothing is launched and nothing moved, but the host still walks through the module.
+    return Work("identity", 0, 0, 0, 0, 0, 1, out.height * out.width, out.elements, 0.2, False)
+
+
+RULES: Mapping[type, _Rule] = {
+    g.Conv: _conv,
+    g.ConvTranspose: _transposed,
+    g.Linear: _linear,
+    g.BatchNorm: _streaming("normalisation"),
+    g.PReLU: _streaming("activation"),
+    g.ReLU: _streaming("activation"),
+    g.ELU: _streaming("activation"),
+    g.Sigmoid: _streaming("activation"),
+    g.Dropout: _identity,
+    g.Add: _streaming("add"),
+    g.Multiply: _streaming("add"),
+    g.Concat: _streaming("concat"),
+    g.PadChannels: _streaming("copy", dispatches=2.0, extra=1.0),
+    g.ChannelShuffle: _streaming("copy", dispatches=2.0),
+    g.AvgPool: _one_input("pool"),
+    g.MaxPool: _max_pool,
+    g.MaxUnpool: _max_unpool,
+    g.AdaptiveAvgPool: _one_input("pool"),
+    g.Resize: _one_input("resize"),
+    g.Crop: _crop,
+}
+"""How each op is priced. Input layers cost nothing and have no rule."""
+
+
+class Fused(NamedTuple):
+    """A kernel and the layers that it runs in one go."""
+
+    layers: tuple[Layer, ...]
+    work: Work
+
+
+def fused(layers: Sequence[Layer], stack: str) -> list[Fused]:
+    """Kernels as the stack runs them.
+
+    PyTorch's eager mode fuses nothing. Inference engines run a convolution with the BatchNorm and the
+    activation that follow it as one kernel, and a BatchNorm with its activation likewise; `layers` must
+    then be whole blocks, because no fusion crosses the end of `layers`.
+    """
+    kernels: list[Fused] = []
+    for layer in layers:
+        if isinstance(layer.op, g.Input):
+            continue
+        work = work_of(layer.op, layer.in_shapes, layer.out_shape, layer.name)
+        last = kernels[-1] if kernels else None
+        if stack in FUSING and last and _follows(layer, work, last):
+            kernels[-1] = Fused((*last.layers, layer), _merged(last.work, work))
+        else:
+            kernels.append(Fused((layer,), work))
+    return kernels
+
+
+FUSING = frozenset({"tensorrt", "onnxruntime", "tvm"})
+"""Stacks that fuse."""
+
+STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "tvm", "cudnn", "none")
+
+
+def _follows(layer: Layer, work: Work, last: Fused) -> bool:
+    tail = last.layers[-1]
+    if layer.inputs != (tail.name,) or work.kind not in ("normalisation", "activation"):
+        return False
+    # A BatchNorm folds into a convolution only; an activation follows either.
+    return work.kind == "activation" or last.work.macs > 0
+
+
+def _merged(first: Work, second: Work) -> Work:
+    # The value between the two stays in registers: only the second's parameters are read on top.
+    return first._replace(weight_bytes=first.weight_bytes + second.weight_bytes)

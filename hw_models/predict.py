@@ -1,0 +1,338 @@
+"""Latency, power and energy of a network on a device, each with an interval and with what it rests on.
+
+Per kernel, `hw_models.roofline` gives the device time. A frame takes the larger of the device's time
+and the time in which the host issues the operations, and a constant:
+
+    T = max(sum of kernel times, operations · dispatch) + overhead
+
+The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
+Power is idle power plus the energy of the arithmetic and of the bytes over T; energy is power times T.
+
+Everything that a network's cost needs is a sum over its kernels (`Predictor.terms`), so that a search
+prices each distinct piece once and then only adds. `predict` is the same sum with the kernels listed.
+
+The predictive distributions are log-normal. `mean` is their median, the central estimate; low and high
+are equally likely to be passed. Three errors are added: the parameters' (their covariance, shared by
+all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import log
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.device import Device, DeviceError, load_device
+from hw_models.kernels import Fused, Work, fused
+from hw_models.roofline import INDEX, WIDTH, Timing, kernel_time
+from hw_models.rows import Evidence, RowModel
+from hw_models.tables import PROVENANCES
+from zoo.errors import ZooError
+from zoo.graph import Graph, Layer
+
+Array = NDArray[np.float64]
+
+SMOOTH = 8.0
+"""Exponent of the smooth maximum of device time and host time."""
+
+_DEVICE, _DISPATCHES, _VARIANCE, _MACS, _BYTES = range(5)
+_GRADIENT = slice(5, 5 + WIDTH)
+_RESTS = slice(5 + WIDTH, 5 + WIDTH + len(PROVENANCES))
+TERMS = 5 + WIDTH + len(PROVENANCES)
+"""Number of additive terms of a network."""
+
+METRICS = ("latency_s", "power_w", "energy_j")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A central estimate and the bounds of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """One kernel: what it does, its device time, and its share of the sum of device times.
+
+    intensity is MACs per byte; of_peak and of_bandwidth are the shares of the device's peaks it reaches.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    bytes: int
+    latency_s: float
+    share: float
+    provenance: str
+    intensity: float
+    of_peak: float
+    of_bandwidth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Predicted cost of one frame (of a batch: latency, power and energy are the whole batch's).
+
+    provenance: shares of device time by what they rest on; they sum to 1. memory_bytes: weights and the
+    largest sum of live activations. host_bound: the host's dispatch takes longer than the device.
+    """
+
+    device: str
+    clock_mhz: float
+    batch: int
+    confidence: float
+    latency_s: Interval
+    power_w: Interval
+    energy_j: Interval
+    fps: float
+    memory_bytes: int
+    provenance: Mapping[str, float]
+    kernels: tuple[KernelCost, ...]
+    host_bound: bool
+    dispatches: float
+
+
+@dataclass(frozen=True)
+class CostArrays:
+    """Costs of many networks: one array a metric and bound, all of the shape of the terms' rows."""
+
+    latency_s_mean: Array
+    latency_s_low: Array
+    latency_s_high: Array
+    power_w_mean: Array
+    power_w_low: Array
+    power_w_high: Array
+    energy_j_mean: Array
+    energy_j_low: Array
+    energy_j_high: Array
+    fps: Array
+
+
+class Predictor:
+    """Prices networks on one device at one clock and batch; made by `predictor`.
+
+    `terms` is memoised by op and shapes, so that the pieces of a search space are cheap.
+    """
+
+    width = TERMS
+
+    def __init__(self, device: Device, clock_mhz: float, batch: int) -> None:
+        self.device = device
+        self.clock_mhz = clock_mhz
+        self.batch = batch
+        self._theta = device.latency.theta.tolist()
+        self._rows = RowModel(device)
+        self._known: dict[tuple[object, ...], Array] = {}
+
+    def terms(self, layers: Sequence[Layer]) -> Array:
+        """Additive statistics of consecutive layers, shape (width,); inputs cost nothing.
+
+        Raises PriceError, naming layer and op, where an op has no price.
+        """
+        total = np.zeros(TERMS)
+        if self.device.stack != "pytorch-eager":
+            for kernel in fused(layers, self.device.stack):
+                total += self._price(kernel.work, kernel.layers[0])
+            return total
+        for layer in layers:
+            key = (layer.op, layer.in_shapes)
+            known = self._known.get(key)
+            if known is None:
+                kernels = fused((layer,), self.device.stack)
+                known = self._price(kernels[0].work, layer) if kernels else np.zeros(TERMS)
+                self._known[key] = known
+            total += known
+        return total
+
+    def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
+        """Costs from terms of shape (..., width); arrays of shape (...)."""
+        z = _score(0.5 + check_confidence(confidence) / 2)
+        parts = {name: (center, sd) for name, (center, sd) in self._distributions(terms).items()}
+        bounds: dict[str, Array] = {}
+        for name, (center, sd) in parts.items():
+            bounds[f"{name}_mean"] = center
+            bounds[f"{name}_low"], bounds[f"{name}_high"] = self._clip(
+                name, center * np.exp(-z * sd), center * np.exp(z * sd)
+            )
+        return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
+
+    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
+        """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
+        if metric not in METRICS:
+            raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
+        center, sd = self._distributions(terms)[metric]
+        value = center * np.exp(_score(check_confidence(probability)) * sd)
+        return self._clip(metric, value, value)[0]
+
+    def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
+        """Every kernel in the order of execution."""
+        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in fused(layers, self.device.stack)]
+        total = sum(timing.total_s for _, (timing, _) in priced)
+        return tuple(self._kernel_cost(kernel, timing, evidence, total) for kernel, (timing, evidence) in priced)
+
+    def host_bound(self, terms: Array) -> bool:
+        """Whether the host's dispatch takes longer than the device."""
+        return bool(self._host(terms) > terms[_DEVICE])
+
+    def provenance(self, terms: Array) -> dict[str, float]:
+        """Shares of device time by what they rest on."""
+        times = terms[_RESTS]
+        total = float(times.sum()) or 1.0
+        return {name: float(t) / total for name, t in zip(PROVENANCES, times, strict=True) if t}
+
+    def _clip(self, name: str, low: Array, high: Array) -> tuple[Array, Array]:
+        if name != "power_w":
+            return low, high
+        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        return np.clip(low, idle, limit), np.clip(high, idle, limit)
+
+    def _host(self, terms: Array) -> Array:
+        return np.asarray(terms[..., _DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
+
+    def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
+        """Median and standard deviation of the logarithm, by metric."""
+        latency, latency_sd = self._latency(terms)
+        power, power_sd = self._power(terms, latency)
+        energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
+        return {
+            "latency_s": (latency, latency_sd),
+            "power_w": (power, power_sd),
+            "energy_j": (power * latency, energy_sd),
+        }
+
+    def _latency(self, terms: Array) -> tuple[Array, Array]:
+        gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
+        fit = self.device.latency
+        shared = np.einsum("...i,ij,...j->...", gradient, fit.covariance, gradient)
+        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + fit.network_sd**2)
+
+    def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
+        dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
+        fit = self.device.power
+        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        shared = np.einsum("...i,ij,...j->...", gradient, fit.covariance, gradient)
+        power = np.minimum(idle + dynamic, limit)
+        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
+
+    def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
+        peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
+        timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
+        return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
+
+    def _price(self, work: Work, layer: Layer) -> Array:
+        timing, evidence = self._timing(work, layer)
+        out = np.zeros(TERMS)
+        out[_DEVICE] = timing.total_s
+        out[_DISPATCHES] = work.dispatches
+        out[_VARIANCE] = (timing.total_s * evidence.sd) ** 2
+        out[_MACS] = work.macs * self.batch
+        out[_BYTES] = timing.bytes_moved
+        out[_GRADIENT] = timing.gradient
+        out[_RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
+        return out
+
+    def _kernel_cost(self, kernel: Fused, timing: Timing, evidence: Evidence, total: float) -> KernelCost:
+        work, seconds = kernel.work, timing.total_s
+        peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
+        moved = timing.bytes_moved
+        return KernelCost(
+            name=kernel.layers[0].name,
+            kind=work.kind,
+            macs=work.macs * self.batch,
+            bytes=round(moved),
+            latency_s=seconds,
+            share=seconds / total if total else 0.0,
+            provenance=evidence.provenance,
+            intensity=work.macs * self.batch / moved if moved else 0.0,
+            of_peak=work.macs * self.batch / peak / seconds if seconds else 0.0,
+            of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds if seconds else 0.0,
+        )
+
+
+def latency_gradient(terms: Array, theta: Sequence[float], overhead_s: float) -> tuple[Array, Array, Array]:
+    """Gradient of the time by the logarithms of the parameters, the time, the variance by kernels.
+
+    Shapes (..., parameters), (...), (...); times in seconds, the variance in seconds squared.
+    """
+    device = terms[..., _DEVICE]
+    host = terms[..., _DISPATCHES] * np.exp(theta[INDEX["dispatch"]])
+    larger = np.maximum(np.maximum(device, host), 1e-12)
+    norm = larger * ((device / larger) ** SMOOTH + (host / larger) ** SMOOTH) ** (1 / SMOOTH)
+    by_device, by_host = (device / norm) ** (SMOOTH - 1), (host / norm) ** (SMOOTH - 1)
+    gradient = terms[..., _GRADIENT] * by_device[..., None]
+    gradient[..., INDEX["dispatch"]] += by_host * host
+    return gradient, norm + overhead_s, terms[..., _VARIANCE] * by_device**2
+
+
+def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: float) -> tuple[Array, Array]:
+    """Dynamic power in W, and its gradient by the logarithms of the power parameters."""
+    per_mac, per_byte, active, exponent = np.exp(device.power.theta)
+    ratio = clock_mhz / device.clocks.default_mhz
+    scale = ratio**exponent
+    parts = np.stack(
+        [
+            scale * per_mac * terms[..., _MACS] / latency,
+            scale * per_byte * terms[..., _BYTES] / latency,
+            scale * ratio * active * terms[..., _DEVICE] / latency,
+        ],
+        axis=-1,
+    )
+    dynamic = parts.sum(axis=-1)
+    by_exponent = dynamic * exponent * log(ratio)
+    return dynamic, np.concatenate([parts, by_exponent[..., None]], axis=-1)
+
+
+def check_confidence(confidence: float) -> float:
+    """The probability itself. Raises ZooError unless it lies between 0 and 1."""
+    if not 0 < confidence < 1:
+        raise ZooError(f"confidence must be between 0 and 1, both excluded, but is {confidence!r}")
+    return confidence
+
+
+def _score(probability: float) -> float:
+    return NormalDist().inv_cdf(probability)
+
+
+def predictor(device: str | Device, clock_mhz: float | None = None, batch: int = 1) -> Predictor:
+    """A predictor for a device, by name or loaded. Raises DeviceError for a clock outside its range."""
+    found = load_device(device) if isinstance(device, str) else device
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
+        raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
+    return Predictor(found, found.clock(clock_mhz), batch)
+
+
+def predict(
+    graph: Graph,
+    device: str | Device = "tx2",
+    clock_mhz: float | None = None,
+    batch: int = 1,
+    confidence: float = 0.9,
+) -> Cost:
+    """Predicted cost of a network on a device, with intervals of the given confidence.
+
+    Raises PriceError for an op without a price, DeviceError for an unknown device or a clock outside its
+    range.
+    """
+    prices = predictor(device, clock_mhz, batch)
+    terms = prices.terms(graph.layers)
+    arrays = prices.finish(terms, confidence)
+    values = {field.name: float(getattr(arrays, field.name)) for field in fields(arrays)}
+    intervals = {name: Interval(*(values[f"{name}_{part}"] for part in ("mean", "low", "high"))) for name in METRICS}
+    return Cost(
+        device=prices.device.name,
+        clock_mhz=prices.clock_mhz,
+        batch=batch,
+        confidence=confidence,
+        **intervals,
+        fps=values["fps"],
+        memory_bytes=graph.weight_bytes + batch * graph.peak_activation_bytes,
+        provenance=prices.provenance(terms),
+        kernels=prices.kernel_costs(graph.layers),
+        host_bound=prices.host_bound(terms),
+        dispatches=float(terms[_DISPATCHES]),
+    )

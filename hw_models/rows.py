@@ -1,0 +1,140 @@
+"""Measured rows of a device: look-up first, then a correction that fades with the distance to the rows.
+
+A row of the device's own stack that matches a kernel exactly replaces the model. Otherwise the model's
+error on the rows nearby is interpolated (a Gaussian process over the logarithms of the shape), and what
+the interpolation leaves is the kernel's own error: small beside a row, the kind's full error far away.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, log
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.device import Device
+from hw_models.kernels import Work, work_of
+from hw_models.roofline import Timing, kernel_time
+from hw_models.tables import KernelRow
+from zoo.graph import Layer, ReLU
+
+Array = NDArray[np.float64]
+
+LENGTH = 1.5
+"""Distance, in natural logarithms of channels, taps and pixels, over which errors stay alike."""
+NOISE = 0.10
+"""Standard deviation of the log error that repeats on no neighbour."""
+
+
+class Evidence(NamedTuple):
+    """What the price of a kernel rests on, and the standard deviation of its log error."""
+
+    sd: float
+    provenance: str
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """Rows of one kind: positions, the weights of their errors, and the inverse of their covariance."""
+
+    positions: Array
+    weights: Array
+    inverse: Array
+    signal: float
+    provenance: str
+
+
+class RowModel:
+    """The rows of one device, ready for look-up."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def apply(self, timing: Timing, work: Work, layer: Layer, clock_mhz: float, batch: int) -> tuple[Timing, Evidence]:
+        """The timing corrected by the rows, and what it rests on."""
+        exact = self._exact.get((layer.op, layer.in_shapes[0], batch, clock_mhz))
+        if exact is not None:
+            return _scaled(timing, exact.latency_s / timing.total_s), Evidence(_row_sd(exact), exact.provenance)
+        shift, evidence = self.correction(work, batch)
+        return _scaled(timing, exp(shift)), evidence
+
+    def correction(self, work: Work, batch: int) -> tuple[float, Evidence]:
+        """Logarithm of the factor that the rows nearby put on the model's time, and what is left."""
+        default = Evidence(self.device.kernel_sd[work.kind], self.device.rests_on[work.kind])
+        near = self._neighbours.get(work.kind)
+        if near is None:
+            return 0.0, default
+        covariance = near.signal**2 * _likeness(near.positions, position(work, batch)[None, :])[:, 0]
+        left = near.signal**2 - float(covariance @ near.inverse @ covariance)
+        sd = (max(left, 0.0) + NOISE**2) ** 0.5
+        beside = left < 0.25 * near.signal**2 and default.provenance == "modelled"
+        return float(covariance @ near.weights), Evidence(sd, near.provenance if beside else default.provenance)
+
+    @cached_property
+    def _exact(self) -> dict[tuple[object, ...], KernelRow]:
+        return {
+            (row.layer_op, row.in_shape, row.batch, row.clock_mhz): row
+            for row in self.device.rows
+            if row.op != "conv+bias+relu" and row.stack == self.device.stack
+        }
+
+    @cached_property
+    def _neighbours(self) -> dict[str, _Neighbours]:
+        by_kind: dict[str, list[tuple[KernelRow, Work]]] = {}
+        for row in self.device.rows:
+            work = row_work(row)
+            by_kind.setdefault(work.kind, []).append((row, work))
+        return {kind: self._fit(kind, rows) for kind, rows in by_kind.items()}
+
+    def _fit(self, kind: str, rows: list[tuple[KernelRow, Work]]) -> _Neighbours:
+        positions = np.array([position(work, row.batch) for row, work in rows])
+        errors = np.array([log(row.latency_s / row_time(row, self.device)) for row, _ in rows])
+        signal = self.device.kernel_sd[kind]
+        covariance = signal**2 * _likeness(positions, positions) + NOISE**2 * np.eye(len(rows))
+        inverse: Array = np.linalg.inv(covariance)
+        worst = max((row.provenance for row, _ in rows), key=len)
+        return _Neighbours(positions, np.asarray(inverse @ errors), inverse, signal, worst)
+
+
+def position(work: Work, batch: int) -> Array:
+    """Where a kernel lies: logarithms of channels in and out, taps, output pixels."""
+    return np.array(
+        [
+            log(max(work.in_channels, 1)),
+            log(max(work.out_channels, 1)),
+            log(work.taps),
+            log(max(work.outputs * batch, 1)),
+        ]
+    )
+
+
+def _likeness(a: Array, b: Array) -> Array:
+    squared = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
+    return np.asarray(np.exp(-squared / (2 * LENGTH**2)))
+
+
+def _scaled(timing: Timing, factor: float) -> Timing:
+    factor = float(factor)
+    return timing._replace(total_s=timing.total_s * factor, gradient=[g * factor for g in timing.gradient])
+
+
+def _row_sd(row: KernelRow) -> float:
+    # The 90 % interval of a log-normal is 2 * 1.645 standard deviations wide.
+    return max(log(row.latency_high_s / row.latency_low_s) / 3.29, 0.01)
+
+
+def row_work(row: KernelRow) -> Work:
+    """The work of a row's op."""
+    op = row.layer_op
+    return work_of(op, (row.in_shape,), op.shape(row.in_shape))
+
+
+def row_time(row: KernelRow, device: Device) -> float:
+    """The table model's time for a row, in seconds: the convolution and what was timed with it."""
+    peak, clock_hz = device.value("macs_per_cycle"), row.clock_mhz * 1e6
+    out = row.layer_op.shape(row.in_shape)
+    works = [row_work(row)]
+    if row.op == "conv+bias+relu":
+        works.append(work_of(ReLU(), (out,), out))
+    return sum(kernel_time(work, device.table_theta, peak, clock_hz, row.batch).total_s for work in works)

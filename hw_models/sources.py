@@ -1,0 +1,186 @@
+"""Reads the public measurements that the shipped devices are built from.
+
+Each function takes the folder of the sources and gives rows or points in the form of a device's tables;
+what the sources' caveats rule out is left out here, with the reason.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import Any
+
+from hw_models.tables import KernelRow, Point
+from zoo.errors import ZooError
+
+SYSIDENTIF_TRUSTED_S = {True: 1e-3, False: 3e-3}
+"""Shortest latency to trust: rows timed with and without a synchronisation before the timer."""
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+    except OSError as error:
+        raise ZooError(f"{path}: cannot be read: {error.strerror}; give the folder of the sources") from None
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, _, second = text.partition("/")
+    return int(float(first)), int(float(second or first))
+
+
+def _kernel(
+    r: Mapping[str, str], *, op: str, latency_s: float, sd: float, clock_mhz: float, stack: str, provenance: str
+) -> KernelRow:
+    """A row; `sd` is the standard deviation of the log latency and `power` is filled in by the caller."""
+    pad = _pair(r["pad"])
+    return KernelRow(
+        op=op,
+        in_channels=int(r["cin"]),
+        out_channels=int(r["cout"]),
+        groups=int(r["groups"]),
+        kernel_h=int(r["kernel_h"]),
+        kernel_w=int(r["kernel_w"]),
+        stride=_pair(r["stride"])[0],
+        pad_h=pad[0],
+        pad_w=pad[1],
+        dilation=_pair(r["dilation"])[0],
+        height=int(r["h"]),
+        width=int(r["w"]),
+        batch=int(r["batch"]),
+        clock_mhz=clock_mhz,
+        stack=stack,
+        precision="fp32",
+        latency_s=significant(latency_s),
+        latency_low_s=significant(latency_s * exp(-1.645 * sd)),
+        latency_high_s=significant(latency_s * exp(1.645 * sd)),
+        power_w=None,
+        power_low_w=None,
+        power_high_w=None,
+        provenance=provenance,
+        source=r["source"],
+        n=1,
+    )
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """A value rounded to significant digits, so that files do not depend on the machine that wrote them."""
+    return float(f"{value:.{digits}g}")
+
+
+def sysidentif(folder: Path) -> list[KernelRow]:
+    """Convolution, bias and ReLU on a Jetson TX2 under PyTorch, with GPU-rail power, where the time can be trusted."""
+    kept = []
+    for r in _rows(folder / "hw" / "tx2_conv_sysidentif.csv"):
+        latency_s = float(r["latency_corrected_ms"]) * 1e-3
+        synced = r["timing"].startswith("sync before")
+        if latency_s < SYSIDENTIF_TRUSTED_S[synced] or int(r["h"]) < int(r["kernel_h"]):
+            continue
+        row = _kernel(
+            r,
+            op="conv+bias+relu",
+            latency_s=latency_s,
+            sd=0.05,
+            clock_mhz=float(r["gpu_clock_mhz_inferred"]),
+            stack="pytorch-eager",
+            provenance="measured",
+        )
+        power = float(r["gpu_rail_power_w"])
+        kept.append(
+            replace(row, power_w=power, power_low_w=significant(power * 0.95), power_high_w=significant(power * 1.05))
+        )
+    return kept
+
+
+def tophub(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
+    """Auto-tuned TVM convolutions of one device, the fastest schedule of each shape."""
+    best: dict[tuple[Any, ...], KernelRow] = {}
+    for r in _rows(folder / "hw" / "tvm_tophub_conv.csv"):
+        if r["device"] != device or r["precision"] != "fp32":
+            continue
+        row = _kernel(
+            r,
+            op="conv",
+            latency_s=float(r["latency_ms"]) * 1e-3,
+            sd=0.05,
+            clock_mhz=clock_mhz,
+            stack="tvm",
+            provenance=provenance,
+        )
+        if row.key not in best or row.latency_s < best[row.key].latency_s:
+            best[row.key] = row
+    return list(best.values())
+
+
+def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
+    """Forward cuDNN convolutions of one device; a shape that was timed twice is averaged by keeping the faster."""
+    best: dict[tuple[Any, ...], KernelRow] = {}
+    for r in _rows(folder / "hw" / "deepbench_conv.csv"):
+        if r["device"] != device or r["direction"] != "fwd" or r["precision"] != "fp32":
+            continue
+        row = _kernel(
+            r,
+            op="conv",
+            latency_s=float(r["latency_ms"]) * 1e-3,
+            sd=0.05,
+            clock_mhz=clock_mhz,
+            stack="cudnn",
+            provenance=provenance,
+        )
+        if row.key not in best or row.latency_s < best[row.key].latency_s:
+            best[row.key] = row
+    return list(best.values())
+
+
+def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
+    """One published point, found by model, variant, device, clock, size, metric and part of its source.
+
+    Raises ZooError unless exactly one row of the sources fits; `wanted` gives `spec`, `group`, `use`,
+    `reading_sd` (absolute, in the row's unit) beside what it is found by.
+    """
+    found = [r for r in _rows(folder / "figures" / "published_measurements.csv") if _fits(r, wanted)]
+    if len(found) != 1:
+        raise ZooError(
+            f"published point {wanted['model']} {wanted['metric']}: {len(found)} rows fit, there must be one"
+        )
+    (r,) = found
+    value = float(r["value"])
+    as_time = r["metric"] in ("fps", "latency_ms")
+    seconds = value * 1e-3 if r["metric"] == "latency_ms" else 1 / value
+    return Point(
+        network=wanted["network"],
+        group=wanted["group"],
+        spec=wanted["spec"],
+        width=int(float(r["width"])),
+        height=int(float(r["height"])),
+        batch=int(float(r["batch"])),
+        clock_mhz=float(wanted["clock_mhz"]),
+        metric="latency_s" if as_time else "power_w",
+        value=significant(seconds if as_time else value),
+        relative_sd=significant(wanted["reading_sd"] / value, 3),
+        use=wanted["use"],
+        bound=wanted.get("bound", "none"),
+        source=r["source"],
+    )
+
+
+def _fits(r: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
+    width, height = wanted.get("size", (1024, 512))
+    clock = wanted.get("row_clock")
+    return (
+        r["model"] == wanted["model"]
+        and r["device"] == wanted["device"]
+        and r["metric"] == wanted["row_metric"]
+        and r["width"] not in ("", None)
+        and (float(r["width"]), float(r["height"])) == (width, height)
+        and (clock is None or r["gpu_clock_mhz"] == clock)
+        and wanted.get("part", "") in r["source"]
+    )
+
+
+def spec_text(spec: Mapping[str, Any]) -> str:
+    """A spec as one cell of a table."""
+    return json.dumps(spec, sort_keys=True)
