@@ -1,0 +1,135 @@
+"""What a network's input must be, as a value that is kept beside its weights, and how an image becomes it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Triple = tuple[float, float, float]
+
+MAX_SIDE = 65_536
+"""Longest side of a network's input in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """From 8-bit pixels to a network's input; raises ConfigError for values that cannot be.
+
+    The pixels' channels are put in the order `channels`, scaled from 0…255 to 0…`maximum`; `mean` is
+    subtracted and the difference divided by `std`, for each channel in that order; the result is resized
+    to `size` = (height, width), bilinearly with half-pixel centres and no antialiasing, and divided by
+    `divisor`. Without a size the network takes images as they are.
+    """
+
+    channels: Literal["RGB", "BGR"] = "RGB"
+    maximum: float = 1.0
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
+    divisor: float = 1.0
+    size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("RGB", "BGR"):
+            raise ConfigError(f"preprocessing.channels: must be RGB or BGR, but is {self.channels!r}")
+        for name in ("maximum", "divisor"):
+            _check_numbers(name, (getattr(self, name),), 1, positive=True)
+        _check_numbers("mean", self.mean, 3, positive=False)
+        _check_numbers("std", self.std, 3, positive=True)
+        if self.size is not None and not _is_size(self.size):
+            raise ConfigError(f"preprocessing.size: must be height and width in pixels, but is {self.size!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Read what `to_dict` writes; missing keys take their defaults. Raises ConfigError.
+
+        >>> Preprocessing.from_dict({"channels": "BGR", "size": [512, 1024]}).size
+        (512, 1024)
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"preprocessing: must be a mapping with keys of {', '.join(known)}, but is {values!r}")
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"preprocessing.{key}: unknown key ({did_you_mean(str(key), known)})")
+        fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in values.items()}
+        return cls(**fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        values = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _is_size(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) != 2:
+        return False
+    return all(type(side) is int and 1 <= side <= MAX_SIDE for side in value)
+
+
+def _check_numbers(name: str, values: object, count: int, *, positive: bool) -> None:
+    fits = isinstance(values, tuple) and len(values) == count
+    numbers = fits and all(type(x) in (int, float) and math.isfinite(x) for x in values)  # type: ignore[attr-defined]
+    if not numbers or (positive and min(values) <= 0):  # type: ignore[call-overload]
+        kind = "positive numbers" if positive else "numbers"
+        raise ConfigError(f"preprocessing.{name}: must be {count} {kind}, but is {values!r}")
+
+
+def network_input(
+    pixels: "NDArray[np.uint8]", preprocessing: Preprocessing, size: tuple[int, int] | None = None
+) -> "Tensor":
+    """Turn an image (H, W, 3) in RGB, 8 bits a channel, into a network's input (1, 3, h, w), float32.
+
+    (h, w) is `size`, else the preprocessing's, else (H, W). Beside the image, memory is that of `h` rows
+    of it as floats: bilinear resizing reads no more.
+    """
+    import torch
+
+    order = [0, 1, 2] if preprocessing.channels == "RGB" else [2, 1, 0]
+    mean, std = (torch.tensor(x, dtype=torch.float32)[:, None, None] for x in (preprocessing.mean, preprocessing.std))
+
+    def normalised(rows: "Tensor") -> "Tensor":
+        values = rows[order].float()
+        if preprocessing.maximum != 255:
+            values *= preprocessing.maximum / 255
+        return values.sub_(mean).div_(std)
+
+    image = torch.from_numpy(pixels).permute(2, 0, 1)
+    height, width = size or preprocessing.size or (image.shape[1], image.shape[2])
+    resized = resized_rows(image, (height, width), 0, height, normalised)
+    return resized.div_(preprocessing.divisor)[None]
+
+
+def resized_rows(
+    x: "Tensor", size: tuple[int, int], start: int, stop: int, convert: Any = lambda rows: rows
+) -> "Tensor":
+    """Rows `start` to `stop` of `x` (C, H, W) resized bilinearly to `size`, with half-pixel centres.
+
+    The whole is what torch's `interpolate(align_corners=False)` gives. `convert` makes floats of the rows
+    of `x` that are needed.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = size
+    rows: Tensor
+    if x.shape[1] == height:
+        rows = convert(x[:, start:stop])
+    else:
+        place = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * (x.shape[1] / height) - 0.5
+        place = place.clamp(0, x.shape[1] - 1).to(x.device)
+        above = place.floor().long()
+        below = (above + 1).clamp(max=x.shape[1] - 1)
+        share = (place - above).float()[:, None]
+        rows = torch.lerp(convert(x[:, above]), convert(x[:, below]), share)
+    if x.shape[2] == width:
+        return rows
+    across: Tensor = interpolate(rows[None], (stop - start, width), mode="bilinear", align_corners=False)[0]
+    return across
