@@ -7,12 +7,13 @@ Four networks grow out of each other: A is strided ESP units and ESP units; B al
 strided output around its units; C also shows every level the image; ESPNet adds the decoder.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Interval
 
 from zoo.graph import GraphBuilder
+from zoo.models.blocks import UNITS, bn_act, conv_bn_act, esp_unit, groups_fit, pyramid
 from zoo.spec import Count, Rule, Spec
 from zoo.stages import Family, Stage, Tensors, off_grid
 
@@ -37,7 +38,9 @@ def _decoder_branches_fit(s: "ESPNetSpec") -> str | None:
 
 def _image_path_fits(s: "ESPNetSpec") -> str | None:
     if s.variant in ("A", "B") and s.image_path != "none":
-        return f"variant {s.variant} has no image path, but image_path is {s.image_path!r}; set image_path=none or variant=C"
+        return (
+            f"variant {s.variant} has no image path, but image_path is {s.image_path}; set image_path=none or variant=C"
+        )
     if s.variant == "C" and s.image_path == "none":
         return "variant C without an image path is variant B; set variant=B"
     return None
@@ -49,6 +52,32 @@ def _decoder_image_fits(s: "ESPNetSpec") -> str | None:
     return "decoder_sees_image needs variant=ESPNet and an image path; set decoder_sees_image=false"
 
 
+def _unread(s: "ESPNetSpec") -> list[str]:
+    """Fields that another block than ESP leaves without a reader."""
+    decodes, strided = s.variant == "ESPNet", s.downsample == "esp"
+    unread = {
+        "residual": True,
+        "reduce": not decodes,
+        "hff": not (decodes or strided),
+        "pyramid": not (decodes or strided),
+        "k": not strided and s.block in ("mobilenet", "resnet"),
+    }
+    return [name for name, holds in unread.items() if holds]
+
+
+def _block_reads(s: "ESPNetSpec") -> str | None:
+    if s.block == "esp":
+        return None
+    if s.alpha2 == s.alpha3 == 0:
+        return f"block is {s.block!r}, but alpha2 and alpha3 are 0, so there is no block; set block=esp"
+    defaults = {field.name: field.default for field in fields(ESPNetSpec)}
+    for name in _unread(s):
+        value, default = getattr(s, name), defaults[name]
+        if value != default:
+            return f"{name} has no effect with block={s.block}, but is {value!r}; leave it at {default!r}"
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ESPNetSpec(Spec):
     """One ESPNet.
@@ -57,10 +86,17 @@ class ESPNetSpec(Spec):
     a level is its strided unit alone, and there is nothing to concatenate. widths: channels at levels
     1, 2, 3. residual, hff: the unit's skip connection and its hierarchical feature fusion. reduce: the
     unit's reduction. pyramid: `standard` has dilation 1 in all branches. downsample: `conv` replaces the
-    strided ESP unit by a strided 3x3 convolution, BN, activation. image_path: how the levels see the
-    image (section 3.2); `fusion` is input-aware fusion, see `see_image`. decoder_sees_image: the last
-    step of the decoder reads level 1 together with the image, as in the released CamVid weights.
-    decoder_k: branches of the decoder's ESP unit, 5 in all released weights.
+    strided ESP unit by a strided 3x3 convolution, BN, activation. block: what stands in the ESP units'
+    place, see `zoo.models.blocks`; fields that it has no use for keep their defaults. image_path: how the
+    levels see the image (section 3.2); `fusion` is input-aware fusion, see `see_image`.
+    decoder_sees_image: the last step of the decoder reads level 1 together with the image, as in the
+    released CamVid weights. decoder_k: branches of the decoder's ESP unit, 5 in all released weights.
+
+    The paper's comparison of blocks (section 4.2) is variant C with alpha3 = 3 and downsample=conv. It
+    prints 0.233 (mobilenet), 0.181 (shufflenet, k = 4), 0.328 (inception), 0.424 (resnext) and 1.200
+    million parameters (resnet); here they are 234,274 (+0.5 %), 179,746 (-0.7 %), 328,175 (+0.1 %), 417,570
+    (-1.5 %) and 1,204,514 (+0.4 %). Where its blocks have BN is not published. That of resnext is met
+    with k = 4; with the comparison's k = 5 it has 392,190 (-7.5 %), so its width is not published either.
     """
 
     family: ClassVar[str] = "espnet"
@@ -69,6 +105,8 @@ class ESPNetSpec(Spec):
         _decoder_branches_fit,
         _image_path_fits,
         _decoder_image_fits,
+        _block_reads,
+        groups_fit,
     )
 
     variant: Literal["A", "B", "C", "ESPNet"] = "C"
@@ -78,6 +116,7 @@ class ESPNetSpec(Spec):
     widths: tuple[Count, Count, Count] = (16, 64, 128)
     classes: Count = 20
     activation: Literal["prelu", "relu"] = "prelu"
+    block: Literal["esp", "mobilenet", "shufflenet", "inception", "resnext", "resnet", "asp"] = "esp"
     residual: bool = True
     hff: bool = True
     reduce: Literal["pointwise", "3x3"] = "pointwise"
@@ -86,51 +125,6 @@ class ESPNetSpec(Spec):
     image_path: Literal["none", "reinforcement", "fusion"] = "reinforcement"
     decoder_sees_image: bool = False
     decoder_k: BranchCount = 5
-
-
-def pyramid(
-    g: GraphBuilder, x: str, path: str, out_channels: int, s: ESPNetSpec, *, k: int, reduce: int, stride: int
-) -> str:
-    """Reduce, split, transform, merge by concatenation (section 3.1, figure 1)."""
-    width = out_channels // k
-    first = out_channels - (k - 1) * width  # the d=1 branch takes the remainder
-
-    reduced = g.conv(x, f"{path}.c1.conv", width, kernel=reduce, stride=stride)
-    branches = [
-        g.conv(
-            reduced,
-            f"{path}.d{2**i}.conv",
-            first if i == 0 else width,
-            kernel=3,
-            dilation=2**i if s.pyramid == "dilated" else 1,
-        )
-        for i in range(k)
-    ]
-    if s.hff:
-        # Summing neighbours removes the gridding of large dilations; the d=1 branch differs in width.
-        for i in range(2, k):
-            branches[i] = g.add((branches[i - 1], branches[i]), f"{path}.hff{2**i}")
-    return g.concat(tuple(branches), f"{path}.cat")
-
-
-def bn_act(g: GraphBuilder, x: str, path: str, s: ESPNetSpec) -> str:
-    """BN and activation."""
-    return g.act(g.bn(x, f"{path}.bn"), f"{path}.act", s.activation)
-
-
-def conv_bn_act(
-    g: GraphBuilder, x: str, path: str, out_channels: int, s: ESPNetSpec, *, kernel: int, stride: int = 1
-) -> str:
-    """Convolution, BN, activation."""
-    return bn_act(g, g.conv(x, f"{path}.conv", out_channels, kernel=kernel, stride=stride), path, s)
-
-
-def esp_unit(g: GraphBuilder, x: str, path: str, out_channels: int, s: ESPNetSpec, *, k: int, residual: bool) -> str:
-    """ESP unit: the pyramid, the skip connection, BN, activation."""
-    y = pyramid(g, x, path, out_channels, s, k=k, reduce=1 if s.reduce == "pointwise" else 3, stride=1)
-    if residual and g.channels(x) == out_channels:
-        y = g.add((x, y), f"{path}.residual")
-    return bn_act(g, y, f"{path}.bn", s)
 
 
 def down(g: GraphBuilder, x: str, path: str, out_channels: int, s: ESPNetSpec) -> str:
@@ -183,8 +177,8 @@ def level2_down(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
 
 
 def level2_unit(g: GraphBuilder, s: ESPNetSpec, t: Tensors, index: int) -> None:
-    """One of alpha2 ESP units."""
-    t["x"] = esp_unit(g, t["x"], f"{prefix(s)}level2.{index}", s.widths[1], s, k=s.k, residual=s.residual)
+    """One of alpha2 units."""
+    t["x"] = UNITS[s.block](g, t["x"], f"{prefix(s)}level2.{index}", s.widths[1], s)
 
 
 def level2_merge(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
@@ -207,8 +201,8 @@ def level3_down(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
 
 
 def level3_unit(g: GraphBuilder, s: ESPNetSpec, t: Tensors, index: int) -> None:
-    """One of alpha3 ESP units."""
-    t["x"] = esp_unit(g, t["x"], f"{prefix(s)}level3.{index}", s.widths[2], s, k=s.k, residual=s.residual)
+    """One of alpha3 units."""
+    t["x"] = UNITS[s.block](g, t["x"], f"{prefix(s)}level3.{index}", s.widths[2], s)
 
 
 def level3_merge(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
