@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from zoo.graph import Graph
 
 
+def _configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--published", action="store_true", help="print the published comparisons beside our counts instead"
+    )
+
+
 def _list(args: Arguments) -> int:
+    if args.published:
+        from zoo.cli.published import list_published
+
+        return list_published(args)
     from pretrained import weights_of
     from zoo.registry import lower
     from zoo.spec import as_dict
@@ -154,7 +164,7 @@ def _configure_none(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("list", "list the models of the zoo and their weights", "zoo list --json", _list, _configure_none),
+    Command("list", "list the models of the zoo and their weights", "zoo list --published", _list, _configure_list),
     Command(
         "show",
         "count a network: parameters, MACs, memory, layers; several side by side",
