@@ -361,7 +361,7 @@ GTX960M = Recipe(
     name="gtx960m",
     title="NVIDIA GeForce GTX 960M (GM107, 640 CUDA cores, GDDR5)",
     power_covers="card",
-    power_note="No GTX 960M reports its power (the driver says N/A): wide bounds, up to the highest published TDP, 75 W.",
+    power_note="No GTX 960M reports its power (the driver says N/A): wide bounds, up to the highest published TDP.",
     clocks=_single(GTX960M_CLOCK, "boost clock in TensorFlow logs (memoryClockRate(GHz) 1.176)"),
     numbers={
         "macs_per_cycle": _computed(

@@ -92,7 +92,7 @@ class RowModel:
         errors = np.array([log(row.latency_s / row_time(row, self.device)) for row, _ in rows])
         signal = self.device.kernel_sd[kind]
         covariance = signal**2 * _likeness(positions, positions) + NOISE**2 * np.eye(len(rows))
-        inverse: Array = np.linalg.inv(covariance)
+        inverse = np.linalg.inv(covariance).astype(np.float64)
         worst = max((row.provenance for row, _ in rows), key=len)
         return _Neighbours(positions, np.asarray(inverse @ errors), inverse, signal, worst)
 

@@ -1,0 +1,41 @@
+"""Charts of costs; the only module of this package that needs matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw_models.predict import Interval
+from hw_models.sweep import Step
+from zoo.errors import ZooError
+from zoo.files import atomic
+
+FORMATS = (".png", ".svg", ".pdf")
+AXIS_LABELS = {"clock": "GPU clock (MHz)", "size": "image (pixels)", "batch": "images at once"}
+
+
+def draw_sweep(steps: Sequence[Step], title: str, axis: str, path: Path) -> Path:
+    """Latency, power and energy along a sweep with their intervals. Raises ZooError for an unknown format."""
+    if path.suffix not in FORMATS:
+        raise ZooError(f"{path}: the chart's format must be one of {', '.join(FORMATS)}, but is {path.suffix!r}")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for panel, (name, label, scale) in zip(
+        panels,
+        (("latency_s", "latency (ms)", 1e3), ("power_w", "power (W)", 1.0), ("energy_j", "energy (mJ)", 1e3)),
+        strict=True,
+    ):
+        intervals: list[Interval] = [getattr(step.cost, name) for step in steps]
+        at = [step.value for step in steps]
+        panel.fill_between(at, [i.low * scale for i in intervals], [i.high * scale for i in intervals], alpha=0.2)
+        panel.plot(at, [i.mean * scale for i in intervals], marker="o", markersize=3)
+        panel.set_xlabel(AXIS_LABELS[axis])
+        panel.set_ylabel(label)
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
+        if axis != "clock":
+            panel.set_xscale("log", base=2)
+    figure.suptitle(title, fontsize=10)
+    with atomic(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
+    return path

@@ -1,0 +1,350 @@
+"""`zoo predict` and `zoo device`: what a network costs, where, and what that rests on."""
+
+import argparse
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import (
+    Arguments,
+    Command,
+    add_model,
+    add_size,
+    count_argument,
+    emit,
+    model_of,
+    note,
+    positive_argument,
+    probability_argument,
+    si,
+    table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hw_models.device import Device
+    from hw_models.predict import Cost, Interval
+    from hw_models.sweep import Step
+    from hw_models.validate import Validation
+
+TOP = 10
+"""Kernels that `zoo predict` prints."""
+
+
+def _configure_predict(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--device", required=True, metavar="NAME", help="a name from `zoo device list`")
+    parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="GPU clock (default: the device's)")
+    add_size(parser)
+    parser.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once (default 1)")
+    parser.add_argument(
+        "--confidence", type=probability_argument, default=0.9, metavar="C", help="of the intervals (default 0.9)"
+    )
+    parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
+
+
+def _predict(args: Arguments) -> int:
+    from hw_models.device import load_device
+    from hw_models.predict import predict
+    from zoo.registry import lower
+
+    model, device = model_of(args), load_device(args.device)
+    if args.sweep:
+        return _sweep(args, model.name, device)
+    cost = predict(lower(model.spec, args.size), device, args.clock_mhz, args.batch, args.confidence)
+    document = _cost_document(model.name, args.size, cost, device)
+    emit(args, document, lambda console: _print_cost(console, model.name, cost, device))
+    return 0
+
+
+def _cost_document(name: str, size: tuple[int, int], cost: "Cost", device: "Device") -> dict[str, Any]:
+    return {
+        "model": name,
+        "size": f"{size[1]}x{size[0]}",
+        **asdict(cost),
+        "stack": device.stack,
+        "power_covers": device.power_covers,
+        "kinds": _share_by_kind(cost),
+    }
+
+
+def _share_by_kind(cost: "Cost") -> dict[str, float]:
+    shares: Counter[str] = Counter()
+    for kernel in cost.kernels:
+        shares[kernel.kind] += kernel.share  # type: ignore[assignment]  # Counter counts floats as well
+    return dict(shares.most_common())
+
+
+def _print_cost(console: "Console", name: str, cost: "Cost", device: "Device") -> None:
+    clock = f"{cost.clock_mhz:g} MHz" + (f", batch {cost.batch}" if cost.batch > 1 else "")
+    rows = [
+        ("latency", *_cells(cost.latency_s, "s")),
+        (f"power ({device.power_covers})", *_cells(cost.power_w, "W")),
+        ("energy", *_cells(cost.energy_j, "J")),
+    ]
+    title = f"{name} on {device.title}, {clock}"
+    console.print(table(title, ("", "predicted", f"{cost.confidence:.0%} interval"), rows))
+    bound = "the host's dispatch" if cost.host_bound else "the device"
+    console.print(
+        f"{cost.fps:.3g} frames/s, {si(cost.memory_bytes, 'B')} of weights and activations; "
+        f"{cost.dispatches:.0f} operations, bound by {bound}\n"
+    )
+    top = sorted(cost.kernels, key=lambda k: k.latency_s, reverse=True)[:TOP]
+    cells = [
+        (k.name, k.kind, si(k.latency_s, "s"), f"{k.share:.1%}", f"{k.of_peak:.0%}", f"{k.of_bandwidth:.0%}")
+        for k in top
+    ]
+    columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
+    console.print(table(None, columns, cells, left=2))
+    console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
+    console.print("rests on: " + ", ".join(f"{p} {v:.0%}" for p, v in cost.provenance.items()))
+    console.print(device.power_note)
+
+
+def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
+    return si(interval.mean, unit), f"{si(interval.low, unit)} to {si(interval.high, unit)}"
+
+
+def _sweep(args: Arguments, name: str, device: "Device") -> int:
+    from hw_models.sweep import sweep
+    from zoo.registry import lower
+
+    spec = model_of(args).spec
+    steps = sweep(
+        args.sweep, lambda size: lower(spec, size), device, args.size, args.clock_mhz, args.batch, args.confidence
+    )
+    document: dict[str, Any] = {"model": name, "device": device.name, "sweep": args.sweep, "path": None}
+    document["points"] = [
+        {"at": step.at, "value": step.value}
+        | {key: value for key, value in asdict(step.cost).items() if key != "kernels"}
+        for step in steps
+    ]
+    if args.output:
+        from hw_models.draw import draw_sweep
+
+        document["path"] = str(draw_sweep(steps, f"{name} on {device.title}", args.sweep, args.output))
+        note(f"wrote {args.output}")
+    emit(args, document, lambda console: _print_sweep(console, name, device, steps))
+    return 0
+
+
+def _print_sweep(console: "Console", name: str, device: "Device", steps: "tuple[Step, ...]") -> None:
+    longest = max(step.cost.fps for step in steps)
+    rows = [
+        (
+            step.at,
+            "#" * max(1, round(24 * step.cost.fps / longest)),
+            f"{step.cost.fps:.3g}",
+            *_cells(step.cost.latency_s, "s"),
+            *_cells(step.cost.power_w, "W"),
+            si(step.cost.energy_j.mean, "J"),
+        )
+        for step in steps
+    ]
+    columns = ("", "", "frames/s", "latency", "interval", f"power ({device.power_covers})", "interval", "energy")
+    console.print(table(f"{name} on {device.title}", columns, rows, left=2))
+
+
+def _configure_device(parser: argparse.ArgumentParser) -> None:
+    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in (
+        ("list", "devices that predictions can be made for"),
+        ("show", "a device's numbers with their sources, and what a model's prediction rests on"),
+        ("add", "check a device folder and add it to your devices"),
+        ("validate", "predictions beside published points, with each network left out of the calibration in turn"),
+    ):
+        sub = below.add_parser(name, help=summary, description=summary)
+        if name in ("show", "validate"):
+            sub.add_argument("name", metavar="NAME")
+        if name == "show":
+            sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
+        if name == "validate":
+            sub.add_argument("--confidence", type=probability_argument, default=0.9, metavar="C")
+        if name == "add":
+            sub.add_argument("folder", metavar="FOLDER", type=Path)
+        # Both places are allowed: `zoo device --json list` and `zoo device list --json`.
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+        sub.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="your own zoo.yaml")
+
+
+def _device(args: Arguments) -> int:
+    actions = {"list": _device_list, "show": _device_show, "add": _device_add, "validate": _device_validate}
+    return actions[args.action](args)
+
+
+def _device_list(args: Arguments) -> int:
+    from hw_models.device import device_folders, load_device
+
+    devices = [load_device(name) for name in sorted(device_folders())]
+    documents = [
+        {
+            "name": d.name,
+            "title": d.title,
+            "stack": d.stack,
+            "clock_mhz": {"low": d.clocks.low_mhz, "high": d.clocks.high_mhz, "default": d.clocks.default_mhz},
+            "power_covers": d.power_covers,
+            "rows": len(d.rows),
+            "points": len(d.points),
+        }
+        for d in devices
+    ]
+    cells = [
+        (
+            d.name,
+            d.title,
+            d.stack,
+            _range(d.clocks.low_mhz, d.clocks.high_mhz),
+            d.power_covers,
+            str(len(d.rows)),
+            str(len(d.points)),
+        )
+        for d in devices
+    ]
+    columns = ("device", "", "stack", "clock", "power covers", "rows", "points")
+    emit(args, documents, lambda console: console.print(table(None, columns, cells, left=5)))
+    return 0
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g} MHz" if low == high else f"{low:g} to {high:g} MHz"
+
+
+def _device_show(args: Arguments) -> int:
+    from hw_models.device import load_device
+    from hw_models.predict import predict
+    from zoo.registry import lower
+
+    device, model = load_device(args.name), model_of(_without_settings(args), args.model)
+    cost = predict(lower(model.spec), device)
+    counts = Counter((kernel.provenance, kernel.kind) for kernel in cost.kernels)
+    coverage: list[dict[str, Any]] = [{"provenance": p, "kind": k, "kernels": n} for (p, k), n in sorted(counts.items())]
+    document = {
+        "name": device.name,
+        "title": device.title,
+        "stack": device.stack,
+        "clocks": asdict(device.clocks),
+        "numbers": {name: asdict(number) for name, number in device.numbers.items()},
+        "power_covers": device.power_covers,
+        "power_note": device.power_note,
+        "rows": len(device.rows),
+        "points": len(device.points),
+        "notes": list(device.notes),
+        "model": model.name,
+        "coverage": coverage,
+        "provenance": dict(cost.provenance),
+    }
+
+    def show(console: "Console") -> None:
+        numbers = [(name, f"{si(n.value, n.unit)}", n.kind, n.source) for name, n in device.numbers.items()]
+        console.print(table(device.title, ("number", "value", "kind", "source"), numbers, left=4))
+        console.print(f"clock: {_range(device.clocks.low_mhz, device.clocks.high_mhz)} ({device.clocks.source})")
+        console.print(f"power covers: {device.power_covers}. {device.power_note}")
+        for remark in device.notes:
+            console.print(remark)
+        cells = [(c["provenance"], c["kind"], str(c["kernels"])) for c in coverage]
+        console.print(table(f"kernels of {model.name}", ("rests on", "kind", "kernels"), cells, left=2))
+
+    emit(args, document, show)
+    return 0
+
+
+def _without_settings(args: Arguments) -> Arguments:
+    args.settings = []
+    return args
+
+
+def _device_add(args: Arguments) -> int:
+    from hw_models.device import add_device
+
+    device = add_device(args.folder)
+    emit(args, {"name": device.name, "path": str(device.folder)}, lambda console: console.print(f"added {device.name}"))
+    return 0
+
+
+def _device_validate(args: Arguments) -> int:
+    from hw_models.device import load_device
+    from hw_models.validate import validate
+
+    device = load_device(args.name)
+    result = validate(device, args.confidence)
+    document = {
+        "device": device.name,
+        "confidence": args.confidence,
+        "points": [_point_document(c) for c in result.checks],
+        **_summary(result, "latency_s"),
+        "by_metric": {metric: _summary(result, metric) for metric in ("latency_s", "power_w")},
+        "missing": list(result.missing),
+        "protocol": "mape, coverage and spearman are of predictions whose own network was left out of the calibration",
+    }
+    emit(args, document, lambda console: _print_validation(console, device, result, args.confidence))
+    return 0
+
+
+def _point_document(check: Any) -> dict[str, Any]:
+    document = asdict(check)
+    predicted = document.pop("predicted")
+    return document | {"predicted": predicted["mean"], "low": predicted["low"], "high": predicted["high"]}
+
+
+def _summary(result: "Validation", metric: str) -> dict[str, float | None]:
+    return {
+        "mape": result.mape(metric),
+        "coverage": result.coverage(metric),
+        "spearman": result.spearman(metric),
+    }
+
+
+def _print_validation(console: "Console", device: "Device", result: "Validation", confidence: float) -> None:
+    units = {"latency_s": "s", "power_w": "W"}
+    cells = [
+        (
+            c.network,
+            f"{c.width}x{c.height}",
+            f"{c.clock_mhz:g}",
+            c.metric.split("_")[0],
+            "calibrates" if c.used_for_calibration else "check",
+            ("at most " if c.bound == "lower" else "") + si(c.published, units[c.metric]),
+            si(c.predicted.mean, units[c.metric]),
+            *_cells(c.left_out, units[c.metric]),
+            "" if c.bound == "lower" else f"{c.error:+.0%}",
+        )
+        for c in result.checks
+    ]
+    columns = (
+        "network",
+        "size",
+        "MHz",
+        "metric",
+        "use",
+        "published",
+        "predicted",
+        "left out",
+        f"{confidence:.0%} interval",
+        "error",
+    )
+    console.print(table(device.title, columns, cells, left=5))
+    for metric in units:
+        summary = _summary(result, metric)
+        if summary["mape"] is not None:
+            rank = "" if summary["spearman"] is None else f", rank correlation {summary['spearman']:.2f}"
+            console.print(
+                f"{metric.split('_')[0]}, networks left out: mean error {summary['mape']:.1%}, "
+                f"interval holds {summary['coverage']:.0%}{rank}"
+            )
+    if result.missing:
+        note(f"not in the registry, so not predicted: {', '.join(result.missing)}")
+
+
+COMMANDS = (
+    Command(
+        "predict",
+        "predict latency, power, energy and memory of a network on a device",
+        "zoo predict espnet --device tx2 --clock-mhz 1134 --size 1024x512",
+        _predict,
+        _configure_predict,
+    ),
+    Command("device", "list, show, add and validate devices", "zoo device validate tx2", _device, _configure_device),
+)
