@@ -201,7 +201,7 @@ def _target(item: Evidence) -> float:
 def points(miou: Any) -> Any:
     """Percent of mIOU to points, the scale on which effects add up.
 
-    >>> points(50.0), round(points(60.0), 2)
+    >>> float(points(50.0)), round(float(points(60.0)), 2)
     (50.0, 60.14)
     """
     return 50 + 25 * np.log(miou / (100 - miou))

@@ -25,37 +25,56 @@ def units(s: Any) -> bool:
     return bool(s.alpha2 > 0 or s.alpha3 > 0)
 
 
+def esp_units(s: Any) -> bool:
+    """Whether these units are ESP units."""
+    return bool(s.block == "esp" and units(s))
+
+
+def bare(s: Any) -> bool:
+    """Whether the encoder is strided convolutions alone, as poor as it can be."""
+    return bool(s.downsample == "conv" and not units(s))
+
+
 def branches(s: Any) -> int:
     """Most branches of any ESP unit; 0 in a network without one."""
-    encoder = s.k if s.downsample == "esp" or units(s) else 0
+    encoder = s.k if s.downsample == "esp" or esp_units(s) else 0
     return max(encoder, s.decoder_k) if s.variant == "ESPNet" else encoder
 
 
+def effective_k(s: Any) -> int:
+    """K of the encoder: 8 for a bare one, 5 (the reference) where its block has no branches."""
+    if bare(s):
+        return 8
+    return s.k if s.downsample == "esp" or s.block not in ("mobilenet", "resnet") else 5
+
+
 def fewer_branches(step: int) -> Callable[[Any], float]:
-    """Whether K is at most `step`, against K = 5; an encoder without ESP units counts as K = 8."""
-
-    def value(s: Any) -> float:
-        k = s.k if s.downsample == "esp" or units(s) else 8
-        return float(k <= step) - float(step >= 5)
-
-    return value
+    """Whether K is at most `step`, against K = 5."""
+    return lambda s: float(effective_k(s) <= step) - float(step >= 5)
 
 
 def hff(s: Any) -> float:
     """Fusion begins with the third branch."""
-    most = branches(s)
-    return 0.0 if 1 <= most <= 2 or (most > 2 and s.hff) else -1.0
+    if branches(s) == 0:
+        return -float(bare(s))
+    return float(s.hff or branches(s) <= 2) - 1
 
 
 def dilated(s: Any) -> float:
     """A single branch is not dilated either way."""
-    most = branches(s)
-    return 0.0 if most == 1 or (most > 1 and s.pyramid == "dilated") else -1.0
+    if branches(s) == 0:
+        return -float(bare(s))
+    return float(s.pyramid == "dilated" or branches(s) == 1) - 1
 
 
 def wide_reduction(s: Any) -> float:
     """Strided units reduce with a 3x3 convolution in any case."""
-    return float(s.reduce == "3x3" and (s.variant == "ESPNet" or units(s)))
+    return float(s.reduce == "3x3" and esp_units(s))
+
+
+def is_block(name: str) -> Callable[[Any], float]:
+    """Whether the encoder's units are of this kind."""
+    return lambda s: float(s.block == name)
 
 
 ESPNET = (
@@ -81,6 +100,11 @@ ESPNET = (
         )
         for k in range(2, 8)
     ),
+    *(
+        Effect(f"{block} instead of ESP", is_block(block), 0, 12, "published: blocks in ESPNet-C")
+        for block in ("mobilenet", "shufflenet", "inception", "resnext", "resnet")
+    ),
+    Effect("asp instead of ESP", is_block("asp"), 0, 4, UNVARIED),
     Effect("hierarchical feature fusion", hff, 1, 1, f"{UNVARIED}; it removes gridding"),
     Effect("alpha2, doubling of 1 + alpha2", lambda s: log2((1 + s.alpha2) / 3), 2, 1.5, UNVARIED),
     Effect("width of level 1, doubling", lambda s: log2(s.widths[0] / 16), 1, 1, UNVARIED),
