@@ -30,9 +30,9 @@ def run(
 
     limits: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above, fps from
     below, in SI units; predicted ones hold together with probability `confidence`. size: (height, width)
-    in pixels. clock_mhz: of a single device. Raises ConfigError, and NothingFeasible with a report.
+    in pixels. clock_mhz: of a single device; left open as `search.exact.answer` says. Raises ConfigError, and NothingFeasible with a report.
     """
-    from search.exact import search
+    from search.exact import answer
     from search.query import DeviceAt, Query, limits_from_si
     from search.space import space_of
     from zoo.config import load_config
@@ -46,4 +46,4 @@ def run(
         confidence=confidence,
         accuracy=accuracy,
     )
-    return search(query)
+    return answer(query)

@@ -51,9 +51,10 @@ def folder_digest(folder: Path) -> str:
     return digest([[path.relative_to(folder).as_posix(), sha256(path.read_bytes()).hexdigest()] for path in files])
 
 
-def certify(result: "Result", front: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The certificate of a result whose front is written as `front`."""
     return {
+        "asked": asked.describe(),
         "query": result.query.describe(),
         "basis": basis(result.query),
         "enumerated": result.enumerated,

@@ -1,14 +1,16 @@
 """Exact search: enumerate the space, keep what the limits admit, and return the complete front."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hw_models.predict import predictor
 from search.evaluate import Columns, Evaluator, join
 from search.pareto import nondominated
-from search.query import Bound, Query
+from search.query import Bound, DeviceAt, Query
 from zoo.errors import ConfigError, NegativeAnswer
 from zoo.spec import Spec
 
@@ -47,6 +49,38 @@ class NothingFeasible(NegativeAnswer):
     def __init__(self, message: str, report: dict[str, Any]) -> None:
         super().__init__(message)
         self.report = report
+
+
+def answer(asked: Query, progress: Progress | None = None) -> Result:
+    """Search at the clocks asked for; where a clock is left open, at the fastest that admits anything.
+
+    An open clock is the device's default or, if nothing is feasible there, the next slower of its named
+    modes: a robot under 2 W runs its GPU slower. `Result.query` says which. Raises NothingFeasible, with
+    the report of the default clocks.
+    """
+    first: NothingFeasible | None = None
+    for query in at_clocks(asked):
+        try:
+            return search(query, progress)
+        except NothingFeasible as nothing:
+            first = first or nothing
+    assert first is not None
+    raise first
+
+
+def at_clocks(asked: Query) -> Iterator[Query]:
+    """The query at every combination of open clocks, from the default clocks down."""
+    clocks: list[list[float]] = []
+    for device in asked.devices:
+        found = predictor(device.name, clock_mhz=device.clock_mhz)
+        slower = [mhz for mhz in found.device.clocks.modes.values() if mhz < found.clock_mhz]
+        clocks.append([found.clock_mhz] if device.clock_mhz else [found.clock_mhz, *sorted(slower, reverse=True)])
+    relative = sorted(
+        itertools.product(*clocks), key=lambda mhz: -sum(m / c[0] for m, c in zip(mhz, clocks, strict=True))
+    )
+    for setting in relative:
+        devices = (DeviceAt(d.name, mhz) for d, mhz in zip(asked.devices, setting, strict=True))
+        yield replace(asked, devices=tuple(devices))
 
 
 SAMPLE = 1500
@@ -161,7 +195,10 @@ class _Nearest:
             if helps
             else "no single relaxation helps: at least two limits must give"
         )
-        return f"none of {enumerated:,} candidates is within all limits with probability {self.query.confidence:g}: {names} binds; {way_out}"
+        return (
+            f"none of {enumerated:,} candidates is within all limits with probability {self.query.confidence:g}: "
+            f"{names} binds; {way_out}"
+        )
 
 
 def _option(r: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def default_folder(query: Query) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path, query: Query) -> Iterator[None]:
+def claimed(folder: Path, asked: Query) -> Iterator[None]:
     """Hold a folder for writing. Raises ZooError where another run holds it or where it answers another query."""
     make_folder(folder)
     lock = FileLock(folder / ".lock")
@@ -73,15 +73,18 @@ def claimed(folder: Path, query: Query) -> Iterator[None]:
         raise ZooError(f"{folder}: cannot be written: {error.strerror}; choose another folder with -o") from None
     try:
         held = folder / "certificate.json"
-        if held.exists() and read_json(held).get("query") != query.describe():
+        if held.exists() and read_json(held).get("asked") != asked.describe():
             raise ZooError(f"{folder}: holds the answer to another search; choose another folder with -o, or remove it")
         yield
     finally:
         lock.release()
 
 
-def write(result: "Result", folder: Path) -> dict[str, Any]:
-    """Write the front, the sample and, last, the certificate. Returns the document of front.json."""
+def write(asked: Query, result: "Result", folder: Path) -> dict[str, Any]:
+    """Write the front, the sample and, last, the certificate. Returns the document of front.json.
+
+    `asked` is the query as it was put, `result.query` the same with every clock settled.
+    """
     front = list(entries(result))
     document = {
         "query": result.query.describe(),
@@ -91,7 +94,7 @@ def write(result: "Result", folder: Path) -> dict[str, Any]:
         "chosen": 1,
         "front": front,
     }
-    certificate = certify(result, front)
+    certificate = certify(asked, result, front)
     _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     _write(folder / "front.csv", _csv(front))
     sample = [entry(result.query, result.sample, i, s) for i, s in enumerate(_sample_specs(result))]

@@ -10,7 +10,8 @@ from search.accuracy import accuracy_model
 import search
 from hw_models import predict
 from search.certificate import NotVerified, valid_specs, verify
-from search.exact import NothingFeasible
+from search.evaluate import Evaluator
+from search.exact import NothingFeasible, answer, at_clocks
 from search.exact import search as exact
 from search.query import DeviceAt, Query, limits_from_si
 from search.runs import candidate, claimed, query_from, read_json, write
@@ -68,26 +69,50 @@ def brute_force(q):
     return out
 
 
+@pytest.fixture(scope="module")
+def typical():
+    """A value of each metric on the TX2 that a limit can be set at: some candidates pass, some do not."""
+    q = query()
+    columns = Evaluator(q)(np.concatenate(list(q.space.chunks())))
+    found = {name: float(np.median(column)) for name, column in columns.counts.items()}
+    return found | {name: 1.3 * float(np.median(parts["mean"])) for name, parts in columns.devices[0].items()}
+
+
 QUERIES = {
-    "no limits": {},
-    "latency": {"limits": Limits(max_latency_ms=40.0)},
-    "jointly": {"limits": Limits(max_latency_ms=45.0, max_params=300_000, max_memory_mb=12.0, max_weight_mb=1.0)},
-    "two devices": {"devices": (DeviceAt("tx2", 1134.0), DeviceAt("titanx")), "limits": Limits(min_fps=20.0)},
-    "energy and macs": {
-        "objectives": ("miou", "energy", "macs"),
-        "limits": Limits(max_energy_mj=200.0, max_macs=10**9),
+    "no limits": lambda v: {},
+    "latency": lambda v: {"limits": Limits(max_latency_ms=1e3 * v["latency_s"])},
+    "jointly": lambda v: {
+        "limits": Limits(
+            max_latency_ms=1.5e3 * v["latency_s"],
+            max_params=int(2 * v["params"]),
+            max_memory_mb=1.1e-6 * v["memory_bytes"],
+            max_weight_mb=2e-6 * v["weight_bytes"],
+        )
     },
-    "power": {"objectives": ("miou", "power"), "confidence": 0.6, "limits": Limits(max_power_w=6.0)},
+    "two devices": lambda v: {
+        "devices": (DeviceAt("tx2", 1134.0), DeviceAt("titanx")),
+        "limits": Limits(min_fps=0.8 / v["latency_s"]),
+    },
+    "energy and macs": lambda v: {
+        "objectives": ("miou", "energy", "macs"),
+        "limits": Limits(max_energy_mj=1.5e3 * v["energy_j"], max_macs=int(1.5 * v["macs"])),
+    },
+    "power": lambda v: {
+        "objectives": ("miou", "power"),
+        "confidence": 0.6,
+        "limits": Limits(max_power_w=v["power_w"]),
+    },
 }
 
 
 @pytest.mark.parametrize("changes", QUERIES.values(), ids=QUERIES)
-def test_the_front_equals_brute_force(changes):
-    q = query(**changes)
+def test_the_front_equals_brute_force(changes, typical):
+    q = query(**changes(typical))
     everything = brute_force(q)
     inside = [(spec, np.array(points)) for spec, points, within in everything if within]
     front = {spec for spec, p in inside if not any((o <= p).all() and (o < p).any() for _, o in inside)}
     assert inside, "the limits of this case admit nothing: it tests nothing"
+    assert len(inside) < len(everything) or not list(q.limits.given()), "the limits admit everything"
     result = exact(q)
     assert result.enumerated == len(everything)
     assert result.feasible == len(inside)
@@ -102,8 +127,9 @@ def test_ranks_follow_the_first_objective():
     assert [entry["rank"] for entry in front] == list(range(1, len(front) + 1))
 
 
-def test_more_confidence_never_admits_more():
-    feasible = [exact(query(confidence=c, limits=Limits(max_latency_ms=40.0))).feasible for c in (0.5, 0.8, 0.95)]
+def test_more_confidence_never_admits_more(typical):
+    limits = Limits(max_latency_ms=1e3 * typical["latency_s"])
+    feasible = [exact(query(confidence=c, limits=limits)).feasible for c in (0.5, 0.8, 0.95)]
     assert feasible == sorted(feasible, reverse=True)
     assert feasible[0] > feasible[-1]
 
@@ -163,10 +189,13 @@ def test_samples_are_valid_and_repeat_with_the_seed():
     assert (rows == SPACE.sample(np.random.default_rng(1), 20)).all()
 
 
+LIMITED = Limits(max_latency_ms=40.0, max_params=120_000)
+
+
 @pytest.fixture
 def run(tmp_path):
-    q = query(limits=Limits(max_latency_ms=40.0, max_params=300_000))
-    write(exact(q), tmp_path)
+    q = query(limits=LIMITED)
+    write(q, exact(q), tmp_path)
     return tmp_path
 
 
@@ -199,7 +228,6 @@ def test_a_front_that_lacks_a_member_does_not_verify(run, drop):
 
 
 def test_a_front_with_a_dominated_member_does_not_verify(run):
-    from search.evaluate import Evaluator
     from search.runs import entry
     from search.space import digest
 
@@ -225,7 +253,7 @@ def test_a_certificate_of_other_tables_does_not_verify(run):
 
 def test_a_candidate_is_named_by_run_and_rank(run):
     front = read_json(run / "front.json")["front"]
-    assert candidate(f"{run}#1") == exact(query(limits=Limits(max_latency_ms=40.0, max_params=300_000))).specs[0]
+    assert candidate(f"{run}#1") == exact(query(limits=LIMITED)).specs[0]
     for bad in (f"{run}#0", f"{run}#{len(front) + 1}", f"{run}#x", f"{run}#"):
         with pytest.raises(ConfigError, match="rank"):
             candidate(bad)
@@ -234,7 +262,7 @@ def test_a_candidate_is_named_by_run_and_rank(run):
 
 
 def test_a_folder_belongs_to_one_run_and_one_query(run):
-    mine = query(limits=Limits(max_latency_ms=40.0, max_params=300_000))
+    mine = query(limits=LIMITED)
     with claimed(run, mine), pytest.raises(ZooError, match="another run is writing"), claimed(run, mine):
         pass
     with pytest.raises(ZooError, match="another search"), claimed(run, query()):
@@ -251,13 +279,14 @@ def test_a_killed_search_leaves_no_certificate(tmp_path, monkeypatch):
 
     monkeypatch.setattr(search.runs, "_csv", killed)
     with pytest.raises(KeyboardInterrupt):
-        write(result, tmp_path)
+        write(result.query, result, tmp_path)
     assert not (tmp_path / "certificate.json").exists()
     assert not list(tmp_path.glob(".*.part"))
 
 
 def test_the_python_entry_point_reads_si_units():
     result = search.run(space="tiny", device="tx2", limits={"params": 300_000, "fps": 2.0})
+    assert result.query.devices == (DeviceAt("tx2", 1300.0),)
     assert result.query.limits == Limits(max_params=300_000, min_fps=2.0)
     assert all(entry["params"] <= 300_000 for entry in result.front)
     with pytest.raises(ConfigError, match="did you mean 'latency_s'"):
@@ -268,6 +297,29 @@ def test_the_python_entry_point_reads_si_units():
 def test_a_query_that_means_nothing_is_refused(wrong):
     with pytest.raises(ConfigError):
         query(**wrong)
+
+
+def test_an_open_clock_is_the_fastest_that_admits_anything():
+    slow = query(devices=(DeviceAt("tx2", 850.0),))
+    power = Evaluator(slow)(np.concatenate(list(SPACE.chunks()))).devices[0]["power_w"]["high"].min() * 1.05
+    limits = Limits(max_power_w=float(power))
+    open_clock = query(limits=limits)
+    found = answer(open_clock)
+    clocks = [q.devices[0].clock_mhz for q in at_clocks(open_clock)]
+    assert clocks == sorted(clocks, reverse=True)
+    used = found.query.devices[0].clock_mhz
+    assert used < clocks[0]
+    assert found.feasible == exact(found.query).feasible > 0
+    for faster in clocks[: clocks.index(used)]:
+        with pytest.raises(NothingFeasible):
+            exact(query(limits=limits, devices=(DeviceAt("tx2", faster),)))
+
+
+def test_a_clock_asked_for_is_kept():
+    with pytest.raises(NothingFeasible):
+        answer(query(limits=Limits(max_power_w=0.2), devices=(DeviceAt("tx2", 1300.0),)))
+    with pytest.raises(NothingFeasible, match="binds"):
+        answer(query(limits=Limits(max_power_w=0.01)))
 
 
 def test_a_limit_must_be_positive():

@@ -109,7 +109,8 @@ def _progress(label: str) -> "Iterator[Progress]":
 
 
 def _search(args: Arguments) -> int:
-    from search.exact import NothingFeasible, search
+    from hw_models import predictor
+    from search.exact import NothingFeasible, answer
     from search.runs import claimed, default_folder, write
 
     query = _query(args)
@@ -117,12 +118,18 @@ def _search(args: Arguments) -> int:
     with claimed(folder, query):
         try:
             with _progress("enumerating") as progress:
-                result = search(query, progress)
+                result = answer(query, progress)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
-        document = write(result, folder)
+        document = write(query, result, folder)
+        for asked, used in zip(query.devices, result.query.devices, strict=True):
+            default = predictor(asked.name).clock_mhz
+            if asked.clock_mhz is None and used.clock_mhz != default:
+                note(
+                    f"zoo: nothing is feasible with {asked.name} at {default:g} MHz; this is the answer at {used.clock_mhz:g} MHz"
+                )
         if not args.no_plots:
             _draw(folder)
     document = {"run": str(folder)} | document
