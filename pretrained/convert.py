@@ -41,7 +41,7 @@ class Ready:
             "license": entry.source.license,
             "copyright": entry.source.holder,
             "labels": entry.labels,
-            "preprocessing": entry.preprocessing,
+            "preprocessing": entry.preprocessing.to_dict(),
             "metrics": [asdict(metric) for metric in entry.metrics],
             "note": entry.note,
         }
@@ -76,7 +76,7 @@ def metadata(entry: Weights) -> dict[str, str]:
         "model": entry.model,
         "tag": entry.tag,
         "spec": json.dumps(as_dict(entry.spec)),
-        "preprocessing": json.dumps(entry.preprocessing),
+        "preprocessing": json.dumps(entry.preprocessing.to_dict()),
         "labels": entry.labels,
         "source": entry.origin,
         "source_sha256": entry.sha256,

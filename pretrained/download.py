@@ -90,7 +90,6 @@ def obtain(
     roots = [check_mirror(mirror) for mirror in (*mirrors, *_mirror_of_environment())]
     path = (cache or cache_home()) / "weights" / entry.file
     if from_file is not None:
-        check_file(from_file, entry)
         with _locked(path, entry, patience):
             try:
                 _store(path, entry, str(from_file), patience, progress=False)
@@ -98,7 +97,9 @@ def obtain(
                 raise ZooError(f"{from_file} {failure}; give the file of {entry.name}") from None
         return Fetched(path, str(from_file))
     if entry.bundled:
-        check_file(PACKAGE / entry.file, entry)
+        wrong = wrong_with(PACKAGE / entry.file, entry)
+        if wrong:
+            raise ZooError(f"{PACKAGE / entry.file} {wrong}; install {APP} again")
         return Fetched(PACKAGE / entry.file, "package")
     if is_intact(path, entry):
         return Fetched(path, "cache")
@@ -142,21 +143,20 @@ def is_intact(path: Path, entry: Weights) -> bool:
         return False
 
 
-def check_file(path: Path, entry: Weights) -> None:
-    """Raise ZooError, with both hashes, unless the file is the one that the manifest describes."""
-    try:
-        size, found = path.stat().st_size, sha256_of(path)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be read: {error.strerror}; give the file of {entry.name}") from None
-    if found != entry.sha256:
-        raise ZooError(f"{path} {difference(entry, found, size)}; give the file of {entry.name}")
-
-
 def check_bytes(data: bytes, path: Path, entry: Weights) -> None:
     """Raise ZooError, with both hashes, unless `data`, read from `path`, is what the manifest describes."""
     found = hashlib.sha256(data).hexdigest()
     if found != entry.sha256:
         raise ZooError(f"{path} {difference(entry, found, len(data))}; give the file of {entry.name}")
+
+
+def wrong_with(path: Path, entry: Weights) -> str | None:
+    """Why a file is not the one that the manifest describes, with both hashes, or None."""
+    try:
+        size, found = path.stat().st_size, sha256_of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if found == entry.sha256 else difference(entry, found, size)
 
 
 def difference(entry: Weights, found: str, size: int) -> str:
@@ -223,6 +223,9 @@ def _report(failures: Mapping[str, TransferError]) -> None:
 
 def _store(path: Path, entry: Weights, place: str, patience: Patience, *, progress: bool, alone: bool = True) -> None:
     """Copy from one address into the cache, if it has the right bytes; else raise TransferError and keep nothing."""
+    wrong = None if is_url(place) else wrong_with(Path(place), entry)
+    if wrong:
+        raise TransferError(wrong)
     connect_s = patience.connect_s if alone else patience.connect_with_mirror_s
     with atomic(path, REMEDY) as partial, _bar(entry, progress) as advance:
         with partial.open("wb") as out:

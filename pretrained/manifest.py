@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
 from zoo.spec import Spec
 from zoo.yaml_strict import read_yaml
@@ -82,7 +83,7 @@ class Weights:
     file: RelativePath
     bytes: ByteCount
     sha256: Sha256
-    preprocessing: dict[str, Any]
+    preprocessing: Annotated[Preprocessing, PlainValidator(Preprocessing.from_dict)]
     labels: str
     metrics: tuple[Metric, ...] = ()
     unused_keys: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pretrained.download import check_bytes, obtain
 from pretrained.manifest import Weights, manifest
 from zoo.build import Network, flush_subnormals_
 from zoo.errors import ZooError
+from zoo.preprocess import Preprocessing
 from zoo.registry import lower
 
 State = dict[str, Tensor]
@@ -33,12 +35,12 @@ class PretrainedNetwork(Network):
     manifest's entry, with licence, hash and scores.
     """
 
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     labels: str
     weights: Weights
 
     def __init__(self, entry: Weights) -> None:
-        super().__init__(lower(entry.spec, tuple(entry.preprocessing["size"])), entry.spec)
+        super().__init__(lower(entry.spec, entry.preprocessing.size or (512, 1024)), entry.spec)
         self.preprocessing = entry.preprocessing
         self.labels = entry.labels
         self.weights = entry
@@ -117,27 +119,29 @@ def _safetensors(data: bytes, where: str) -> Any:
     try:
         return load_safetensors(data)
     except SafetensorError as error:
-        raise _damaged(where, error) from None
+        raise _damaged(where, str(error)) from None
 
 
 def _pickled(data: bytes, where: str) -> Any:
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        called = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+        # torch's own text goes on to explain how to load the file all the same.
+        called = re.search(r"GLOBAL ([\w.]+)", str(error))
         if called is None:
-            raise _damaged(where, error) from None
+            raise _damaged(where, "torch's weights-only reader refuses it") from None
         raise ZooError(
-            f"{where}: would run {called[1]} on loading, which weights have no need of, and is refused; "
+            f"{where}: refers to {called[1].rstrip('.')}, which could run code on loading, and is refused; "
             "use a file of tensors alone"
         ) from None
     except Exception as error:  # a damaged pickle may raise nearly anything
-        raise _damaged(where, error) from None
+        raise _damaged(where, str(error) or type(error).__name__) from None
 
 
-def _damaged(where: str, error: Exception) -> ZooError:
-    lines = str(error).strip().splitlines()
-    reason = lines[0].rstrip(".:") if lines else type(error).__name__
+def _damaged(where: str, reason: str) -> ZooError:
+    reason = reason.strip().splitlines()[0].rstrip(".:")
     return ZooError(f"{where}: is not a file of weights, or is cut off or damaged ({reason}); fetch it again")
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.cli.command import Arguments, Command, emit, si, table, usage
+from zoo.cli.command import Arguments, Command, emit, si, usage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,19 +52,25 @@ def _asked(args: Arguments) -> tuple[str, str | None]:
 def _print(console: "Console", got: "Ready") -> None:
     entry = got.entry
     rows = [
-        ("file", str(got.path)),
+        ("file", got.path),
         ("SHA-256", f"{got.sha256} ({si(got.bytes, 'B')})"),
-        ("made from", f"{entry.origin}, SHA-256 {entry.sha256}"),
+        ("made from", entry.origin),
+        ("  SHA-256", entry.sha256),
         ("taken from", got.taken_from),
         ("source", entry.source.title),
         ("licence", f"{entry.source.license}, {entry.source.holder}"),
-        *(("mIOU" if metric.name == "miou" else metric.name, score(metric)) for metric in entry.metrics),
+        *((LABELS.get(metric.name, metric.name), score(metric)) for metric in entry.metrics),
     ]
     if entry.miou is None:
         rows.append(("mIOU", "none published"))
     if entry.note:
         rows.append(("note", entry.note))
-    console.print(table(entry.name, ("", ""), rows, left=2))
+    for label, value in rows:
+        console.print(f"{label:<14} {value}", markup=False, soft_wrap=True)
+
+
+LABELS = {"miou": "mIOU", "category_miou": "category mIOU", "class_average": "class average"}
+"""Metrics in print."""
 
 
 def score(metric: "Metric") -> str:
