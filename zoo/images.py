@@ -1,0 +1,135 @@
+"""Images from files that nobody vouches for: 8-bit RGB, or one sentence that says what is wrong.
+
+Pillow decodes; only plain raster formats are tried, because some of the others run programs.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from zoo.errors import ZooError
+
+Pixels = NDArray[np.uint8]
+"""(H, W, 3) in RGB, or (H, W) of class indices; 8 bits a value."""
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
+"""Formats that are read."""
+
+MAX_PIXELS = 2**30
+"""Most pixels of an image that is decoded; a few kilobytes of PNG can claim any number."""
+
+BYTES_PER_PIXEL = 8
+"""Memory for each pixel while an image is read: Pillow's four bytes, our three, and a label."""
+
+UNKNOWN_MEMORY_BYTES = 2**32
+"""Free memory that is assumed where the system does not say."""
+
+_pillow = threading.Lock()
+
+
+class ImageError(ZooError, ValueError):
+    """A file that is not an image, or an image that cannot be used."""
+
+
+def read_image(path: Path) -> Pixels:
+    """Read an image as (H, W, 3), RGB, upright as its EXIF tag says.
+
+    Grey, palette, CMYK and transparent images are converted; alpha is dropped; 16-bit grey keeps its upper
+    8 bits; of an animation the first frame is read. Raises ImageError, naming the file, for what is no
+    image, is damaged, or does not fit into memory.
+    """
+    with opened(path) as image:
+        try:
+            return _upright_rgb(image)
+        except MemoryError:
+            raise too_large(path, image.size) from None
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+        except Exception as error:  # a damaged file may raise nearly anything
+            raise ImageError(
+                f"{path}: is cut off or damaged ({_first_line(error)}); replace it by an intact file"
+            ) from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width as stored, without decoding. Raises ImageError."""
+    with opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file whose header is sound and whose size is allowed. Raises ImageError."""
+    try:
+        with _any_size_for_pillow():
+            image = Image.open(path, formats=FORMATS)
+    except OSError as error:
+        raise ImageError(f"{path}: {_why(path, error)}") from None
+    except Exception as error:  # a damaged header may raise nearly anything
+        raise ImageError(f"{path}: is damaged ({_first_line(error)}); replace it by an intact file") from None
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            size = f"{image.width}x{image.height} pixels"
+            raise ImageError(f"{path}: claims {size}, and at most {MAX_PIXELS} are read; cut it into several files")
+        yield image
+
+
+@contextmanager
+def _any_size_for_pillow() -> Iterator[None]:
+    """Pillow's own limit is lower than ours, and only a global variable changes it."""
+    with _pillow:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _why(path: Path, error: OSError) -> str:
+    if error.strerror:
+        return f"cannot be read: {error.strerror}; check the path"
+    if path.stat().st_size == 0:
+        return "is empty; replace it by an image"
+    return f"is not an image that can be read; use one of {', '.join(FORMATS)}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _upright_rgb(image: Image.Image) -> Pixels:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        return np.repeat(_upper_bits(np.asarray(image))[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise ImageError("holds floating-point pixels, whose range nobody knows; convert it to 8 or 16 bits")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _upper_bits(values: NDArray[np.integer]) -> Pixels:
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(f"holds values from {values.min()} to {values.max()}; convert it to 8 or 16 bits")
+    return (values >> 8).astype(np.uint8)
+
+
+def too_large(path: Path, size: tuple[int, int], *, tiled: bool = False) -> ImageError:
+    """Error for an image of `size` = (width, height) that does not fit into memory."""
+    way_out = "cut it into several files" if tiled else "use --tile N to work in pieces"
+    return ImageError(f"{path}: {size[0]}x{size[1]} pixels are more than memory holds at once; {way_out}")
+
+
+def free_bytes() -> int:
+    """Memory that the system has free, in bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return UNKNOWN_MEMORY_BYTES

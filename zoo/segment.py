@@ -1,0 +1,210 @@
+"""From an image to a map of its classes: in one piece, or in tiles that overlap."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.build import Network
+from zoo.errors import ZooError
+from zoo.images import BYTES_PER_PIXEL, ImageError, Pixels, free_bytes, image_size, read_image, too_large
+from zoo.preprocess import Preprocessing, network_input, resized_rows
+from zoo.registry import lower
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+BAND_BYTES = 2**26
+"""Logits are resized in bands of rows of at most this size, so that the largest label map needs no more."""
+
+MAX_CLASSES = 256
+"""Outputs that a label of 8 bits can tell apart."""
+
+SLACK = 1.5
+"""Memory that torch takes for each byte of live tensors, with its convolutions' scratch space."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to segment; raises ZooError for what contradicts itself.
+
+    size: (height, width) of the network's input, instead of its preprocessing's. labels_at: `image` resizes
+    the logits to the image before the arg-max; `network` to the network's input. tile: side of the square
+    pieces in which the network sees the image at the image's own resolution (and each of which is resized
+    to `size`, if one is given). overlap: pixels that neighbouring tiles share, a quarter of the tile unless
+    given; half of it is cut off each of them, so it should be twice the reach of the network.
+    """
+
+    size: Size | None = None
+    labels_at: Literal["image", "network"] = "image"
+    tile: int | None = None
+    overlap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tile is None:
+            if self.overlap is not None:
+                raise ZooError("overlap means nothing without tiles; give --tile N too")
+            return
+        if self.tile < 1:
+            raise ZooError(f"tile must be at least 1 pixel, but is {self.tile}")
+        if not 0 <= self.shared < self.tile:
+            raise ZooError(f"overlap must be from 0 to less than the tile ({self.tile}), but is {self.shared}")
+        if self.labels_at == "network":
+            raise ZooError("labels at the network's size need the whole image; leave out --tile or --labels-at")
+
+    @property
+    def shared(self) -> int:
+        """The overlap in pixels."""
+        if self.overlap is not None:
+            return self.overlap
+        return (self.tile or 0) // 4
+
+
+DEFAULTS = Settings()
+
+Track = Callable[[list[Any]], Iterable[Any]]
+"""Passes on what it is given, and shows how far it is."""
+
+
+def segment_file(
+    module: Network,
+    path: Path,
+    settings: Settings = DEFAULTS,
+    *,
+    preprocessing: Preprocessing | None = None,
+    track: Track = list,
+) -> tuple[Pixels, Pixels]:
+    """Read an image and segment it: (its pixels (H, W, 3), its labels). Errors name the file."""
+    height, width = image_size(path)
+    if height * width * BYTES_PER_PIXEL > free_bytes():
+        raise too_large(path, (width, height), tiled=settings.tile is not None)
+    pixels = read_image(path)
+    try:
+        return pixels, segment(module, pixels, settings, preprocessing=preprocessing, track=track)
+    except ZooError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise too_large(path, (width, height), tiled=settings.tile is not None) from None
+
+
+@torch.inference_mode()
+def segment(
+    module: Network,
+    pixels: Pixels,
+    settings: Settings = DEFAULTS,
+    *,
+    preprocessing: Preprocessing | None = None,
+    track: Track = list,
+) -> Pixels:
+    """Class indices (H, W) of an image (H, W, 3) in RGB, or (h, w) at the network's size.
+
+    `module` is in evaluation mode and gives logits (N, classes, h', w'), of which the index of the largest
+    is a pixel's class; `preprocessing` is the module's own unless given. Memory beside image and labels: the
+    network's activations at its input size, and `BAND_BYTES`; with tiles, at the size of one tile, whatever
+    the size of the image. Raises ZooError where the network cannot take the size or memory does not suffice.
+    """
+    if module.training:
+        raise ZooError("the network is in training mode; call module.eval() first")
+    chosen = preprocessing or getattr(module, "preprocessing", None) or Preprocessing()
+    if settings.tile is None:
+        inner = settings.size or chosen.size or (pixels.shape[0], pixels.shape[1])
+        check_size(module, inner)
+        logits = logits_of(module, network_input(pixels, chosen, inner))
+        return labels_of(logits, inner if settings.labels_at == "network" else (pixels.shape[0], pixels.shape[1]))
+    tile = (settings.tile, settings.tile)
+    inner = settings.size or tile
+    check_size(module, inner)
+    labels = np.empty(pixels.shape[:2], np.uint8)
+    rows, columns = (spans(labels.shape[i], settings.tile, settings.shared) for i in (0, 1))
+    for row, column in track([(row, column) for row in rows for column in columns]):
+        piece = padded(pixels[row.start : row.start + tile[0], column.start : column.start + tile[1]], tile)
+        found = labels_of(logits_of(module, network_input(piece, chosen, inner)), tile)
+        labels[row.first : row.last, column.first : column.last] = found[row.inside, column.inside]
+    return labels
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One dimension of a tile: where it starts, and from where to where its labels are kept."""
+
+    start: int
+    first: int
+    last: int
+
+    @property
+    def inside(self) -> slice:
+        """What is kept, counted from the tile's start."""
+        return slice(self.first - self.start, self.last - self.start)
+
+
+def spans(length: int, tile: int, overlap: int) -> list[Span]:
+    """Tiles that cover 0 … `length`; neighbours share at least `overlap` and meet in the middle of what they share.
+
+    The last tile is moved back to end with the image, so that the network sees the image's true border.
+
+    >>> spans(10, 6, 2)
+    [Span(start=0, first=0, last=5), Span(start=4, first=5, last=10)]
+    """
+    end = max(0, length - tile)
+    starts = [*range(0, end, tile - overlap), end]
+    borders = [(start + tile + after) // 2 for start, after in pairwise(starts)]
+    return [Span(*three) for three in zip(starts, [0, *borders], [*borders, length], strict=True)]
+
+
+def padded(pixels: Pixels, size: Size) -> Pixels:
+    """The image with its last row and column repeated up to `size`."""
+    missing = [(0, size[i] - pixels.shape[i]) for i in (0, 1)]
+    return np.pad(pixels, [*missing, (0, 0)], mode="edge") if any(map(any, missing)) else pixels
+
+
+def check_size(module: Network, size: Size) -> None:
+    """Raise ZooError where the network cannot take an input of `size`, or memory does not suffice for it."""
+    if module.spec is None:
+        return
+    graph = lower(module.spec, size)
+    needed, free = SLACK * graph.peak_activation_bytes, free_bytes()
+    if needed > free:
+        what = f"a network input of {size[1]}x{size[0]} needs about {needed / 1e9:.1f} GB of memory"
+        raise ZooError(f"{what} and {free / 1e9:.1f} GB are free; use --tile N, or a smaller --size")
+
+
+def logits_of(module: Network, x: Tensor) -> Tensor:
+    """Logits (classes, h', w') of an input (1, 3, h, w): the network's first output. Raises ZooError for no map."""
+    device = next(module.parameters()).device
+    out = module(x.to(device))
+    logits: Tensor = (out if isinstance(out, Tensor) else out[0])[0]
+    if logits.shape[1:] == (1, 1) and min(x.shape[2:]) >= 64:
+        raise ZooError("the network gives one answer for the whole image; a map of classes needs one that segments")
+    if len(logits) > MAX_CLASSES:
+        raise ZooError(f"the network has {len(logits)} outputs, and a label of 8 bits holds {MAX_CLASSES}")
+    if not logits.isfinite().all():
+        raise ZooError("the network's output is not finite; its weights do not suit this input")
+    return logits
+
+
+def labels_of(logits: Tensor, size: Size) -> Pixels:
+    """Index of the largest of logits (classes, h, w), resized bilinearly to `size` first: (height, width)."""
+    height, width = size
+    rows = max(1, BAND_BYTES // (4 * len(logits) * width))
+    bands = [
+        resized_rows(logits, size, start, min(start + rows, height)).argmax(0).to(torch.uint8).cpu()
+        for start in range(0, height, rows)
+    ]
+    return torch.cat(bands).numpy()
+
+
+def shares(labels: Pixels, names: tuple[str, ...]) -> dict[str, float]:
+    """Share of the pixels, 0 to 1, for each class in order.
+
+    >>> shares(np.array([[0, 2], [2, 2]], np.uint8), ("road", "car", "void"))
+    {'road': 0.25, 'car': 0.0, 'void': 0.75}
+    """
+    counts = np.bincount(labels.ravel(), minlength=len(names))
+    return {name: int(count) / labels.size for name, count in zip(names, counts, strict=True)}
