@@ -1,31 +1,22 @@
 """mIOU predicted from the published Cityscapes figures, by one additive model a family.
 
-`published_miou.csv` holds the figures, `search.effects` what they are explained by. No test figure and
-no figure of another data set or input size is used.
+`search.figures` has the figures, `search.effects` what they are explained by. No test figure and no
+figure of another data set or input size is used.
 """
 
-import csv
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search.additive import Accuracy, Additive, Evidence, HeldOut
 from search.effects import EFFECTS
+from search.figures import PROTOCOLS, evidence
 from zoo.choices import Choices, Ints
-from zoo.errors import ZooError
-from zoo.registry import lower, spec_from_dict
+from zoo.registry import lower
 from zoo.spec import Spec
-from zoo.yaml_strict import parse_yaml
-
-TABLE = Path(__file__).with_name("published_miou.csv")
-
-PROTOCOLS: Mapping[str, str] = {"espnet": "300 epochs", "espnetv2": "1024x512"}
-"""Family -> the protocol that predictions are for."""
 
 NOISE_SD = 0.7
 """Assumed standard deviation of the mIOU of one training run, in points; the published runs are single ones.
@@ -68,12 +59,10 @@ class PublishedModel:
         return {
             "name": self.name,
             "family": family,
-            "protocol": f"Cityscapes val mIOU, 1024x512 input, {PROTOCOLS[family]}".removesuffix(", 1024x512"),
-            "source": "published figures: search/published_miou.csv names the source of each",
-            "table_sha256": hashlib.sha256(TABLE.read_bytes()).hexdigest(),
-            "noise_sd": NOISE_SD,
+            "protocol": f"Cityscapes val mIOU in percent, authors' training, {model.protocol}",
+            "noise_sd": model.noise_sd,
+            "figures": [_figure(item) for item in model.evidence],
             "points": [_point(model, item) for item in model.points],
-            "figures": len(model.evidence),
             "effects": _effects(model),
             "leave_one_out": leave_one_out(model),
             "leave_value_out": leave_value_out(model),
@@ -81,23 +70,10 @@ class PublishedModel:
 
 
 @cache
-def evidence(family: str) -> tuple[Evidence, ...]:
-    """The published figures of a family. Raises ZooError where there are none."""
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        found = tuple(_evidence(row) for row in csv.DictReader(file) if row["family"] == family)
-    if not found:
-        raise ZooError(
-            f"accuracy 'published' knows no Cityscapes val figures of the family {family!r}; "
-            f"search one of {', '.join(EFFECTS)}"
-        )
-    return found
-
-
-@cache
 def fitted(family: str) -> Additive:
     """The model of a family. Raises ZooError for a family without published figures."""
-    figures = evidence(family)
-    return Additive(EFFECTS[family], figures, PROTOCOLS[family], NOISE_SD)
+    found = evidence(family)
+    return Additive(EFFECTS[family], found, PROTOCOLS[family], NOISE_SD)
 
 
 def published_points() -> tuple[PublishedPoint, ...]:
@@ -146,6 +122,11 @@ def _errors(held: list[HeldOut]) -> dict[str, Any]:
     }
 
 
+def _figure(item: Evidence) -> dict[str, Any]:
+    kind = "mIOU" if item.against is None else "difference of mIOU"
+    return {"name": item.name, "kind": kind, "value": item.miou, "protocol": item.protocol, "source": item.source}
+
+
 def _point(model: Additive, item: Evidence) -> dict[str, Any]:
     mean, low, high = (_short(v) for v in model.predict_spec(item.spec))
     residual = _short(mean - item.miou)
@@ -168,19 +149,3 @@ def _effects(model: Additive) -> list[dict[str, Any]]:
 
 def _short(value: Any) -> float:
     return round(float(value), 3)
-
-
-def _evidence(row: Mapping[str, str]) -> Evidence:
-    def spec(cell: str) -> Spec:
-        entry = parse_yaml(row[cell], f"{TABLE.name}: {row['name']}: {cell}")
-        return spec_from_dict({"family": row["family"]} | entry)
-
-    return Evidence(
-        name=row["name"],
-        spec=spec("spec"),
-        against=spec("against") if row["against"] else None,
-        protocol=row["protocol"],
-        miou=float(row["miou"]),
-        resolution=float(row["resolution"]),
-        source=row["source"],
-    )

@@ -1,20 +1,19 @@
 """The published-figures model of mIOU: the paper's findings are laws of it, and its intervals are honest."""
 
-import csv
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from search.accuracy import accuracy_model, published_points
-from search.accuracy_published import PROTOCOLS, evidence, fitted, leave_one_out, leave_value_out
+from search.accuracy_published import fitted, leave_one_out, leave_value_out
 from search.additive import ADDITIVITY, OFFSET_SD, TRANSFER_SD, Additive, Evidence, percent, points
 from search.effects import EFFECTS
-from zoo.bulk import Choices
+from search.figures import PROTOCOLS, evidence
+from zoo.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.models.enet import ENetSpec
 from zoo.models.espnet import ESPNetSpec
@@ -173,15 +172,15 @@ def test_names_of_published_points() -> None:
     assert len(found) == len(published_points())
 
 
-def test_figures_agree_with_their_sources(shared: Path) -> None:
-    with (shared / "figures" / "published_measurements.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] == "miou_class"]
-    known = {(row["model"], float(row["value"])) for row in rows if row["dataset"] == "Cityscapes-val"}
-    for family in EFFECTS:
-        for item in evidence(family):
-            if item.against is None:
-                model = item.name.split(" ")[0].replace("ResNeXt", "ResNext")
-                assert (model, item.miou) in known, item.name
+def test_every_run_counts_once() -> None:
+    """The poster repeats two figures of the table, and one ablation is the difference of two known figures."""
+    found = evidence("espnet")
+    absolute = [(item.spec, item.protocol) for item in found if item.against is None]
+    assert len(absolute) == len(set(absolute)) == 14
+    assert sum(item.protocol == "100 epochs" for item in found if item.against is None) == 2
+    differences = [item for item in found if item.against is not None]
+    assert len(differences) == 9
+    assert not any(item.name.startswith("variant: C instead of B") for item in differences)
 
 
 def brute_force(model: Additive, figures: list[Evidence], spec: Any) -> float:
