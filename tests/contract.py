@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -27,8 +27,20 @@ from zoo.models.vgg import VGGSpec
 from zoo.registry import family, lower
 from zoo.spec import Spec, field_types
 
+Block = Literal["mobilenet", "shufflenet", "inception", "resnext", "resnet", "asp"]
+
 NARROW = (4, 6, 8, 10, 12)
 """Widths of a VGG that a test can afford."""
+
+BLOCKS: tuple[tuple[Block, int], ...] = (
+    ("mobilenet", 5),
+    ("shufflenet", 4),
+    ("inception", 4),
+    ("resnext", 4),
+    ("resnet", 5),
+    ("asp", 4),
+)
+"""What can stand in the ESP unit's place, with a k that it takes."""
 
 EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "espnet": (
@@ -36,6 +48,10 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
         ESPNetSpec(variant="B", image_path="none", alpha3=1, widths=(6, 9, 14), activation="relu"),
         ESPNetSpec(variant="C", alpha3=1, image_path="fusion", hff=False, pyramid="standard", reduce="3x3"),
         ESPNetSpec(variant="ESPNet", alpha2=1, alpha3=1, classes=5, decoder_sees_image=True, downsample="conv"),
+        *(
+            ESPNetSpec(block=block, k=k, alpha2=1, alpha3=1, widths=(4, 16, 32), classes=3, downsample="conv")
+            for block, k in BLOCKS
+        ),
     ),
     "espnetv2": (
         ESPNetv2Spec(scale=0.5, classes=6, depth3=0, depth4=1),
