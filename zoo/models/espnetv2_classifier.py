@@ -9,8 +9,19 @@ from typing import ClassVar
 
 from zoo.graph import AdaptiveAvgPool, Dropout, GraphBuilder, Linear
 from zoo.models.espnetv2_encoder import ENCODER, Encoder, Kernel, SomeDepth, cbr, down, eesp, widths
-from zoo.spec import Count
+from zoo.spec import Count, Rule
 from zoo.stages import Family, Stage, Tensors
+
+
+def last_width(s: "Level5Encoder") -> int:
+    """Channels after level 5: 1024, and 1280 beyond scale 1.5."""
+    return 1024 if s.scale <= 1.5 else 1280
+
+
+def _groups_fit(s: "Level5Encoder") -> str | None:
+    if last_width(s) % s.k == 0:
+        return None
+    return f"k must divide the {last_width(s)} channels after level 5, but is {s.k}; use k=4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +31,8 @@ class Level5Encoder(Encoder):
     widths: channels at levels 1 to 5. r_lim: limits for units that read levels 1 to 5. depth5: EESP units
     at level 5 after the strided one.
     """
+
+    rules: ClassVar[tuple[Rule, ...]] = (*Encoder.rules, _groups_fit)
 
     widths: tuple[Count, Count, Count, Count, Count] | None = None
     r_lim: tuple[Kernel, Kernel, Kernel, Kernel, Kernel] = (9, 9, 9, 7, 5)
@@ -62,10 +75,10 @@ def level5_unit(g: GraphBuilder, s: Level5Encoder, t: Tensors, index: int) -> No
 
 
 def level5_last(g: GraphBuilder, s: Level5Encoder, t: Tensors) -> None:
-    """Depth-wise 3x3 convolution and grouped 1x1 convolution to 1024 channels, or 1280 beyond scale 1.5."""
+    """Depth-wise 3x3 convolution and grouped 1x1 convolution."""
     wide = widths(s)[4]
     x = cbr(g, t["level5"], f"{s.root}level5.{s.depth5}", wide, kernel=3, groups=wide)
-    t["level5"] = cbr(g, x, f"{s.root}level5.{s.depth5 + 1}", 1024 if s.scale <= 1.5 else 1280, groups=s.k)
+    t["level5"] = cbr(g, x, f"{s.root}level5.{s.depth5 + 1}", last_width(s), groups=s.k)
 
 
 def head(g: GraphBuilder, s: ESPNetv2ClassifierSpec, t: Tensors) -> None:
