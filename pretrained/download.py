@@ -87,7 +87,7 @@ def obtain(
     Raises ZooError where the file cannot be had, where it is not the one that the manifest describes (both
     hashes are named, and nothing of it is kept), and where the cache cannot be written.
     """
-    roots = [check_mirror(mirror) for mirror in (*mirrors, *_mirror_of_environment())]
+    roots = [check_mirror(mirror) for mirror in mirrors]
     path = (cache or cache_home()) / "weights" / entry.file
     if from_file is not None:
         with _locked(path, entry, patience):
@@ -106,6 +106,7 @@ def obtain(
     with _locked(path, entry, patience):
         if is_intact(path, entry):
             return Fetched(path, "cache")
+        roots += _mirror_of_environment()  # looked at only when it is needed: it may be a disk that is elsewhere
         places = [entry.origin, *(below(root, entry.file) for root in roots)]
         return Fetched(path, _first(places, path, entry, patience, progress))
 
@@ -116,14 +117,18 @@ def check_mirror(text: str) -> str:
         parts = urlsplit(text)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ZooError(f"mirror {text}: must be a folder or an https:// URL; give a folder by its path")
+        if parts.username or parts.query or parts.fragment:
+            raise ZooError(
+                f"mirror on {parts.hostname}: must be a URL to which a file's path can be added; leave out @, ? and #"
+            )
     elif not Path(text).is_dir():
         raise ZooError(f"mirror {text}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/")
     return text
 
 
-def _mirror_of_environment() -> tuple[str, ...]:
+def _mirror_of_environment() -> list[str]:
     named = os.environ.get("ZOO_WEIGHTS_MIRROR")
-    return (named,) if named else ()
+    return [check_mirror(named)] if named else []
 
 
 def sha256_of(path: Path) -> str:
@@ -153,6 +158,8 @@ def check_bytes(data: bytes, path: Path, entry: Weights) -> None:
 def wrong_with(path: Path, entry: Weights) -> str | None:
     """Why a file is not the one that the manifest describes, with both hashes, or None."""
     try:
+        if path.exists() and not path.is_file():
+            return "is not a file"
         size, found = path.stat().st_size, sha256_of(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"

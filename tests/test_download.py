@@ -143,6 +143,16 @@ def test_mirror_from_the_environment_comes_after_the_one_given(tmp_path: Path, m
     assert obtain(tiny(), mirrors=[str(empty)], patience=QUICK).taken_from == str(tmp_path / "environment" / FILE)
 
 
+def test_mirror_of_the_environment_is_needed_only_when_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(tiny(), mirrors=[folder_mirror(tmp_path / "m")], patience=QUICK)
+    monkeypatch.setenv("ZOO_WEIGHTS_MIRROR", "/no/such/folder")
+    assert obtain(tiny(), patience=QUICK).taken_from == "cache"
+    with pytest.raises(ZooError, match="is not a folder"):
+        fetch(tiny(body=b"other"), patience=QUICK)
+
+
 def test_silent_network_costs_little_where_a_mirror_is_at_hand(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -229,7 +239,10 @@ def test_offline_says_what_to_do() -> None:
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("mirror", ["file:///tmp", "ftp://example.org/w", "https://", "/no/such/folder"])
+@pytest.mark.parametrize(
+    "mirror",
+    ["file:///tmp", "ftp://example.org/w", "https://", "https://u:p@example.org", "https://example.org/?a", "/no"],
+)
 def test_what_is_no_mirror_is_refused(mirror: str) -> None:
     with pytest.raises(ZooError, match="mirror"):
         fetch(tiny(), mirrors=[mirror], patience=QUICK)
@@ -295,6 +308,8 @@ def test_file_carried_by_hand(tmp_path: Path) -> None:
         fetch(tiny(), from_file=bad, patience=QUICK)
     assert tiny().sha256 in str(caught.value) and hashlib.sha256(BODY[:-1]).hexdigest() in str(caught.value)
     assert left_in_cache() == []
+    with pytest.raises(ZooError, match="is not a file"):
+        fetch(tiny(), from_file=Path(os.devnull), patience=QUICK)
     with pytest.raises(ZooError, match="cannot be read"):
         fetch(tiny(), from_file=tmp_path / "none", patience=QUICK)
     assert fetch(tiny(), from_file=good, patience=QUICK).read_bytes() == BODY
