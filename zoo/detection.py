@@ -61,7 +61,7 @@ def anchors(maps: Sequence[Pair], size: Pair) -> Floats:
     """
     edges = sides(len(maps), min(size))
     parts = []
-    for (rows, columns), side, following in zip(maps, edges, edges[1:], strict=True):
+    for (rows, columns), side, following in zip(maps, edges[:-1], edges[1:], strict=True):
         shapes = [(side, side), (math.sqrt(side * following),) * 2]
         for ratio in map(math.sqrt, RATIOS):
             shapes += [(side * ratio, side / ratio), (side / ratio, side * ratio)]
