@@ -72,6 +72,13 @@ class SearchConfig:
     limits: Limits = field(default_factory=Limits)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """A device that is compared by default; `clock_mhz` replaces its own default clock."""
+
+    clock_mhz: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """A named network; `alias_of` names the entry it stands for."""
@@ -82,10 +89,10 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that zoo.yaml says. `devices` maps names to folders; None is a device that ships."""
+    """Everything that zoo.yaml says."""
 
     models: Mapping[str, ModelEntry]
-    devices: Mapping[str, Path | None]
+    devices: Mapping[str, DeviceConfig]
     spaces: Mapping[str, SpaceConfig]
     searches: Mapping[str, SearchConfig]
 
@@ -101,9 +108,9 @@ class Config:
         """A named search."""
         return _lookup(self.searches, name, "search")
 
-    def device(self, name: str) -> Path | None:
-        """The folder of a device, None for one that ships."""
-        return _lookup(self.devices, name, "device")
+    def clock_mhz(self, device: str) -> float | None:
+        """The clock that is set for a device, None for the device's own default."""
+        return self.devices[device].clock_mhz if device in self.devices else None
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """Other names of a model."""
@@ -202,13 +209,8 @@ class _Reader:
         found = self.model(target, (*seen, name))
         return ModelEntry(found.spec, found.alias_of or target)
 
-    def device(self, name: str) -> Path | None:
-        where, entry = self.where("devices", name), self.entry("devices", name)
-        check_keys(entry, ("folder",), where)
-        folder = entry.get("folder")
-        if folder is not None and not isinstance(folder, str):
-            raise ConfigError(f"{where}.folder: must be a path, but is {folder!r}")
-        return self.sources["devices", name].parent / folder if folder else None
+    def device(self, name: str) -> DeviceConfig:
+        return typed(DeviceConfig, self.entry("devices", name), self.where("devices", name))
 
     def space(self, name: str) -> SpaceConfig:
         where, entry = self.where("spaces", name), self.entry("spaces", name)
@@ -310,12 +312,11 @@ def schema() -> dict[str, Any]:
         return {"type": "object", "additionalProperties": kinds[0] if len(kinds) == 1 else {"anyOf": list(kinds)}}
 
     alias = {"properties": {"alias": {"type": "string"}}, "required": ["alias"], "additionalProperties": False}
-    folder = {"properties": {"folder": {"type": "string"}}, "additionalProperties": False}
     search = fields(SearchConfig)
     search["properties"]["limits"] = {"type": "object"} | fields(Limits)
     sections = {
         "models": entries({"type": "object"} | alias, *map(model, FAMILIES)),
-        "devices": entries({"type": ["object", "null"]} | folder),
+        "devices": entries({"type": ["object", "null"]} | fields(DeviceConfig)),
         "spaces": entries(*map(space, FAMILIES)),
         "searches": entries({"type": "object"} | search),
     }

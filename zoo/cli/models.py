@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import (
@@ -51,8 +52,8 @@ def _list(args: Arguments) -> int:
     ]
 
     def show(console: "Console") -> None:
-        cells = [(r["name"], r["alias_of"] or "", f"{r['params']:,}", _weights_text(r["weights"])) for r in rows]
-        console.print(table(None, ("model", "alias of", "parameters", "weights (mIOU, data set)"), cells, left=2))
+        cells = [(r["name"], r["alias_of"] or "", _weights_text(r["weights"]), f"{r['params']:,}") for r in rows]
+        console.print(table(None, ("model", "alias of", "weights (mIOU %, data set)", "parameters"), cells, left=3))
 
     emit(args, rows, show)
     return 0
@@ -81,7 +82,10 @@ def _show(args: Arguments) -> int:
     documents = []
     for model in models:
         graph = lower(model.spec, args.size)
-        documents.append(_document(model.name, model.spec, graph, args))
+        document = _document(model.name, model.spec, graph, args)
+        if len(models) > 1:
+            document |= {"cost": _costs(graph, args), "published": _published(model.canonical)}
+        documents.append(document)
 
     def show(console: "Console") -> None:
         _print_counts(console, documents)
@@ -125,6 +129,28 @@ def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str
     return document
 
 
+def _costs(graph: "Graph", args: Arguments) -> dict[str, Any]:
+    from hw_models import predict
+
+    costs: dict[str, Any] = {}
+    for name, device in config_of(args).devices.items():
+        cost = predict(graph, name, clock_mhz=device.clock_mhz)
+        costs[name] = {metric: asdict(getattr(cost, metric)) for metric in ("latency_s", "power_w")} | {
+            "clock_mhz": cost.clock_mhz
+        }
+    return costs
+
+
+def _published(model: str) -> list[dict[str, Any]]:
+    from zoo.published import figures
+
+    return [
+        {"miou": f.value, "dataset": f.dataset, "split": f.split, "epochs": f.epochs, "source": f.source}
+        for f in figures()
+        if f.model == model and f.metric == "miou" and f.change is None
+    ]
+
+
 def _print_counts(console: "Console", documents: list[dict[str, Any]]) -> None:
     rows = []
     for key, label, unit in (
@@ -134,6 +160,13 @@ def _print_counts(console: "Console", documents: list[dict[str, Any]]) -> None:
         ("peak_activation_bytes", "peak activations, batch 1", "B"),
     ):
         rows.append((label, *(f"{d[key]:,} {unit}  ({si(d[key], unit or '')})" for d in documents)))
+    for device in documents[0].get("cost", {}):
+        for metric, unit in (("latency_s", "s"), ("power_w", "W")):
+            costs = [d["cost"][device] for d in documents]
+            label = f"{device} at {costs[0]['clock_mhz']:g} MHz, {metric[:-2]}, predicted"
+            rows.append((label, *(f"{si(c[metric]['mean'], unit)} ({_span(c[metric], unit)})" for c in costs)))
+    if "published" in documents[0]:
+        rows.append(("published mIOU, %", *("; ".join(map(_miou_text, d["published"])) for d in documents)))
     console.print(table(f"at {documents[0]['size']}", ("", *(d["name"] for d in documents)), rows))
     for document in documents:
         fields = ", ".join(f"{key}={value}" for key, value in document["spec"].items())
@@ -141,6 +174,14 @@ def _print_counts(console: "Console", documents: list[dict[str, Any]]) -> None:
         opinion = document.get("second_opinion")
         if opinion:
             console.print(f"{document['name']}: " + ", ".join(f"{key}: {value}" for key, value in opinion.items()))
+
+
+def _span(interval: dict[str, float], unit: str) -> str:
+    return f"{si(interval['low'], unit)} – {si(interval['high'], unit)}"
+
+
+def _miou_text(figure: dict[str, Any]) -> str:
+    return f"{figure['miou']:g} ({figure['dataset']} {figure['split']})"
 
 
 def _print_layers(console: "Console", document: dict[str, Any]) -> None:

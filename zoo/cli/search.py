@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.query import DeviceAt, Query
-    from zoo.config import Limits
+    from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
 
@@ -70,9 +70,7 @@ def _query(args: Arguments) -> "Query":
     given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
     return Query(
         space=space_of(config.space(args.space or named.space), size),
-        devices=_devices(
-            args.device or list(named.devices), args.clock_mhz or (None if args.device else named.clock_mhz)
-        ),
+        devices=_devices(args, named, config),
         limits=_limits(named.limits, given),
         objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
         confidence=args.confidence or named.confidence,
@@ -84,17 +82,20 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
     return replace(named, **{f.name: given[f.name] for f in fields(named) if f.name in given})
 
 
-def _devices(names: list[str], clock_mhz: float | None) -> "tuple[DeviceAt, ...]":
+def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
+    """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
     from search.query import DeviceAt
     from zoo.errors import ConfigError
 
+    clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
     out = []
-    for text in (part for name in names for part in name.split(",")):
+    for text in (part for name in args.device or named.devices for part in name.split(",")):
         name, at, clock = text.partition("@")
         try:
-            out.append(DeviceAt(name, float(clock) if at else clock_mhz))
+            own = float(clock) if at else clock_mhz or config.clock_mhz(name)
         except ValueError:
             raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
+        out.append(DeviceAt(name, own))
     return tuple(out)
 
 
