@@ -90,17 +90,9 @@ def obtain(
     roots = [check_mirror(mirror) for mirror in mirrors]
     path = (cache or cache_home()) / "weights" / entry.file
     if from_file is not None:
-        with _locked(path, entry, patience):
-            try:
-                _store(path, entry, str(from_file), patience, progress=False)
-            except TransferError as failure:
-                raise ZooError(f"{from_file} {failure}; give the file of {entry.name}") from None
-        return Fetched(path, str(from_file))
+        return _carried(from_file, path, entry, patience)
     if entry.bundled:
-        wrong = wrong_with(PACKAGE / entry.file, entry)
-        if wrong:
-            raise ZooError(f"{PACKAGE / entry.file} {wrong}; install {APP} again")
-        return Fetched(PACKAGE / entry.file, "package")
+        return _bundled(entry)
     if is_intact(path, entry):
         return Fetched(path, "cache")
     with _locked(path, entry, patience):
@@ -111,6 +103,23 @@ def obtain(
         return Fetched(path, _first(places, path, entry, patience, progress))
 
 
+def _carried(from_file: Path, path: Path, entry: Weights, patience: Patience) -> Fetched:
+    with _locked(path, entry, patience):
+        try:
+            _store(path, entry, str(from_file), patience, progress=False)
+        except TransferError as failure:
+            raise ZooError(f"{from_file} {failure}; give the file of {entry.name}") from None
+    return Fetched(path, str(from_file))
+
+
+def _bundled(entry: Weights) -> Fetched:
+    path = PACKAGE / entry.file
+    wrong = wrong_with(path, entry)
+    if wrong:
+        raise ZooError(f"{path} {wrong}; install {APP} again")
+    return Fetched(path, "package")
+
+
 def check_mirror(text: str) -> str:
     """Accept a mirror: a folder that is there, or an http(s) URL. Raises ZooError for anything else."""
     if is_url(text):
@@ -118,9 +127,7 @@ def check_mirror(text: str) -> str:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ZooError(f"mirror {text}: must be a folder or an https:// URL; give a folder by its path")
         if parts.username or parts.query or parts.fragment:
-            raise ZooError(
-                f"mirror on {parts.hostname}: must be a URL to which a file's path can be added; leave out @, ? and #"
-            )
+            raise ZooError(f"mirror on {parts.hostname}: paths must be addable to its URL; leave out @, ? and #")
     elif not Path(text).is_dir():
         raise ZooError(f"mirror {text}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/")
     return text

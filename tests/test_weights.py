@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -499,9 +500,7 @@ def test_pretrained_before_the_model(mirror: Path, capsys: pytest.CaptureFixture
 
 
 def test_get_offline_says_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import pretrained.download as download
-
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     assert cli.main(["get", "espnet-c", "--pretrained"]) == 1
     said = capsys.readouterr().err
     assert "--mirror" in said
