@@ -25,6 +25,9 @@ from zoo.spec import Spec
 INDICES = ":indices"
 """Suffix of the tensor that holds the positions a max pooling took its values from."""
 
+RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU)
+"""Activations that halve the variance of what they are given."""
+
 
 class _OpModule(nn.Module):
     """A module without parameters that computes `op`."""
@@ -221,9 +224,11 @@ class Network(nn.Module):
         self._entries = tuple(x.name for x in graph.layers if isinstance(x.op, ops.Input))
         self._steps = steps(graph)
         remembered = {x.inputs[1] for x in graph.layers if isinstance(x.op, ops.MaxUnpool)}
+        rectified = {x.inputs[0] for x in graph.layers if isinstance(x.op, RECTIFIERS)}
         for layer in graph.layers:
             if not isinstance(layer.op, ops.Input):
-                place(self, layer.name, module_of(layer, remember=layer.name in remembered))
+                module = module_of(layer, remember=layer.name in remembered, rectified=layer.name in rectified)
+                place(self, layer.name, module)
 
     def forward(self, *images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the layers in order; each tensor is freed after its last use."""
@@ -267,11 +272,12 @@ def steps(graph: Graph) -> tuple[Step, ...]:
     )
 
 
-def module_of(layer: Layer, *, remember: bool = False) -> nn.Module:
+def module_of(layer: Layer, *, remember: bool = False, rectified: bool = False) -> nn.Module:
     """Make the module of one layer, initialised; a MaxPool that has to `remember` also returns its positions.
 
-    Weights are normal with variance 2 / fan-in (He et al., arXiv:1502.01852, equation 10), the fan-in being
-    the MACs for one output value; biases are zero. Raises ZooError for an op that torch does not have here.
+    Weights are normal with variance 1 / fan-in, and 2 / fan-in where a rectifier follows (He et al.,
+    arXiv:1502.01852, section 2.2); the fan-in is the MACs for one output value. Biases are zero. Raises
+    ZooError for an op that torch does not have here.
     """
     make = MODULES.get(type(layer.op))
     if make is None:
@@ -280,7 +286,7 @@ def module_of(layer: Layer, *, remember: bool = False) -> nn.Module:
     if isinstance(module, nn.MaxPool2d):
         module.return_indices = remember
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        nn.init.normal_(module.weight, std=math.sqrt(2 * layer.out_shape.elements / layer.macs))
+        nn.init.normal_(module.weight, std=math.sqrt((1 + rectified) * layer.out_shape.elements / layer.macs))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return module
