@@ -117,7 +117,7 @@ def verify(
         if progress and one_by_one:
             progress(i, len(specs))
 
-    feasible = (columns.bounds <= limits).all(axis=1)
+    feasible = np.asarray((columns.bounds <= limits).all(axis=1))
     _same("feasible", int(feasible.sum()), certificate["feasible"], "differs")
     outside = np.ones(len(specs), dtype=bool)
     outside[members] = False
