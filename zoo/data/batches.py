@@ -1,0 +1,72 @@
+"""Batches of a data set: decoded once, augmented by seed, made ahead of the training step."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.augment import Augmentation, generator
+from zoo.data.sets import DataSet, Pixels
+
+CACHE_BYTES = 2**31
+"""Decoded samples are kept up to this many bytes in all."""
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@dataclass
+class Cache:
+    """Samples of a data set, each decoded once while there is room."""
+
+    data: DataSet
+    room_bytes: int = CACHE_BYTES
+    kept: dict[int, tuple[Pixels, Pixels]] = field(default_factory=dict)
+
+    def __call__(self, index: int) -> tuple[Pixels, Pixels]:
+        if index in self.kept:
+            return self.kept[index]
+        sample = self.data.load(index)
+        size = sum(x.nbytes for x in sample)
+        if size <= self.room_bytes:
+            self.room_bytes -= size
+            self.kept[index] = sample
+        return sample
+
+
+def order(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The samples of each batch of an epoch; an incomplete last batch is left out unless it is the only one."""
+    shuffled = np.random.default_rng((seed, epoch)).permutation(count)
+    return [shuffled[i : i + batch] for i in range(0, max(1, count - batch + 1), batch)]
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes the batch of given samples: images (N, H, W, 3) uint8 in RGB and labels (N, H, W) uint8."""
+
+    load: Callable[[int], tuple[Pixels, Pixels]]
+    augment: Augmentation
+    size: tuple[int, int]
+    seed: int
+
+    def __call__(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
+        made = [self.augment(*self.load(int(i)), self.size, generator(self.seed, epoch, int(i))) for i in indices]
+        images, labels = zip(*made, strict=True)
+        return np.stack(images), np.stack(labels)
+
+
+def ahead(maker: Maker, epoch: int, batches: list[NDArray[np.int64]], workers: int) -> Iterator[Batch]:
+    """The batches of an epoch in order, `workers` threads working ahead; with none, each when it is asked for."""
+    if not workers:
+        yield from (maker(epoch, indices) for indices in batches)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for indices in batches:
+            waiting.append(pool.submit(maker, epoch, indices))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

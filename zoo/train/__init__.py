@@ -1,0 +1,1 @@
+"""Training: recipes, losses, transfer of weights, checkpoints, and the loop."""

@@ -1,0 +1,53 @@
+"""bfloat16 on a CPU: a way around a wrong gradient."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BLOCK = 16
+"""oneDNN works on blocks of this many channels."""
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution that sees its input padded with zero channels up to a whole number of blocks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = (0, 0, 0, 0, 0, -self.in_channels % BLOCK)
+        return self._conv_forward(functional.pad(x, pad), functional.pad(self.weight, pad), self.bias)
+
+
+def pad_convolutions_(module: nn.Module) -> int:
+    """Replace the dilated convolutions whose bfloat16 weight gradient is wrong; returns their number.
+
+    With torch 2.13's oneDNN on AVX512-BF16 the gradient of a dilated, channels-last convolution holds
+    garbage, often NaN, where the input has more than one block of channels and no whole number of them.
+    Names and values of the parameters stay the same.
+    """
+    affected = [
+        (parent, name, child)
+        for parent in module.modules()
+        for name, child in parent.named_children()
+        if type(child) is nn.Conv2d
+        and max(child.dilation) > 1
+        and child.groups == 1
+        and child.in_channels > BLOCK
+        and child.in_channels % BLOCK
+    ]
+    for parent, name, child in affected:
+        parent.add_module(name, _padded(child))
+    return len(affected)
+
+
+def _padded(conv: nn.Conv2d) -> PaddedConv:
+    with torch.device("meta"):
+        out = PaddedConv(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            stride=conv.stride,  # type: ignore[arg-type]
+            padding=conv.padding,  # type: ignore[arg-type]
+            dilation=conv.dilation,  # type: ignore[arg-type]
+            bias=False,
+        )
+    out.weight, out.bias = conv.weight, conv.bias
+    return out

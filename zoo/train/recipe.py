@@ -1,0 +1,108 @@
+"""Recipes: everything that a training run depends on beside the network and the data."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.data.augment import Augmentation
+from zoo.errors import ZooError, did_you_mean
+
+LR = Literal["constant", "step", "poly", "cosine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained.
+
+    size: (height, width) of what the network sees. batch: images a step; `accumulate` of them are split
+    off and summed before each step. lr is the peak; it rises linearly over `warmup` epochs and then
+    follows `schedule`. loss_at: "image" up-samples the logits to the labels, "network" down-samples the
+    labels to the logits (as published for the encoder). jaccard: weight of the soft Jaccard loss beside
+    the cross-entropy. class_weights: 1 / ln(1.10 + frequency). ema: decay of the weights' running mean,
+    which is what is scored and kept; 0 for none. amp: bfloat16 autocast.
+    """
+
+    epochs: int = 60
+    size: tuple[int, int] = (360, 480)
+    batch: int = 8
+    accumulate: int = 1
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    schedule: LR = "cosine"
+    warmup: float = 1.0
+    halve_every: int = 100
+    loss_at: Literal["image", "network"] = "image"
+    class_weights: bool = True
+    jaccard: float = 0.5
+    ema: float = 0.995
+    scale: tuple[float, float] = (0.6, 1.8)
+    flip: float = 0.5
+    colour: float = 0.3
+    amp: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "accumulate", "halve_every"):
+            if getattr(self, name) < 1:
+                raise ZooError(f"recipe.{name} must be at least 1, but is {getattr(self, name)}")
+        if self.batch % self.accumulate:
+            raise ZooError(f"recipe.accumulate ({self.accumulate}) must divide recipe.batch ({self.batch})")
+        if not (self.lr > 0 and math.isfinite(self.lr)) or not 0 <= self.ema < 1 or self.jaccard < 0:
+            raise ZooError(f"recipe: lr ({self.lr}) must be > 0, ema ({self.ema}) in [0, 1), jaccard ({self.jaccard}) >= 0")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The random changes of each sample."""
+        return Augmentation(self.scale, self.flip, self.colour)
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "zoo": Recipe(),
+    "authors": Recipe(
+        epochs=300,
+        batch=12,
+        optimizer="adam",
+        lr=5e-4,
+        weight_decay=5e-4,
+        schedule="step",
+        warmup=0.0,
+        loss_at="network",
+        jaccard=0.0,
+        ema=0.0,
+        scale=(0.5, 2.0),
+        colour=0.0,
+    ),
+}
+"""`zoo` is what scores best here. `authors` is the one published (arXiv:1803.06815, section 4.1)."""
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """A recipe by name with fields changed. Raises ZooError with the nearest name."""
+    if name not in RECIPES:
+        raise ZooError(f"recipe {name!r} is unknown; {did_you_mean(name, RECIPES)}")
+    return dataclasses.replace(RECIPES[name], **changes)
+
+
+def learning_rate(how: Recipe, epoch: float) -> float:
+    """Learning rate after `epoch` (fractional) epochs.
+
+    >>> learning_rate(Recipe(epochs=10, lr=1.0, warmup=0.0), 5.0)
+    0.5
+    """
+    if epoch < how.warmup:
+        return how.lr * max(epoch, 0.02 * how.warmup) / how.warmup
+    done = min(1.0, (epoch - how.warmup) / max(how.epochs - how.warmup, 1e-9))
+    match how.schedule:
+        case "constant":
+            return how.lr
+        case "step":
+            return how.lr * 0.5 ** (int(epoch) // how.halve_every)
+        case "poly":
+            return float(how.lr * (1 - done) ** 0.9)
+        case "cosine":
+            return how.lr * (1 + math.cos(math.pi * done)) / 2
