@@ -35,7 +35,7 @@ def _widths_are_news(s: "Encoder") -> str | None:
     if s.scale != 1.0:
         return f"scale and widths exclude each other, but scale is {s.scale} and widths are given; leave one out"
     given, scale = tuple(s.widths), s.widths[1] / 64
-    if scale * 8 == round(scale * 8) and given == scaled_widths(scale)[: len(given)]:
+    if scale <= 4 and scale * 8 == round(scale * 8) and given == scaled_widths(scale)[: len(given)]:
         return f"widths {given} are those of scale={scale}; give that instead"
     return None
 
