@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from contract import EXAMPLES  # noqa: E402
 from zoo.bulk import Bulk, BulkLowering  # noqa: E402
 from zoo.choices import Choices, Ints, by_fields, distinct  # noqa: E402
 from zoo.errors import SpecError  # noqa: E402
-from zoo.graph import Layer, Shape  # noqa: E402
+from zoo.graph import GraphBuilder, Layer, Shape  # noqa: E402
 from zoo.registry import FAMILIES, lower  # noqa: E402
-from zoo.spec import Spec, field_types  # noqa: E402
+from zoo.spec import Count, Spec, field_types  # noqa: E402
+from zoo.stages import Family, Stage, Tensors  # noqa: E402
 
 ESPNET = Choices(
     "espnet",
@@ -177,6 +179,41 @@ def test_a_size_that_a_network_refuses() -> None:
     choices = Choices("espnet", {"variant": ("ESPNet",)})
     with pytest.raises(SpecError, match=r"combine_l2_l3\.cat: cannot concatenate"):
         lowered(choices, np.arange(1), (60, 60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renaming(Spec):
+    family: ClassVar[str] = "renaming"
+    width: Count = 4
+    wait: Literal[0, 1, 2] = 1
+    own: bool = False
+
+
+def first(g: GraphBuilder, s: Renaming, t: Tensors) -> None:
+    """One tensor, or two of a shape, under two names."""
+    t["p"] = g.conv(t["image"], "p", 4, kernel=3)
+    t["q"] = g.conv(t["image"], "q", 4, kernel=3) if s.own else t["p"]
+
+
+def meanwhile(g: GraphBuilder, s: Renaming, t: Tensors, index: int) -> None:
+    """Reads neither of them."""
+    t["r"] = g.conv(t["image"], f"wide{index}", 8 * s.width)
+
+
+def last(g: GraphBuilder, s: Renaming, t: Tensors) -> None:
+    t["sum"] = g.add((t["p"], g.conv(t["q"], "last", 4)), "sum")
+
+
+def test_a_tensor_with_two_names_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = (Stage(first), Stage(meanwhile, repeat="wait"), Stage(last))
+    family = Family(Renaming, stages, outputs=lambda s: ("sum", "p"))
+    monkeypatch.setitem(FAMILIES, "renaming", family)  # type: ignore[arg-type]
+    choices = Choices("renaming", {"width": (1, 4), "wait": (0, 1, 2), "own": (False, True)})
+    rows = np.arange(choices.size)
+    specs = [spec for row in rows if (spec := spec_at(choices, int(row)))]
+    assert_equal_one_by_one(choices, rows, specs, (8, 8))
+    shared, own = (lower(Renaming(wait=2, own=own), (8, 8)).peak_activation_bytes for own in (False, True))
+    assert own - shared == 4 * 4 * 8 * 8
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
