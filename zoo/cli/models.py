@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.command import (
     Arguments,
     Command,
+    UsageError,
     add_settings,
     add_size,
     config_of,
@@ -66,7 +67,8 @@ def _weights_text(weights: list[dict[str, Any]]) -> str:
 
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="+", help="a name from zoo.yaml, a spec YAML, or RUN#RANK")
+    parser.add_argument("model", metavar="MODEL", nargs="*", help="a name from zoo.yaml, a spec YAML, or RUN#RANK")
+    parser.add_argument("--blocks", action="store_true", help="compare the papers' units by their formulas instead")
     add_settings(parser)
     add_size(parser)
     parser.add_argument("--layers", action="store_true", help="print every layer")
@@ -78,6 +80,10 @@ def _configure_show(parser: argparse.ArgumentParser) -> None:
 def _show(args: Arguments) -> int:
     from zoo.registry import lower
 
+    if args.blocks:
+        return _show_blocks(args)
+    if not args.model:
+        raise UsageError("show needs at least one MODEL, or --blocks; zoo list names them")
     models = [model_of(args, name) for name in args.model]
     documents = []
     for model in models:
@@ -94,6 +100,30 @@ def _show(args: Arguments) -> int:
                 _print_layers(console, document)
 
     emit(args, documents[0] if len(documents) == 1 else documents, show)
+    return 0
+
+
+def _show_blocks(args: Arguments) -> int:
+    from zoo.models.block_costs import Setting, block_rows
+
+    rows = block_rows()
+
+    def show(console: "Console") -> None:
+        cells = [
+            (
+                r.block,
+                f"{r.params_formula} = {r.params:,}",
+                f"{r.memory_formula} = {si(r.memory_bytes / 4, '')}",
+                f"{r.receptive_field_formula} = {r.receptive_field}",
+            )
+            for r in rows
+        ]
+        at = Setting()
+        title = f"units with M = {at.m}, N = {at.n_out}, K = {at.k}, n = {at.kernel}, g = {at.groups}, {at.width}x{at.height}"
+        columns = ("block", "parameters", "values in memory", "side of the receptive field")
+        console.print(table(title, columns, cells, left=4))
+
+    emit(args, [asdict(row) for row in rows], show)
     return 0
 
 
