@@ -127,11 +127,10 @@ def _pth(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> Non
 
 
 def _onnx(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> None:
+    from pretrained.weights import load
     from zoo.export import export_onnx
 
-    from pretrained.weights import load
-
-    export_onnx(load(entry, **how), path)
+    export_onnx(load(entry, **how), path, metadata=metadata(entry))
 
 
 WRITERS: Mapping[str, Callable[[Weights, Path, str, Mapping[str, Any]], None]] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors import safe_open
@@ -419,6 +420,15 @@ def test_ordered_header_changes_no_tensor(tmp_path: Path) -> None:
     assert ordered(data) == data
     with safe_open(tmp_path / "o", "pt") as file:
         assert file.metadata() == {"z": "1", "y": "ä", "x": "3"}
+
+
+def test_onnx_file_carries_the_same_papers(mirror: Path, tmp_path: Path) -> None:
+    entry = manifest().find("espnetv2-0.5.pascal-256x256")
+    model = onnx.load(convert(entry, "onnx", tmp_path))
+    said = {item.key: item.value for item in model.metadata_props}
+    assert (said["model"], said["tag"], said["source_sha256"]) == (entry.model, entry.tag, entry.sha256)
+    shape = [axis.dim_value for axis in model.graph.input[0].type.tensor_type.shape.dim]
+    assert shape == [1, 3, 256, 256]
 
 
 def test_unknown_format(tmp_path: Path) -> None:
