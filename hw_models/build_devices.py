@@ -170,8 +170,19 @@ def _write_coefficients(folder: Path, recipe: Recipe, fit: TableFit, latency: Fi
         "table": _values(PARAMETERS, fit.theta),
         "kernel_sd": {kind: significant(held_out.get(kind, recipe.kernel_sd[kind]), 3) for kind in KINDS},
         "rests_on": {kind: recipe.rests_on[kind] for kind in KINDS},
+        "held_out": {kind: _held_out(errors) for kind, errors in sorted(fit.held_out.items())},
     }
     _write(folder / "coefficients.json", json.dumps(document, indent=1) + "\n")
+
+
+def _held_out(errors: Array) -> dict[str, float]:
+    off = np.abs(np.expm1(errors))
+    return {
+        "rows": len(errors),
+        "median_error": significant(float(np.median(off)), 3),
+        "mape_of_best_95_percent": significant(float(np.sort(off)[: max(1, int(0.95 * len(off)))].mean()), 3),
+        "within_10_percent": significant(float((off < 0.1).mean()), 3),
+    }
 
 
 def _spread(errors: Array) -> float:

@@ -40,7 +40,8 @@ UNITS: Mapping[str, str] = {
 POWER_PARAMETERS: Mapping[str, str] = {
     "energy_per_mac": "energy of one multiply-accumulate at the default clock (J)",
     "energy_per_byte": "energy of one byte moved at the default clock (J)",
-    "active": "power of a busy device that does no arithmetic, at the default clock (W)",
+    "active": "power of a busy device beside arithmetic and bytes, at the default clock (W)",
+    "dilated": "the same while it runs dilated convolutions, as a share of `active` (1)",
     "clock_exponent": "energy of an operation grows with the clock to this power (1)",
 }
 """Names and units of the power model's parameters, in the order of every vector of them."""
@@ -100,7 +101,8 @@ class Device:
     """One device under one software stack.
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
-    table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from.
+    table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
+    kind, the error of the table model on groups of shapes that it was fitted without.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Device:
     table_theta: tuple[float, ...]
     kernel_sd: Mapping[str, float]
     rests_on: Mapping[str, str]
+    held_out: Mapping[str, Mapping[str, float]]
     rows: tuple[KernelRow, ...]
     points: tuple[Point, ...]
     notes: tuple[str, ...]
@@ -285,7 +288,7 @@ def _numbers(value: Any, where: str) -> dict[str, Number]:
 
 
 def _coefficients(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    _keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on"), where)
+    _keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
     kernel_sd, rests_on = _mapping(entry["kernel_sd"], where), _mapping(entry["rests_on"], where)
     for kind in KINDS:
         if kind not in kernel_sd or rests_on.get(kind) not in PROVENANCES:
@@ -296,6 +299,7 @@ def _coefficients(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
+        "held_out": dict(_mapping(entry["held_out"], where)),
     }
 
 

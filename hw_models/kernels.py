@@ -44,7 +44,8 @@ class Work(NamedTuple):
 
     activation_bytes: read and written, without the weights. in_channels, out_channels: of one group.
     taps: kernel positions. pixels: output positions. dispatches: operations that the host issues.
-    winograd: a dense 3x3 convolution of stride 1, which fast algorithms accelerate.
+    winograd: a dense 3x3 convolution of stride 1, which fast algorithms accelerate. dilated: a dilated
+    convolution, also where it is grouped or depth-wise.
     """
 
     kind: str
@@ -57,7 +58,8 @@ class Work(NamedTuple):
     pixels: int
     outputs: int
     dispatches: float
-    winograd: bool
+    winograd: bool = False
+    dilated: bool = False
 
 
 Inputs = tuple[Shape, ...]
@@ -82,7 +84,7 @@ def _streaming(kind: str, dispatches: float = 1.0, extra: float = 0.0) -> _Rule:
     def rule(op: Op, inputs: Inputs, out: Shape) -> Work:
         bytes_ = _moved(*inputs, out) + round(extra * out.bytes)
         weights = BYTES_PER_VALUE * op.params(*inputs)
-        return Work(kind, 0, bytes_, weights, 0, 0, 1, out.height * out.width, out.elements, dispatches, False)
+        return Work(kind, 0, bytes_, weights, 0, 0, 1, out.height * out.width, out.elements, dispatches)
 
     return rule
 
@@ -112,6 +114,7 @@ def _conv(op: g.Conv, inputs: Inputs, out: Shape) -> Work:
         out.elements,
         1.0,
         plain and op.kernel == (3, 3) and op.groups == 1,
+        max(op.dilation) > 1 and taps > 1,
     )
 
 
@@ -129,32 +132,29 @@ def _transposed(op: g.ConvTranspose, inputs: Inputs, out: Shape) -> Work:
         out.height * out.width,
         out.elements,
         1.0,
-        False,
     )
 
 
 def _linear(op: g.Linear, inputs: Inputs, out: Shape) -> Work:
     (x,) = inputs
     weights = BYTES_PER_VALUE * op.params(*inputs)
-    return Work(
-        "linear", op.macs(x), _moved(x, out), weights, x.elements, op.out_channels, 1, 1, out.elements, 1.0, False
-    )
+    return Work("linear", op.macs(x), _moved(x, out), weights, x.elements, op.out_channels, 1, 1, out.elements, 1.0)
 
 
 def _max_pool(op: g.MaxPool, inputs: Inputs, out: Shape) -> Work:
     bytes_ = _moved(*inputs, out) + INDEX_BYTES * out.elements
-    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 1.0, False)
+    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 1.0)
 
 
 def _max_unpool(op: g.MaxUnpool, inputs: Inputs, out: Shape) -> Work:
     # The output is cleared first, then values are put at their positions.
     x = inputs[0]
     bytes_ = 2 * x.bytes + INDEX_BYTES * x.elements + out.bytes
-    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 2.0, False)
+    return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 2.0)
 
 
 def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
-    return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0, False)
+    return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
 
 def _one_input(kind: str) -> _Rule:
@@ -162,14 +162,14 @@ def _one_input(kind: str) -> _Rule:
 
     def rule(op: Op, inputs: Inputs, out: Shape) -> Work:
         bytes_ = inputs[0].bytes + out.bytes
-        return Work(kind, 0, bytes_, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0, False)
+        return Work(kind, 0, bytes_, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
     return rule
 
 
 def _identity(op: g.Dropout, inputs: Inputs, out: Shape) -> Work:
     # Nothing is launched and nothing moved, but the host still walks through the module.
-    return Work("identity", 0, 0, 0, 0, 0, 1, out.height * out.width, out.elements, 0.2, False)
+    return Work("identity", 0, 0, 0, 0, 0, 1, out.height * out.width, out.elements, 0.2)
 
 
 RULES: Mapping[type, _Rule] = {

@@ -37,10 +37,14 @@ Array = NDArray[np.float64]
 SMOOTH = 8.0
 """Exponent of the smooth maximum of device time and host time."""
 
-_DEVICE, _DISPATCHES, _VARIANCE, _MACS, _BYTES = range(5)
-_GRADIENT = slice(5, 5 + WIDTH)
-_RESTS = slice(5 + WIDTH, 5 + WIDTH + len(PROVENANCES))
-TERMS = 5 + WIDTH + len(PROVENANCES)
+DEVICE, DISPATCHES, VARIANCE, MACS, BYTES, DILATED = range(6)
+"""Places of the additive terms: device time in s, operations, variance of the device time by kernels in
+s², MACs, bytes, device time of dilated convolutions in s; after them GRADIENT and RESTS."""
+GRADIENT = slice(6, 6 + WIDTH)
+"""Derivatives of the device time by the logarithms of the parameters, in s."""
+RESTS = slice(6 + WIDTH, 6 + WIDTH + len(PROVENANCES))
+"""Device time by provenance, in s."""
+TERMS = RESTS.stop
 """Number of additive terms of a network."""
 
 METRICS = ("latency_s", "power_w", "energy_j")
@@ -177,11 +181,11 @@ class Predictor:
 
     def host_bound(self, terms: Array) -> bool:
         """Whether the host's dispatch takes longer than the device."""
-        return bool(self._host(terms) > terms[_DEVICE])
+        return bool(self._host(terms) > terms[DEVICE])
 
     def provenance(self, terms: Array) -> dict[str, float]:
         """Shares of device time by what they rest on."""
-        times = terms[_RESTS]
+        times = terms[RESTS]
         total = float(times.sum()) or 1.0
         return {name: float(t) / total for name, t in zip(PROVENANCES, times, strict=True) if t}
 
@@ -192,7 +196,7 @@ class Predictor:
         return np.clip(low, idle, limit), np.clip(high, idle, limit)
 
     def _host(self, terms: Array) -> Array:
-        return np.asarray(terms[..., _DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
+        return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
 
     def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
         """Median and standard deviation of the logarithm, by metric."""
@@ -227,13 +231,14 @@ class Predictor:
     def _price(self, work: Work, layer: Layer) -> Array:
         timing, evidence = self._timing(work, layer)
         out = np.zeros(TERMS)
-        out[_DEVICE] = timing.total_s
-        out[_DISPATCHES] = work.dispatches
-        out[_VARIANCE] = (timing.total_s * evidence.sd) ** 2
-        out[_MACS] = work.macs * self.batch
-        out[_BYTES] = timing.bytes_moved
-        out[_GRADIENT] = timing.gradient
-        out[_RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
+        out[DEVICE] = timing.total_s
+        out[DISPATCHES] = work.dispatches
+        out[VARIANCE] = (timing.total_s * evidence.sd) ** 2
+        out[MACS] = work.macs * self.batch
+        out[BYTES] = timing.bytes_moved
+        out[DILATED] = timing.total_s if work.dilated else 0.0
+        out[GRADIENT] = timing.gradient
+        out[RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
         return out
 
     def _kernel_cost(self, kernel: Fused, timing: Timing, evidence: Evidence, total: float) -> KernelCost:
@@ -259,32 +264,35 @@ def latency_gradient(terms: Array, theta: Sequence[float], overhead_s: float) ->
 
     Shapes (..., parameters), (...), (...); times in seconds, the variance in seconds squared.
     """
-    device = terms[..., _DEVICE]
-    host = terms[..., _DISPATCHES] * np.exp(theta[INDEX["dispatch"]])
+    device = terms[..., DEVICE]
+    host = terms[..., DISPATCHES] * np.exp(theta[INDEX["dispatch"]])
     larger = np.maximum(np.maximum(device, host), 1e-12)
     norm = larger * ((device / larger) ** SMOOTH + (host / larger) ** SMOOTH) ** (1 / SMOOTH)
     by_device, by_host = (device / norm) ** (SMOOTH - 1), (host / norm) ** (SMOOTH - 1)
-    gradient = terms[..., _GRADIENT] * by_device[..., None]
+    gradient = terms[..., GRADIENT] * by_device[..., None]
     gradient[..., INDEX["dispatch"]] += by_host * host
-    return gradient, norm + overhead_s, terms[..., _VARIANCE] * by_device**2
+    return gradient, norm + overhead_s, terms[..., VARIANCE] * by_device**2
 
 
 def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: float) -> tuple[Array, Array]:
     """Dynamic power in W, and its gradient by the logarithms of the power parameters."""
-    per_mac, per_byte, active, exponent = np.exp(device.power.theta)
+    per_mac, per_byte, active, dilated, exponent = np.exp(device.power.theta)
     ratio = clock_mhz / device.clocks.default_mhz
     scale = ratio**exponent
     parts = np.stack(
         [
-            scale * per_mac * terms[..., _MACS] / latency,
-            scale * per_byte * terms[..., _BYTES] / latency,
-            scale * ratio * active * terms[..., _DEVICE] / latency,
+            scale * per_mac * terms[..., MACS] / latency,
+            scale * per_byte * terms[..., BYTES] / latency,
+            scale * ratio * active * (terms[..., DEVICE] - terms[..., DILATED]) / latency,
+            scale * ratio * active * dilated * terms[..., DILATED] / latency,
+            np.zeros_like(latency),
         ],
         axis=-1,
     )
     dynamic = parts.sum(axis=-1)
-    by_exponent = dynamic * exponent * log(ratio)
-    return dynamic, np.concatenate([parts, by_exponent[..., None]], axis=-1)
+    parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
+    parts[..., 4] = dynamic * exponent * log(ratio)
+    return dynamic, parts
 
 
 def check_confidence(confidence: float) -> float:
@@ -334,5 +342,5 @@ def predict(
         provenance=prices.provenance(terms),
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
-        dispatches=float(terms[_DISPATCHES]),
+        dispatches=float(terms[DISPATCHES]),
     )

@@ -220,7 +220,9 @@ def _device_show(args: Arguments) -> int:
     device, model = load_device(args.name), model_of(_without_settings(args), args.model)
     cost = predict(lower(model.spec), device)
     counts = Counter((kernel.provenance, kernel.kind) for kernel in cost.kernels)
-    coverage: list[dict[str, Any]] = [{"provenance": p, "kind": k, "kernels": n} for (p, k), n in sorted(counts.items())]
+    coverage: list[dict[str, Any]] = [
+        {"provenance": p, "kind": k, "kernels": n} for (p, k), n in sorted(counts.items())
+    ]
     document = {
         "name": device.name,
         "title": device.title,
