@@ -60,5 +60,8 @@ def load(model: str) -> "torch.nn.Module":
     hash. Raises ZooError.
     """
     from pretrained import load as load_weights
+    from zoo.config import load_config
+    from zoo.resolve import resolve
 
-    return load_weights(model)
+    found = resolve(model, load_config())
+    return load_weights(found.canonical if found.tag is None else f"{found.canonical}.{found.tag}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pretrained import find
 from zoo.config import Config, override
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import spec_from_dict
@@ -17,7 +18,10 @@ from zoo.yaml_strict import read_yaml
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A resolved model: how it was called, its canonical name, its spec, and its weight tag if one was named."""
+    """A resolved model: how it was called, its canonical name, its spec, and its weight tag if one was named.
+
+    With a tag the spec is that of the weights, which may have other classes than the model in zoo.yaml.
+    """
 
     name: str
     canonical: str
@@ -56,7 +60,8 @@ def _find(text: str, config: Config) -> Model:
     if split:
         name, tag = split
         entry = config.model(name)
-        return Model(name, entry.alias_of or name, entry.spec, tag)
+        canonical = entry.alias_of or name
+        return Model(name, canonical, find(canonical, tag).spec if tag else entry.spec, tag)
     path = Path(text)
     if path.suffix in (".yaml", ".yml"):
         entry = read_yaml(path)
