@@ -8,6 +8,7 @@ pass runs the graph's layers in order. No size is baked in, so a module takes an
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ INDICES = ":indices"
 
 RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU)
 """Activations that halve the variance of what they are given."""
+
+FIXED_SIZES: ContextVar[bool] = ContextVar("FIXED_SIZES", default=False)
+"""Whether a trace may hold for one input size only, which spares it the arithmetic of sizes."""
 
 
 class _OpModule(nn.Module):
@@ -81,7 +85,7 @@ class ChannelShuffle(_OpModule):
     """Channels (groups, n) transposed to (n, groups)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
+        n, channels, height, width = sides(x)
         grouped = x.reshape(n, self.op.groups, channels // self.op.groups, height, width)
         return grouped.transpose(1, 2).reshape(n, channels, height, width)
 
@@ -93,8 +97,10 @@ class MaxUnpool(nn.Module):
     """
 
     def forward(self, x: Tensor, indices: Tensor, source: Tensor) -> Tensor:
-        empty = torch.zeros_like(source).flatten(2)
-        return empty.scatter(2, indices.flatten(2), x.flatten(2)).view_as(source)
+        n, channels, height, width = sides(source)
+        empty = x.new_zeros((n, channels, height * width))
+        filled = empty.scatter(2, indices.reshape(n, channels, -1), x.reshape(n, channels, -1))
+        return filled.reshape(n, channels, height, width)
 
 
 class AdaptiveAvgPool(_OpModule):
@@ -104,7 +110,7 @@ class AdaptiveAvgPool(_OpModule):
         height, width = self.op.size or target_size(self.op, x, like)
         if torch.onnx.is_in_onnx_export() and self.op.size != (1, 1):
             # The exporter pools only by whole factors. An adaptive pooling is one product for each axis.
-            rows, columns = averaging(x.shape[2], height, x), averaging(x.shape[3], width, x)
+            rows, columns = (averaging(*lengths, x) for lengths in zip(sides(x)[2:], (height, width), strict=True))
             return torch.matmul(torch.matmul(rows, x), columns.T)
         return functional.adaptive_avg_pool2d(x, (height, width))
 
@@ -124,14 +130,21 @@ class Crop(_OpModule):
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         top, left = self.op.top, self.op.left
-        return x[:, :, top : top + like.shape[2], left : left + like.shape[3]]
+        _, _, height, width = sides(like)
+        return x[:, :, top : top + height, left : left + width]
 
 
 def target_size(op: Any, x: Tensor, like: Tensor | None) -> tuple[Any, Any]:
     """Height and width to resize to: those of `like` or, without it, relative to those of `x`."""
-    if like is not None:
-        return like.shape[2], like.shape[3]
-    return scaled(x.shape[2], op), scaled(x.shape[3], op)
+    _, _, height, width = sides(x if like is None else like)
+    return (height, width) if like is not None else (scaled(height, op), scaled(width, op))
+
+
+def sides(x: Tensor) -> tuple[Any, ...]:
+    """Shape of `x`; its parts are tensors while torch traces, unless `FIXED_SIZES` makes them constants."""
+    if torch.jit.is_tracing() and FIXED_SIZES.get():  # type: ignore[attr-defined, no-untyped-call]
+        return tuple(map(int, x.shape))
+    return tuple(x.shape)
 
 
 def scaled(size: Any, op: Any) -> Any:

@@ -1,0 +1,225 @@
+"""A network as an ONNX file: checked against torch, of the opset asked for, with its papers inside.
+
+The exporter is the one that traces (`dynamo=False`): the newer one writes opset 18 whatever it is asked,
+and old Jetsons (JetPack 4.6, TensorRT 8.2) read at most 13.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo import __version__
+from zoo.build import FIXED_SIZES, Network
+from zoo.data.labels import LABEL_SETS
+from zoo.errors import SpecError, ZooError
+from zoo.files import atomic
+from zoo.graph import Graph
+from zoo.preprocess import network_input
+from zoo.registry import lower
+from zoo.spec import as_dict
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+OPSETS = range(11, 21)
+"""Opsets that can be written: resizing and scattering need 11, and the tracing exporter ends at 20."""
+
+TOLERANCE = 1e-4
+"""Largest difference from torch, as a share of the largest output, that a file may have."""
+
+INPUT = "image"
+"""Name of the file's input."""
+
+
+class Export(NamedTuple):
+    """A written file, its opset as read back from it, and its largest absolute difference from torch."""
+
+    path: Path
+    opset: int
+    max_abs_diff: float
+
+
+def export_onnx(
+    module: Network,
+    path: Path,
+    *,
+    size: Size | None = None,
+    opset: int = 13,
+    dynamic: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Export:
+    """Write a network for images of `size` = (height, width), by default that of its preprocessing.
+
+    Input `image` (1, 3, height, width), float32, preprocessed; outputs as in `module.graph.outputs`. With
+    `dynamic` the batch, height and width are free, and a second size is checked too. `metadata` is added
+    to what the file says of itself (see `papers`). The module is left in evaluation mode. Raises ZooError
+    where the opset or the size cannot be, where the network cannot be exported, or where onnxruntime's
+    output differs from torch's by more than `TOLERANCE`; nothing is written then.
+    """
+    if opset not in OPSETS:
+        raise ZooError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}, such as 13")
+    size = size or getattr(getattr(module, "preprocessing", None), "size", None)
+    if size is None:
+        raise ZooError("the network has no size of its own; give --size WxH")
+    graph = _lowered(module, size)
+    network = module.eval()
+    model = onnx.load_from_string(_traced(network, graph, opset, dynamic))
+    found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if found != opset:
+        raise ZooError(f"the exporter wrote opset {found} where {opset} was asked for; choose another opset")
+    onnx.helper.set_model_props(model, papers(network, size) | dict(metadata or {}))
+    data = model.SerializeToString()
+    difference = max(_difference(network, data, *shape) for shape in _trials(network, graph, dynamic))
+    with atomic(path) as partial:
+        partial.write_bytes(data)
+    return Export(path, found, difference)
+
+
+def papers(module: Network, size: Size) -> dict[str, str]:
+    """What a file says of its network: names, and JSON; what nobody knows is left out."""
+    labels = getattr(module, "labels", None)
+    weights = getattr(module, "weights", None)
+    preprocessing = getattr(module, "preprocessing", None)
+    said = {
+        "zoo_version": __version__,
+        "spec": json.dumps(as_dict(module.spec)) if module.spec else None,
+        "size": f"{size[1]}x{size[0]}",
+        "preprocessing": json.dumps(preprocessing.to_dict()) if preprocessing else None,
+        "labels": labels,
+        "classes": json.dumps(LABEL_SETS[labels].classes) if labels and labels in LABEL_SETS else None,
+        "weights": getattr(weights, "name", None) or "none: untrained",
+        "weights_sha256": getattr(weights, "sha256", None),
+        "source": getattr(weights, "origin", None),
+        "license": getattr(getattr(weights, "source", None), "license", None),
+        "copyright": getattr(getattr(weights, "source", None), "holder", None),
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _lowered(module: Network, size: Size) -> Graph:
+    """The module's graph at `size`; a bare graph has one size only."""
+    if module.spec is not None:
+        return lower(module.spec, size)
+    own = module.graph.input_shape
+    if size != (own.height, own.width):
+        raise ZooError(f"a network without a spec is exported at its graph's size, {own.width}x{own.height}")
+    return module.graph
+
+
+def _traced(network: Network, graph: Graph, opset: int, dynamic: bool) -> bytes:
+    """The exporter's file for a batch of one."""
+    shape = graph.input_shape
+    fixed = FIXED_SIZES.set(not dynamic)
+    names = [name.replace(".", "_") for name in graph.outputs]
+    axes = {0: "batch", 2: "height", 3: "width"}
+    free = {INPUT: axes} | {name: {0: "batch", 2: f"{name}_height", 3: f"{name}_width"} for name in names}
+    buffer = io.BytesIO()
+    image = torch.zeros(1, shape.channels, shape.height, shape.width, device=next(network.parameters()).device)
+    try:
+        with _quiet(), torch.no_grad():
+            torch.onnx.export(
+                network,
+                (image,),
+                buffer,  # type: ignore[arg-type]
+                opset_version=opset,
+                dynamo=False,
+                input_names=[INPUT],
+                output_names=names,
+                dynamic_axes=free if dynamic else None,
+            )
+    except Exception as error:  # the exporter has many ways to fail, few of them typed
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ZooError(f"opset {opset} cannot hold this network ({reason}); try a higher opset") from None
+    finally:
+        FIXED_SIZES.reset(fixed)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The tracing exporter advertises its successor, and remarks on every size it sees."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _trials(network: Network, graph: Graph, dynamic: bool) -> Iterator[tuple[int, Size]]:
+    """Batches and sizes at which the file must agree with torch."""
+    height, width = graph.input_shape.height, graph.input_shape.width
+    yield 1, (height, width)
+    if dynamic:
+        yield 2, _another_size(network, (height, width))
+
+
+def _another_size(network: Network, size: Size) -> Size:
+    """The nearest larger size that suits the network and whose sides grow differently."""
+    if network.spec is None:
+        return size
+    for step in (8, 32, 64, 128):
+        other = (size[0] + step, size[1] + 2 * step)
+        with contextlib.suppress(SpecError):
+            lower(network.spec, other)
+            return other
+    raise ZooError(f"the network takes no other size near {size[1]}x{size[0]}; export it without --dynamic")
+
+
+@torch.inference_mode()
+def _difference(network: Network, data: bytes, batch: int, size: Size) -> float:
+    """Largest absolute difference between onnxruntime's output and torch's on random input. Raises ZooError."""
+    image = _random_input(network, batch, size)
+    out = network(image.to(next(network.parameters()).device))
+    expected = [x.cpu().numpy() for x in ((out,) if isinstance(out, Tensor) else out)]
+    found = _run(data, image.numpy())
+    largest = 0.0
+    for ours, theirs in zip(found, expected, strict=True):
+        if ours.shape != theirs.shape:
+            raise ZooError(f"at {size[1]}x{size[0]} the file gives {ours.shape} where torch gives {theirs.shape}")
+        difference = float(np.abs(ours - theirs).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(theirs).max())):
+            raise ZooError(
+                f"at {size[1]}x{size[0]} the file differs from torch by {difference:g}; try another opset"
+                " or export without --dynamic"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _random_input(network: Network, batch: int, size: Size) -> Tensor:
+    """Random pixels as the network's preprocessing makes them, or normal numbers; the same every time."""
+    rng = np.random.default_rng(0)
+    preprocessing = getattr(network, "preprocessing", None)
+    if preprocessing is None:
+        return torch.from_numpy(rng.standard_normal((batch, 3, *size), dtype=np.float32))
+    pixels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(batch)]
+    return torch.cat([network_input(x, preprocessing, size) for x in pixels])
+
+
+def _run(data: bytes, image: NDArray[np.float32]) -> list[NDArray[Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        outputs: list[NDArray[Any]] = session.run(None, {INPUT: image})
+    except Exception as error:  # onnxruntime's own exceptions share no useful base
+        reason = str(error).strip().splitlines()[0]
+        raise ZooError(f"onnxruntime does not run the file ({reason}); try another opset") from None
+    return outputs
