@@ -155,6 +155,9 @@ def _load(own: Path | None) -> Config:
     return _Reader(raw, sources).config()
 
 
+DEFAULT_FAMILY = "espnet"
+"""Family of a search space that names none."""
+
 SECTIONS = ("models", "devices", "spaces", "searches")
 
 
@@ -203,9 +206,16 @@ class _Reader:
         if "alias" not in entry:
             return ModelEntry(spec_from_dict(entry, where))
         target = entry["alias"]
-        if len(entry) > 1 or target not in self.raw["models"] or target in seen:
+        if len(entry) > 1:
+            extra = ", ".join(key for key in entry if key != "alias")
+            raise ConfigError(
+                f"{where}: an alias has no fields of its own, but {extra} is given; leave out one of the two"
+            )
+        if not isinstance(target, str) or target not in self.raw["models"]:
             known = did_you_mean(str(target), self.raw["models"])
-            raise ConfigError(f"{where}.alias: must alone name another model, but is {target!r}; {known}")
+            raise ConfigError(f"{where}.alias: must name another model, but is {target!r}; {known}")
+        if target in (*seen, name):
+            raise ConfigError(f"{where}.alias: {target!r} leads back to itself; name a model that has a family")
         found = self.model(target, (*seen, name))
         return ModelEntry(found.spec, found.alias_of or target)
 
@@ -216,7 +226,7 @@ class _Reader:
         where, entry = self.where("spaces", name), self.entry("spaces", name)
         check_keys(entry, ("family", "choices"), where)
         try:
-            hints = field_types(family(entry.get("family", "espnet")).spec)
+            hints = field_types(family(str(entry.get("family", DEFAULT_FAMILY))).spec)
         except SpecError as error:
             raise ConfigError(f"{where}.family: {error}") from None
         choices = entry.get("choices")
@@ -224,7 +234,7 @@ class _Reader:
             raise ConfigError(f"{where}.choices: must map fields to lists of values")
         check_keys(choices, tuple(hints), f"{where}.choices")
         read = {key: _choices(values, hints[key], f"{where}.choices.{key}") for key, values in choices.items()}
-        return SpaceConfig(family=entry.get("family", "espnet"), choices=read)
+        return SpaceConfig(family=entry.get("family", DEFAULT_FAMILY), choices=read)
 
     def search(self, name: str) -> SearchConfig:
         where, entry = self.where("searches", name), self.entry("searches", name)
@@ -304,9 +314,16 @@ def schema() -> dict[str, Any]:
         }
         properties = {
             "family": {"const": name},
-            "choices": {"type": "object", "properties": choices, "additionalProperties": False},
+            "choices": {"type": "object", "properties": choices, "additionalProperties": False, "minProperties": 1},
         }
-        return {"type": "object", "title": name, "properties": properties, "additionalProperties": False}
+        required = ["choices"] if name == DEFAULT_FAMILY else ["family", "choices"]
+        return {
+            "type": "object",
+            "title": name,
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
 
     def entries(*kinds: dict[str, Any]) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": kinds[0] if len(kinds) == 1 else {"anyOf": list(kinds)}}

@@ -4,6 +4,7 @@ Read with PyYAML's safe loader, and refuse what it would misread in silence: dup
 would win), `yes`, `no`, `on`, `off` as booleans, `1e12` as text, `1:30` and `010` as other numbers, dates.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import yaml
 
 from zoo.errors import ConfigError
+
+MAX_VALUES = 100_000
+"""Values in one document: a few aliases of aliases would stand for billions."""
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+")
 _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|0[bBoOxX].*|\d+(:\d+)+(\.\d*)?)")
@@ -39,7 +43,24 @@ def parse_yaml(text: str, source: str) -> Any:
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise ConfigError(f"{source}{where}: not valid YAML: {problem}") from None
-    return None if node is None else _plain(node, source, "", frozenset())
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply to be read; flatten it") from None
+    if node is None:
+        return None
+    if _size(node, {}) > MAX_VALUES:
+        raise ConfigError(f"{source}: its aliases stand for more than {MAX_VALUES:,} values; write fewer")
+    return _plain(node, source, "", frozenset())
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values that a node stands for, its aliases written out; only counted once, however often it is named."""
+    if id(node) not in known:
+        known[id(node)] = 1  # for an alias inside of itself, which is refused later
+        if isinstance(node, yaml.MappingNode):
+            known[id(node)] += sum(_size(value, known) for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            known[id(node)] += sum(_size(item, known) for item in node.value)
+    return known[id(node)]
 
 
 def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> Any:
@@ -57,6 +78,10 @@ def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> An
 def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key_node, value in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(
+                f"{source}, line {key_node.start_mark.line + 1}: a key must be a plain word, not a collection"
+            )
         key = str(key_node.value)
         inner = f"{path}.{key}" if path else key
         if key in out:
@@ -82,12 +107,15 @@ def _scalar(node: yaml.Node, where: str) -> Any:
     if tag in ("int", "float"):
         if _OTHER_BASE.fullmatch(text):
             raise ConfigError(f"{where}: YAML reads {text} in another base; write a decimal number, or quote it")
-        return int(text.replace("_", "")) if tag == "int" else _finite(text, where)
+        return _number(int if tag == "int" else float, text, where)
     raise ConfigError(f"{where}: YAML reads {text} as {tag}; quote it")
 
 
-def _finite(text: str, where: str) -> float:
+def _number(kind: type[int] | type[float], text: str, where: str) -> int | float:
     try:
-        return float(text.replace("_", ""))
+        value: int | float = kind(text.replace("_", ""))
     except ValueError:
-        raise ConfigError(f"{where}: {text} is not a finite number; write one") from None
+        value = math.nan
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}: {text} is not a finite number; write one")
+    return value
