@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
@@ -110,6 +111,16 @@ class FamilyContract:
         with torch.device(device):
             return build(spec, self.size)
 
+    @torch.no_grad()
+    def settled(self, spec: Spec) -> Network:
+        """The module in evaluation mode; its BNs know the images, so that outputs are of order 1."""
+        module = self.module(spec).train()
+        for part in module.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.momentum = None  # the mean over all passes instead of a moving one
+        module(self.images())
+        return module.eval()
+
     def images(self, batch: int = 2) -> torch.Tensor:
         """Random images of `size`."""
         return torch.randn(batch, 3, *self.size, generator=torch.Generator().manual_seed(1))
@@ -137,7 +148,7 @@ class FamilyContract:
 
     @torch.no_grad()
     def test_images_of_a_batch_do_not_see_each_other(self, spec: Spec) -> None:
-        module, images = self.module(spec).eval(), self.images()
+        module, images = self.settled(spec), self.images()
         together = outputs(module(images))
         for i, image in enumerate(images):
             for alone, x in zip(outputs(module(image[None])), together, strict=True):
@@ -148,6 +159,30 @@ class FamilyContract:
         assert count_with("fvcore", spec, self.size).macs == lower(spec, self.size).macs
 
     @torch.no_grad()
+    @torch.no_grad()
+    def test_onnx_file_computes_the_same(self, spec: Spec, tmp_path: Path) -> None:
+        runtime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+        from zoo.export import export_onnx
+
+        module = self.settled(spec)
+        written = export_onnx(module, tmp_path / "network.onnx", size=self.size, opset=13)
+        session = runtime.InferenceSession(str(written.path), providers=["CPUExecutionProvider"])
+        for image in self.images().split(1):
+            found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+            for ours, theirs in zip(found, outputs(module(image)), strict=True):
+                assert theirs.abs().max() > 1e-3, "an output that is nearly zero compares nothing"
+                # Normalising two values, as PSPNet's coarsest bin does here, magnifies rounding.
+                atol = 1e-3 * float(theirs.abs().max())
+                torch.testing.assert_close(torch.from_numpy(ours), theirs, rtol=1e-3, atol=atol)
+
+    def test_onnx_file_can_leave_sizes_free(self, tmp_path: Path) -> None:
+        pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+        from zoo.export import export_onnx
+
+        # The export compares with torch at this size and at another.
+        module = self.settled(self.examples[0])
+        assert export_onnx(module, tmp_path / "network.onnx", size=self.size, dynamic=True).opset == 13
+
     def test_odd_sizes_work_or_are_refused_while_lowering(self, spec: Spec) -> None:
         module = self.module(spec, "meta").eval()
         for size in self.odd_sizes:
