@@ -1,5 +1,7 @@
 """The published figures: what a line must say, and how they compare with our counts."""
 
+import json
+from argparse import Namespace
 from dataclasses import replace
 from typing import Any
 
@@ -119,3 +121,17 @@ def test_network_that_we_lack_has_no_difference() -> None:
     assert rows["ENet"].published_params == 360_000
     assert rows["ENet"].params is None and rows["ENet"].difference is None
     assert rows["Dilation-8"].model is None
+
+
+def test_command_prints_the_table_and_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    from zoo.cli.published import list_published
+
+    assert list_published(Namespace(json=True, config=None)) == 0
+    rows = json.loads(capsys.readouterr().out)
+    erfnet = next(row for row in rows if row["model"] == "erfnet")
+    assert erfnet["published_params"] == 2_060_000 and erfnet["params"] == 2_064_256
+    assert erfnet["difference"] == pytest.approx(0.002066, abs=1e-6)
+    assert {figure["source"] for figure in erfnet["figures"]} and all(f["source"] for f in erfnet["figures"])
+    assert list_published(Namespace(json=False, config=None)) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.strip().startswith("erfnet")]
+    assert line.split() == ["erfnet", "2.060", "2.064", "+0.21", "%", "68.0", "86.5"]
