@@ -26,7 +26,7 @@ from hw_models.kernels import KINDS, work_of
 from hw_models.recipes import RECIPES, Recipe
 from hw_models.roofline import PARAMETERS, WIDTH, kernel_time
 from hw_models.rows import position, row_work
-from hw_models.sources import published, significant, spec_text
+from hw_models.sources import depthwise_rate, published, significant, spec_text
 from hw_models.tables import KernelRow, Point
 from hw_models.validate import left_out_sd, validate
 from zoo.files import atomic
@@ -119,7 +119,8 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     _write_csv(folder / "points.csv", Point, points)
     for name, chosen in extracts.items():
         _write_csv(folder / name, KernelRow, chosen)
-    fits = _unfitted(recipe, fit)
+    share = depthwise_rate(sources) / RECIPES["titanx"].peak_macs_s
+    fits = _unfitted(recipe, fit, share)
     for _ in range(2):
         # Once to learn how far left-out networks lie, once more to weigh the points by it.
         _write_coefficients(folder, recipe, fit, *fits)
@@ -136,8 +137,14 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     return read_device(folder)
 
 
-def _unfitted(recipe: Recipe, fit: TableFit) -> tuple[Fit, Fit]:
+def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float) -> tuple[Fit, Fit]:
+    """What is known before the whole-network points.
+
+    depthwise_share: of the peak, which PyTorch's depth-wise convolution reaches on the one card it was
+    measured on; the kernel is bound by instructions, so the share is carried over to the others.
+    """
     table = dict(zip(PARAMETERS, np.exp(fit.theta).tolist(), strict=True))
+    table["depthwise"] = table["efficiency"] / depthwise_share
     prior = {name: recipe.stack_prior.get(name, table[name]) for name in PARAMETERS}
     return (
         Fit.unfitted(prior, recipe.stack_sd, recipe.latency_network_sd),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import exp
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from hw_models.tables import KernelRow, Point
@@ -133,6 +134,31 @@ def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> l
         if row.key not in best or row.latency_s < best[row.key].latency_s:
             best[row.key] = row
     return list(best.values())
+
+
+FBNET_EXPANDED = 6
+FBNET_CHANNELS = (16, 16, *(24,) * 4, *(32,) * 4, *(64,) * 4, *(112,) * 4, *(184,) * 4)
+FBNET_SIDES = (*(32,) * 5, *(16,) * 4, *(8,) * 8, *(4,) * 5)
+"""Input channels and output side of each layer of FBNet on 32x32 images, as HELP built it."""
+
+
+def depthwise_rate(folder: Path) -> float:
+    """Multiply-accumulates a second of PyTorch's depth-wise convolution on a TITAN X, by HELP's regression.
+
+    In a block that expands its channels six times, a 5x5 kernel differs from a 3x3 one in the depth-wise
+    convolution alone, by 16 taps: the difference of their latencies at batch 64 gives the rate of each
+    layer, and the median layer's is taken.
+    """
+    latency = {
+        (int(r["layer"]), r["op"]): float(r["latency_minus_skip_ms"]) * 1e-3
+        for r in _rows(folder / "hw" / "titanx_help_fbnet_lut.csv")
+        if r["batch"] == "64"
+    }
+    rates = [
+        16 * FBNET_EXPANDED * channels * side**2 * 64 / (latency[layer, "k5_e6"] - latency[layer, "k3_e6"])
+        for layer, (channels, side) in enumerate(zip(FBNET_CHANNELS, FBNET_SIDES, strict=True))
+    ]
+    return median(rates)
 
 
 def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
