@@ -21,7 +21,7 @@ def list_published(args: Arguments) -> int:
 
     def show(console: "Console") -> None:
         title = "parameters in millions; mIOU on Cityscapes; --json adds other data sets and each figure's source"
-        columns = ("network", "published", "ours", "off by", "val", "test", "categories")
+        columns = ("network", "published", "ours", "off by", "val", "test", "category")
         console.print(table(title, columns, [_cells(row) for row in rows]))
 
     emit(args, [_document(row) for row in rows], show)
