@@ -92,9 +92,9 @@ class Trainer:
         self.normalise = Normalise(job.preprocessing).to(job.device)
         self.loss = Loss(self._weights(), jaccard=how.jaccard, at=how.loss_at).to(job.device)
         self.optimizer = optimizer_of(self.module, how)
-        self.compute: Callable[[Tensor, Tensor], Tensor] = (
-            torch.compile(self._loss_of) if how.compile else self._loss_of
-        )
+        # In bfloat16 on a CPU the compiled network's gradients are wrong (torch 2.13); the loss's are right.
+        self.forward = torch.compile(self.module) if how.compile and not how.amp else self.module
+        self.criterion = torch.compile(self.loss) if how.compile else self.loss
         self.layout = layout
         self.epoch = self.step = 0
         self.rows: list[Row] = []
@@ -106,8 +106,8 @@ class Trainer:
 
     def _loss_of(self, images: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(self.job.device.partition(":")[0], torch.bfloat16, enabled=self.job.recipe.amp):
-            logits = self.module(images)
-        loss: Tensor = self.loss(logits, labels)
+            logits = self.forward(images)
+        loss: Tensor = self.criterion(logits, labels)
         return loss
 
     def resume(self) -> None:
@@ -168,7 +168,7 @@ class Trainer:
         parts = how.accumulate
         for x, y in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             inputs = self.normalise(x.to(self.job.device)).contiguous(memory_format=self.layout)
-            loss = self.compute(inputs, y.to(self.job.device)) / parts
+            loss = self._loss_of(inputs, y.to(self.job.device)) / parts
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         if not math.isfinite(total):
