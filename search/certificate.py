@@ -41,7 +41,7 @@ def basis(query: Query) -> dict[str, Any]:
         "version": zoo.__version__,
         "space_sha256": query.space.digest,
         "devices_sha256": {str(d): folder_digest(predictor(d.name).device.folder) for d in query.devices},
-        "accuracy_sha256": digest(accuracy_model(query.accuracy).describe()),
+        "accuracy_sha256": digest(accuracy_model(query.accuracy).describe(query.space.choices.family)),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.choices import Choices, Ints, Key, Memo, Reads, by_fields, field_column
+from zoo.choices import Bools, Choices, Ints, Key, Memo, Reads, by_fields, field_column
 from zoo.graph import BYTES_PER_VALUE, GraphBuilder, Layer, Shape
 from zoo.pieces import Piece, Step, peak_bytes_of
 from zoo.registry import family as family_named
@@ -101,7 +101,8 @@ class BulkLowering:
             if key[0] == "tensor":
                 return shapes[key[1]]
             if key[0] == "alias":
-                return (owners[key[1]] == owners[key[2]]).astype(np.int64)
+                same: Bools = owners[key[1]] == owners[key[2]]
+                return same.astype(np.int64)
             return field_column(self.choices, codes, key, count)
 
         def run(row: int) -> tuple[dict[Key, None], Piece]:
