@@ -5,10 +5,11 @@
     m = bytes · (1 / bandwidth + 1 / (bytes per cycle · clock))
 
 The efficiency falls where a convolution has few output channels, a short sum, or little work to spread
-over the cores. The second term of m makes memory-bound kernels feel the clock, as they do on a chip
-whose few cores cannot keep enough loads in flight. All parameters are positive and held as logarithms,
-so that a calibration can neither make a time negative nor turn a trend round: time never rises with the
-clock, the bandwidth or the efficiency.
+over the cores: its inverse is 1 + lack of channels + lack of depth + lack of work, over the ceiling. The
+second term of m makes memory-bound kernels feel the clock, as they do on a chip whose few cores cannot
+keep enough loads in flight. All parameters are positive and held as logarithms, so that a calibration can
+neither make a time negative nor turn a trend round: time never rises with the clock, the bandwidth or the
+efficiency.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,21 +86,22 @@ def kernel_time(work: Work, theta: Sequence[float], macs_per_cycle: float, clock
 
 def _inefficiency(work: Work, theta: Sequence[float], batch: int) -> tuple[float, dict[int, float]]:
     """1 / efficiency, and the derivative of its logarithm with respect to each parameter."""
-    value = exp(-theta[_EFFICIENCY])
-    shares = {_EFFICIENCY: -1.0}
-    limits = [(_WORK, work.outputs * batch)]
+    spread = exp(theta[_WORK]) / (work.outputs * batch)
+    lacks = {}
     if work.kind != "depthwise":
-        limits += [(_OUT, work.out_channels), (_DEPTH, work.in_channels * work.taps)]
-    for i, amount in limits:
-        lack = exp(theta[i]) / amount
-        value *= 1.0 + lack
-        shares[i] = lack / (1.0 + lack)
+        lacks[_OUT] = exp(theta[_OUT]) / work.out_channels
+        lacks[_DEPTH] = exp(theta[_DEPTH]) / (work.in_channels * work.taps)
+    filled, gain = 1.0 + sum(lacks.values()), 0.0
     if work.winograd:
         reach = work.in_channels / (work.in_channels + WINOGRAD_CHANNELS)
         reach *= work.out_channels / (work.out_channels + WINOGRAD_CHANNELS)
         gain = exp(theta[_WINOGRAD]) * reach
-        value /= 1.0 + gain
-        shares[_WINOGRAD] = -gain / (1.0 + gain)
+    # The lacks add up, and an algorithm saves arithmetic but no idle cores: if they multiplied, a wider
+    # kernel could take less time than a narrow one.
+    whole = filled / (1.0 + gain) + spread
+    shares = {i: lack / (1.0 + gain) / whole for i, lack in lacks.items()}
+    shares |= {_EFFICIENCY: -1.0, _WORK: spread / whole, _WINOGRAD: -filled * gain / (1.0 + gain) ** 2 / whole}
+    value = whole * exp(-theta[_EFFICIENCY])
     special = INDEX.get(work.kind)
     if special is not None:
         value *= exp(theta[special])
