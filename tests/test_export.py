@@ -11,6 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pretrained import find
+from pretrained.download import obtain
 from zoo import export
 from zoo.build import Network, build, module_from_graph
 from zoo.cli import main
@@ -177,10 +179,9 @@ def test_command_refuses_weights_for_a_changed_network(capsys: pytest.CaptureFix
     assert "--set makes espnet-c-3 another network" in capsys.readouterr().err
 
 
-def test_command_exports_released_weights(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ZOO_WEIGHTS_MIRROR", str(shared / "weights"))
+def test_command_exports_released_weights(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = find("espnet-3.cityscapes")
+    obtain(entry, from_file=shared / "weights" / entry.file)
     path = tmp_path / "a.onnx"
     command = ["export", "espnet-3.cityscapes", "--size", "128x64", "--opset", "13", "--dynamic", "--json"]
     assert main([*command, "-o", str(path)]) == 0

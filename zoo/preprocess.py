@@ -78,8 +78,10 @@ def _check_numbers(name: str, values: object, count: int, *, positive: bool) -> 
     fits = isinstance(values, tuple) and len(values) == count
     numbers = fits and all(type(x) in (int, float) and math.isfinite(x) for x in values)  # type: ignore[attr-defined]
     if not numbers or (positive and min(values) <= 0):  # type: ignore[call-overload]
-        kind = "positive numbers" if positive else "numbers"
-        raise ConfigError(f"preprocessing.{name}: must be {count} {kind}, but is {values!r}")
+        kind = f"{'positive ' if positive else ''}number"
+        wanted = f"a {kind}" if count == 1 else f"{count} {kind}s"
+        shown = values[0] if count == 1 else values  # type: ignore[index]
+        raise ConfigError(f"preprocessing.{name}: must be {wanted}, but is {shown!r}")
 
 
 def network_input(

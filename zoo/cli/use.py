@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,9 @@ def _segment_one(
     from zoo.overlay import save_labels, save_overlay
     from zoo.segment import segment_file, shares
 
-    pixels, found = segment_file(module, image, settings, track=_progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow remarks on odd files, which either decode or raise
+        pixels, found = segment_file(module, image, settings, track=_progress)
     save_labels(labels, found, key)
     if overlay:
         save_overlay(overlay, pixels, found, key)
