@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from search.accuracy import accuracy_model
 from search.certificate import certify
 from search.evaluate import Columns
 from search.query import DEVICE_METRICS, DeviceAt, Query
@@ -92,6 +93,7 @@ def write(asked: Query, result: "Result", folder: Path) -> dict[str, Any]:
         "feasible": result.feasible,
         "complete": True,
         "chosen": 1,
+        "accuracy": basis_of_miou(result.query),
         "front": front,
     }
     certificate = certify(asked, result, front)
@@ -101,6 +103,18 @@ def write(asked: Query, result: "Result", folder: Path) -> dict[str, Any]:
     _write(folder / "sample.csv", _csv(sample))
     _write(folder / "certificate.json", json.dumps(certificate, indent=1, allow_nan=False) + "\n")
     return document
+
+
+def basis_of_miou(query: Query) -> dict[str, Any]:
+    """What the mIOU of this run is: predicted by which model, under which protocol, with which error."""
+    described = accuracy_model(query.accuracy).describe(query.space.choices.family)
+    error = described["leave_one_out"]
+    return {
+        "model": described["name"],
+        "predicted": True,
+        "protocol": described["protocol"],
+        "leave_one_out": {name: error[name] for name in ("mae", "rmse", "n", "within_90")},
+    }
 
 
 def _sample_specs(result: "Result") -> Iterator[Spec]:

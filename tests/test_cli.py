@@ -146,7 +146,6 @@ def test_bad_input_is_one_sentence(argv, message, capsys, tmp_path, monkeypatch)
     [
         [],
         ["nonsense"],
-        ["show"],
         ["show", "espnet", "--size", "big"],
         ["search", "--max-params", "-3"],
         ["search", "--confidence", "2"],
@@ -156,6 +155,12 @@ def test_wrong_usage_exits_with_2(argv):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 2
+
+
+def test_show_without_a_model_is_usage(capsys):
+    code, _, err = run(capsys, "show")
+    assert code == 2
+    assert "MODEL" in err
 
 
 def test_nothing_feasible_exits_with_3_and_explains(capsys, tmp_path):

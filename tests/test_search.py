@@ -100,7 +100,7 @@ QUERIES = {
     "power": lambda v: {
         "objectives": ("miou", "power"),
         "confidence": 0.6,
-        "limits": Limits(max_power_w=v["power_w"]),
+        "limits": Limits(max_power_w=0.85 * v["power_w"]),
     },
 }
 
