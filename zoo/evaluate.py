@@ -1,49 +1,209 @@
 """Scores of a network on a split: one pooled confusion matrix at the labels' own resolution."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from zoo.data.sets import DataSet, Pixels
-from zoo.metrics import Matrix, Scores, confusion
-from zoo.train.normalise import Normalise
+from zoo.data.labels import LabelMap, LabelSet
+from zoo.data.sets import Pixels, Split
+from zoo.errors import ZooError, did_you_mean
+from zoo.metrics import VOID, Labels, Matrix, Scores, confusion, merged, near_boundary
+from zoo.preprocess import Preprocessing, network_input
+from zoo.segment import labels_of
 
-Forward = Callable[[Tensor], Tensor]
-Load = Callable[[int], tuple[Pixels, Pixels]]
+Size = tuple[int, int]
+Scoring = Literal["zoo", "authors"]
+
+BOUNDARY_PIXELS = 3
+"""Half width of the band along the truth's boundaries in which the boundary score is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A network to be scored.
+
+    logits: (1, 3, h, w) -> (outputs, h', w'). labels: the classes of its first outputs; one more output is
+    void. fixed_size: (height, width) where it takes no other.
+    """
+
+    name: str
+    logits: Callable[[Tensor], Tensor]
+    preprocessing: Preprocessing
+    labels: LabelSet
+    sha256: str | None = None
+    fixed_size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How it is scored.
+
+    size: (height, width) of the network's input, instead of its preprocessing's. mapping: from the network's
+    classes to the data set's. scoring: "zoo" leaves void pixels out and takes the arg-max over the classes;
+    "authors" counts void as one more class, as the released ESPNet code does, and means the others' IOUs.
+    flip: the mean of the logits of the image and of its mirror image. boundary: also score the pixels
+    near a boundary.
+    """
+
+    size: Size | None = None
+    mapping: LabelMap | None = None
+    scoring: Scoring = "zoo"
+    flip: bool = False
+    boundary: bool = False
+
+
+DEFAULT = Protocol()
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores, the number of images, and the protocol under which they were made."""
+    """Scores in percent, and everything that they depend on."""
 
+    labels: LabelSet
     scores: Scores
+    boundary: Scores | None
     images: int
-    protocol: dict[str, Any]
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def category_miou(self) -> float | None:
+        """Mean IOU of the coarser categories; None where the label set has none."""
+        if not self.labels.groups:
+            return None
+        names = self.labels.categories
+        groups: list[int | None] = [names.index(group) for group in self.labels.groups]
+        groups += [None] * (len(self.scores.matrix) - len(groups))
+        return Scores(merged(self.scores.matrix, groups)).miou
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "miou": self.scores.miou,
+            "class_average": self.scores.class_average,
+            "pixel_accuracy": self.scores.pixel_accuracy,
+            "per_class_iou": dict(zip(self.labels.classes, self.scores.per_class_iou, strict=True)),
+            "category_miou": self.category_miou,
+            "boundary_miou": self.boundary.miou if self.boundary else None,
+            "images": self.images,
+            "protocol": self.protocol,
+        }
 
 
-def predict(forward: Forward, normalise: Normalise, image: Pixels, size: tuple[int, int] | None = None) -> Tensor:
-    """Logits (C, H, W) at the image's own size; the network sees it at `size`. Up-sampled bilinearly, half-pixel centres."""
-    x = normalise(torch.from_numpy(image.copy())[None])
-    if size is not None and x.shape[2:] != size:
-        x = functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-    logits = forward(x)
-    if logits.shape[2:] != image.shape[:2]:
-        logits = functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
-    return logits[0]
+Visit = Callable[[int, Pixels, Labels, Labels], None]
+"""Is shown each sample: index, image, truth, prediction."""
 
 
-def pooled(forward: Forward, normalise: Normalise, load: Load, count: int, classes: int) -> Matrix:
-    """Confusion matrix over `count` samples, arg-max over the first `classes` outputs."""
+def evaluate(
+    network: Scored, data: Split, how: Protocol = DEFAULT, *, visit: Visit = lambda *sample: None
+) -> Evaluation:
+    """Score a network on every sample of a split.
+
+    Raises ZooError where the network's classes are not the data set's and no mapping is given.
+    """
+    chosen, groups = outputs(network.labels, data.labels, how)
+    classes = len(data.labels.classes)
+    count = classes + (how.scoring == "authors")
+    size = network.fixed_size or how.size or network.preprocessing.size
+    total, edges = np.zeros((count, count), np.int64), np.zeros((count, count), np.int64)
+    with torch.inference_mode():
+        for index in range(len(data)):
+            image, truth = data.load(index)
+            logits = _logits(network, image, size, flip=how.flip)
+            taken = logits[[i for i in chosen if i < len(logits)]]  # networks without an output for void have one less
+            found = groups[labels_of(taken, (truth.shape[0], truth.shape[1]))]
+            visit(index, image, truth, found)
+            if how.scoring == "authors":
+                truth = np.where(truth == VOID, classes, truth)
+            total += confusion(truth, found, count)
+            if how.boundary:
+                near = near_boundary(truth, BOUNDARY_PIXELS)
+                edges += confusion(np.where(near, truth, VOID), found, count)
+    boundary = Scores(edges, classes) if how.boundary else None
+    said = _said(network, data, how, size)
+    return Evaluation(data.labels, Scores(total, classes), boundary, len(data), said)
+
+
+def outputs(source: LabelSet, target: LabelSet, how: Protocol) -> tuple[list[int], Labels]:
+    """Which outputs take part in the arg-max, and the class of `target` that each of them stands for."""
+    if how.mapping is None:
+        if source.classes != target.classes:
+            raise ZooError(
+                f"the network's classes are {source.name}'s and the data's {target.name}'s; "
+                f"give --map {source.name}-{target.name}, or another declared one"
+            )
+        count = len(target.classes) + (how.scoring == "authors")
+        return list(range(count)), np.arange(count, dtype=np.uint8)
+    if (how.mapping.source.name, how.mapping.target.name) != (source.name, target.name):
+        raise ZooError(
+            f"the map {how.mapping.name} does not lead from the network's classes ({source.name}) to the data's "
+            f"({target.name}); {did_you_mean(f'{source.name}-{target.name}', [how.mapping.name])}"
+        )
+    pairs = [(i, j) for i, j in enumerate(how.mapping.indices) if j is not None]
+    return [i for i, _ in pairs], np.array([j for _, j in pairs], np.uint8)
+
+
+def _logits(network: Scored, image: Pixels, size: Size | None, *, flip: bool) -> Tensor:
+    x = network_input(image, network.preprocessing, size or (image.shape[0], image.shape[1]))
+    logits = network.logits(x)
+    return (logits + network.logits(x.flip(3)).flip(2)) / 2 if flip else logits
+
+
+def _said(network: Scored, data: Split, how: Protocol, size: Size | None) -> dict[str, Any]:
+    return {
+        "network": network.name,
+        "weights_sha256": network.sha256,
+        "dataset": data.name,
+        "split": data.split,
+        "labels": data.labels.name,
+        "map": how.mapping.name if how.mapping else None,
+        "input_size": f"{size[1]}x{size[0]}" if size else "the image's own",
+        "labels_at": "their own resolution",
+        "upsampling": "logits bilinear, half-pixel centres, before the arg-max",
+        "argmax_over": "classes and void" if how.scoring == "authors" else "classes",
+        "void": "counted as a class, not in the mean" if how.scoring == "authors" else "ignored",
+        "pooling": "one confusion matrix over the split",
+        "flip": how.flip,
+        "boundary_pixels": BOUNDARY_PIXELS if how.boundary else None,
+        "scoring": how.scoring,
+    }
+
+
+def module_scored(name: str, module: Any, labels: LabelSet, sha256: str | None = None) -> Scored:
+    """A module with weights and `module.preprocessing`, in evaluation mode."""
+    from zoo.segment import logits_of
+
+    return Scored(name, lambda x: logits_of(module, x), module.preprocessing, labels, sha256)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def pooled(
+    logits: Callable[[Tensor], Tensor],
+    load: Callable[[int], tuple[Pixels, Pixels]],
+    indices: Iterable[int],
+    classes: int,
+) -> Matrix:
+    """Confusion matrix over samples, void left out, arg-max over the first `classes` outputs.
+
+    logits: (1, H, W, 3) uint8 -> (outputs, h, w).
+    """
     total = np.zeros((classes, classes), np.int64)
     with torch.inference_mode():
-        for index in range(count):
+        for index in indices:
             image, truth = load(index)
-            labels: NDArray[Any] = predict(forward, normalise, image)[:classes].argmax(0).cpu().numpy()
-            total += confusion(truth, labels, classes)
+            found = labels_of(logits(torch.from_numpy(image)[None])[:classes], (truth.shape[0], truth.shape[1]))
+            total += confusion(truth, found, classes)
     return total

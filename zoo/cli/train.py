@@ -1,41 +1,37 @@
 """`zoo train` and `zoo eval`: train a network on a data set, and score one."""
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, table
+from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, table, write_text
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zoo.evaluate import Evaluation, Scored
     from zoo.train.loop import Trained
     from zoo.train.start import Start
+    from zoo.train.trainer import Job
 
-RECIPE_OPTIONS = (
-    "epochs",
-    "size",
-    "batch",
-    "lr",
-    "seed",
-    "accumulate",
-    "ema",
-    "jaccard",
-    "schedule",
-    "warmup",
-    "workers",
-)
+OPTIONS = (
+    "epochs", "batch", "accumulate", "seed", "lr", "warmup", "ema", "jaccard", "weight_decay", "colour",
+    "schedule", "optimizer", "amp", "compile", "channels_last", "size",
+)  # fmt: skip
+"""Options of `zoo train` that change a field of the recipe."""
+
+MINUTE_S = 60.0
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", required=True, help="data set: camvid")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="its folder")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the computation (default: torch's)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    parser.add_argument(
+        "--dataset", required=True, help="camvid, cityscapes, pascal, mapillary, folder, or scenes, which is generated"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the data set's folder")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
@@ -43,128 +39,300 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     add_size(parser, None)
     parser.add_argument("--recipe", default="zoo", help="zoo (default) or authors, the published one")
-    parser.add_argument("--init", metavar="MODEL.TAG|FILE", help="weights to start from; what fits is taken")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's last epoch")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="RUN", help="the run's folder (default runs/MODEL.DATASET)"
+        "--init", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to start from; what fits is taken"
     )
-    parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches (default 1; 0: none)")
-    parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed later")
+    parser.add_argument("--teacher", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to distil from")
+    parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
+    parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
+    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda; with torchrun, each process its own")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare batches (default 1)")
+    fields = parser.add_argument_group("fields of the recipe")
     for name in ("epochs", "batch", "accumulate", "seed"):
-        parser.add_argument(f"--{name}", type=int)
-    for name in ("lr", "warmup", "ema", "jaccard", "weight-decay", "colour"):
-        parser.add_argument(f"--{name}", type=float)
-    parser.add_argument("--schedule", choices=("constant", "step", "poly", "cosine"))
-    parser.add_argument("--optimizer", choices=("adam", "adamw"))
-    for name in ("amp", "compile", "channels-last"):
-        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None)
-
-
-CHANGES = (
-    "epochs", "batch", "accumulate", "seed", "lr", "warmup", "ema", "jaccard", "weight_decay", "colour",
-    "schedule", "optimizer", "amp", "compile", "channels_last", "size",
-)  # fmt: skip
+        fields.add_argument(f"--{name}", type=int, metavar="N")
+    for name in ("lr", "weight-decay", "warmup", "ema", "jaccard", "colour"):
+        fields.add_argument(f"--{name}", type=float, metavar="X")
+    fields.add_argument("--schedule", choices=("constant", "step", "poly", "cosine", "cyclic"))
+    fields.add_argument("--optimizer", choices=("adam", "adamw"))
+    for name, text in (
+        ("amp", "bfloat16 where it is safe"),
+        ("compile", "torch.compile"),
+        ("channels-last", "memory order NHWC"),
+    ):
+        fields.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None, help=text)
 
 
 def _train(args: Arguments) -> int:
-    import torch
+    from zoo.train.loop import train
 
-    from zoo.data.sets import data_set
-    from zoo.spec import as_dict
-    from zoo.train.loop import Job, train
-    from zoo.train.recipe import recipe
-    from zoo.train.start import begin
-
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    model = model_of(args)
-    how = recipe(args.recipe, **{key: value for key in CHANGES if (value := getattr(args, key)) is not None})
-    root = args.data or Path("data") / args.dataset
-    data, val = (data_set(args.dataset, root, split) for split in ("train", "val"))
-    begun = begin(model.spec, data.labels, how.size, how.seed, _start(args.init) if args.init else None)
-    if begun.transfer:
-        print(f"{args.init}: {begun.transfer}", file=sys.stderr)
-    about = {
-        "model": model.canonical,
-        "spec": as_dict(begun.spec),
-        "dataset": args.dataset,
-        "labels": data.labels.name,
-        "preprocessing": begun.preprocessing.to_dict(),
-        "init": args.init,
-    }
-    run = args.output or Path("runs") / f"{model.canonical}.{args.dataset}"
-    job = Job(begun.module, begun.preprocessing, data, val, how, run, about, args.device, args.workers)
-    done = train(job, resume=args.resume, progress=_Printer(), stop_after=args.stop_after)
-    document = _trained_document(done, job)
-    emit(args, document, lambda console: _show_trained(console, document))
-    return 0
-
-
-class _Printer:
-    """Progress on stderr: one changing line on a terminal, else the end of each epoch and a line a minute."""
-
-    def __init__(self) -> None:
-        self.last = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif text.endswith("\n") or time.monotonic() - self.last > 60:
-            self.last = time.monotonic()
-            print(text.rstrip("\n"), file=sys.stderr, flush=True)
-
-
-def _start(text: str) -> "Start":
-    """Weights by name or file; a file of our own says in its metadata what it is."""
-    from pretrained import find
-    from pretrained.weights import load_state
-    from zoo.preprocess import Preprocessing
-    from zoo.train.start import Start
-
-    path = Path(text)
-    if path.suffix == ".safetensors":
-        about = _metadata(path)
-        preprocessing = Preprocessing.from_dict(about["preprocessing"])
-        return Start(text, load_state(path), about["spec"]["classes"], about["labels"], preprocessing)
-    entry = find(text)
-    return Start(entry.name, load_state(entry), entry.spec.classes, entry.labels, entry.preprocessing)  # type: ignore[attr-defined]
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except Exception as error:
-        raise ZooError(f"{path}: cannot be read as safetensors ({error}); give a file that zoo train wrote") from None
-    missing = [key for key in ("spec", "labels", "preprocessing") if key not in about]
-    if missing:
-        raise ZooError(f"{path}: its metadata lacks {', '.join(missing)}; give a file that zoo train wrote")
-    return about
-
-
-def _trained_document(done: "Trained", job: Any) -> dict[str, Any]:
-    return {
+    job = _job(args)
+    done = train(job, resume=args.resume, progress=_Printer(quiet=not job.ranks.first), stop_after=args.stop_after)
+    _curve(done)
+    document = {
         "run": str(done.run),
         "epochs": done.rows[-1].epoch,
         "best": {"miou": done.best.miou, "epoch": done.best.epoch},
         "weights": str(done.weights),
-        "protocol": {"split": job.val.split, "images": len(job.val), "labels": job.val.labels.name, "void": "ignored"},
+        "protocol": _protocol(job),
+    }
+    if job.ranks.first:
+        emit(args, document, lambda console: _show_trained(console, document))
+    return 0
+
+
+def _job(args: Arguments) -> "Job":
+    from zoo.data.layouts import data_set
+    from zoo.spec import as_dict
+    from zoo.train.parallel import ranks
+    from zoo.train.recipe import recipe
+    from zoo.train.start import begin
+    from zoo.train.trainer import Job
+
+    _use_threads(args.threads)
+    model = model_of(args)
+    how = recipe(args.recipe, **{key: value for key in OPTIONS if (value := getattr(args, key)) is not None})
+    data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
+    init = args.init or (f"{model.canonical}.{model.tag}" if model.tag else None)
+    begun = begin(model.spec, data.labels, how.size, how.seed, _start(init) if init else None)
+    if begun.transfer:
+        note(f"{init}: {begun.transfer}")
+    return Job(
+        begun.module,
+        begun.preprocessing,
+        data,
+        val,
+        how,
+        args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{data.name}",
+        {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher},
+        args.device,
+        args.workers,
+        _teacher(args.teacher, len(data.labels.classes)) if args.teacher else None,
+        ranks(args.device),
+    )
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    if count < 0:
+        raise ZooError(f"--threads must be at least 1, but is {count}")
+    if count:
+        torch.set_num_threads(count)
+    torch.set_flush_denormal(True)
+
+
+class _Printer:
+    """Progress on stderr: one changing line on a terminal; else the end of each epoch, and a line a minute."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.last = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif text.endswith("\n") or time.monotonic() - self.last > MINUTE_S:
+            self.last = time.monotonic()
+            note(text.rstrip("\n"))
+
+
+def _file(text: str) -> Path | None:
+    """The file of weights of our own that a text names: a file, or a run's best; None for a name."""
+    from zoo.train.checkpoint import BEST
+
+    path = Path(text)
+    if path.is_dir():
+        return path / BEST
+    return path if path.suffix == ".safetensors" else None
+
+
+def _start(text: str) -> "Start":
+    from pretrained import find
+    from pretrained.weights import load_state
+    from zoo.data.labels import label_set
+    from zoo.registry import lower
+    from zoo.train.checkpoint import read_weights
+    from zoo.train.start import Start
+
+    path = _file(text)
+    if path:
+        kept = read_weights(path)
+        return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
+    entry = find(text)
+    channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
+    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
+
+
+def _teacher(text: str, classes: int) -> Any:
+    from zoo.train.distil import Teacher
+
+    module, labels, _ = _module(text)
+    if len(labels.classes) != classes:
+        raise ZooError(f"--teacher {text}: has {len(labels.classes)} classes and the data {classes}; both must agree")
+    return Teacher(module, module.preprocessing, classes)
+
+
+def _curve(done: "Trained") -> None:
+    try:
+        from zoo.train.curve import save_curve
+
+        save_curve(done.run / "curve.png", done.rows)
+    except ModuleNotFoundError:
+        note("matplotlib is not installed, so no curve.png was drawn; pip install 'edgeseg-zoo[plots]'")
+
+
+def _protocol(job: "Job") -> dict[str, Any]:
+    return {
+        "dataset": job.val.name,
+        "split": job.val.split,
+        "images": len(job.val),
+        "labels": job.val.labels.name,
+        "void": "ignored",
+        "pooling": "one confusion matrix over the split, at the labels' own resolution",
+        "upsampling": "logits bilinear, before the arg-max",
+        "weights": f"running mean, decay {job.recipe.ema}" if job.recipe.ema else "as trained",
+        "selection": "best epoch on this split",
+        "seed": job.recipe.seed,
     }
 
 
 def _show_trained(console: "Console", document: dict[str, Any]) -> None:
     best = document["best"]
-    console.print(f"{document['weights']}: {best['miou']:.2f} mIOU after epoch {best['epoch']} of {document['epochs']}")
+    console.print(f"{document['weights']}: mIOU {best['miou']:.2f} after epoch {best['epoch']} of {document['epochs']}")
+
+
+def _configure_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL.TAG|RUN|FILE", help="weights by name, of a run, or an ONNX file")
+    _add_data(parser)
+    add_size(parser, None)
+    parser.add_argument("--split", default="val", help="split to score (default val)")
+    parser.add_argument("--map", metavar="FROM-TO", help="map of the network's classes, such as cityscapes-camvid")
+    parser.add_argument(
+        "--protocol",
+        choices=("zoo", "authors"),
+        default="zoo",
+        help="zoo (default): void is ignored; authors: void counts as a class that the mean leaves out",
+    )
+    parser.add_argument("--flip", action="store_true", help="mean of the image's and its mirror image's logits")
+    parser.add_argument("--boundary", action="store_true", help="also score the pixels near a boundary")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
+    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="and the first N images, side by side")
+
+
+def _eval(args: Arguments) -> int:
+    from zoo.data.labels import label_map
+    from zoo.data.layouts import data_set
+    from zoo.evaluate import Protocol, evaluate
+
+    if args.pictures and not args.out:
+        raise ZooError("--pictures needs a folder to write to; give one with -o DIR")
+    _use_threads(args.threads)
+    how = Protocol(args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary)
+    data = data_set(args.dataset, args.data, args.split)
+    network = _scored(args)
+    visit = _pictures(args, data.labels) if args.pictures else lambda *sample: None
+    result = evaluate(network, data, how, visit=visit)
+    document = result.document()
+    if args.out:
+        _write(args.out, result, document)
+    emit(args, document, lambda console: _show_scores(console, document))
+    return 0
+
+
+def _scored(args: Arguments) -> "Scored":
+    from zoo.evaluate import module_scored
+
+    if args.model.endswith(".onnx"):
+        from zoo.evaluate_onnx import onnx_scored
+
+        return onnx_scored(Path(args.model))
+    name = args.model
+    if _file(name) is None:
+        from zoo.resolve import resolve
+
+        model = resolve(name, config_of(args))
+        name = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
+    module, labels, digest = _module(name)
+    return module_scored(args.model, module, labels, digest)
+
+
+def _module(text: str) -> tuple[Any, Any, str | None]:
+    """A network with weights, its label set, and the hash of its file."""
+    from zoo.data.labels import label_set
+
+    path = _file(text)
+    if path is None:
+        from pretrained import load
+
+        named = load(text)
+        return named, label_set(named.labels), named.weights.sha256
+    from pretrained.weights import fit
+    from zoo.build import build
+    from zoo.evaluate import sha256_of
+    from zoo.train.checkpoint import read_weights
+
+    kept = read_weights(path)
+    module: Any = build(kept.spec, kept.preprocessing.size or (512, 1024))
+    fit(module, kept.state, str(path))
+    module.preprocessing = kept.preprocessing
+    return module.eval(), kept.labels, sha256_of(path)
+
+
+def _pictures(args: Arguments, labels: Any) -> Any:
+    from zoo.evaluate_pictures import save_side_by_side
+
+    def visit(index: int, image: Any, truth: Any, found: Any) -> None:
+        if index < args.pictures:
+            save_side_by_side(args.out / f"{index:04}.png", image, truth, found, labels)
+
+    return visit
+
+
+def _write(folder: Path, result: "Evaluation", document: dict[str, Any]) -> None:
+    import json
+
+    from zoo.evaluate_pictures import save_confusion
+
+    write_text(folder / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    save_confusion(folder / "confusion.png", result.scores.matrix, result.labels)
+
+
+def _show_scores(console: "Console", document: dict[str, Any]) -> None:
+    def percent(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2f}"
+
+    rows = [(name, percent(value)) for name, value in document["per_class_iou"].items()]
+    for key, label in (
+        ("miou", "mIOU"),
+        ("class_average", "class average"),
+        ("pixel_accuracy", "pixel accuracy"),
+        ("category_miou", "category mIOU"),
+        ("boundary_miou", "boundary mIOU"),
+    ):
+        if document[key] is not None:
+            rows.append((label, percent(document[key])))
+    said = document["protocol"]
+    console.print(table(f"{said['network']} on {said['dataset']} {said['split']}", ("IOU of", "%"), rows))
+    shown = ", ".join(f"{key} {value}" for key, value in said.items() if value is not None)
+    console.print(f"{document['images']} images; {shown}")
 
 
 COMMANDS = (
     Command(
         "train",
         "train a network on a data set, with a checkpoint after each epoch",
-        "zoo train espnet-c-8 --dataset camvid --data camvid --init espnet-c-8.cityscapes",
+        "zoo train espnet-c-8 --dataset camvid --data camvid --size 480x360 --init espnet-c-8.cityscapes",
         _train,
         _configure_train,
+    ),
+    Command(
+        "eval",
+        "score a network on a data set",
+        "zoo eval espnet.cityscapes --dataset camvid --data camvid --map cityscapes-camvid",
+        _eval,
+        _configure_eval,
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.augment import Augmentation, generator
-from zoo.data.sets import DataSet, Pixels
+from zoo.data.sets import Pixels, Split
 
 CACHE_BYTES = 2**31
 """Decoded samples are kept up to this many bytes in all."""
@@ -21,7 +21,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 class Cache:
     """Samples of a data set, each decoded once while there is room."""
 
-    data: DataSet
+    data: Split
     room_bytes: int = CACHE_BYTES
     kept: dict[int, tuple[Pixels, Pixels]] = field(default_factory=dict)
 

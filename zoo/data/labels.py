@@ -1,4 +1,4 @@
-"""Label sets: the classes of a data set in the order of a network's outputs, their colours, and the maps between sets."""
+"""Label sets: the classes of a data set in the order of a network's outputs, their colours, and maps between sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,20 +91,20 @@ CITYSCAPES = _set(
 CAMVID = _set(
     "camvid",
     {
-        "sky": ((128, 128, 128), ""),
-        "building": ((128, 0, 0), ""),
-        "pole": ((192, 192, 128), ""),
-        "road": ((128, 64, 128), ""),
-        "pavement": ((60, 40, 222), ""),
-        "tree": ((128, 128, 0), ""),
-        "sign": ((192, 128, 128), ""),
-        "fence": ((64, 64, 128), ""),
-        "car": ((64, 0, 128), ""),
-        "pedestrian": ((64, 64, 0), ""),
-        "bicyclist": ((0, 128, 192), ""),
+        "sky": ((128, 128, 128), "sky"),
+        "building": ((128, 0, 0), "construction"),
+        "pole": ((192, 192, 128), "object"),
+        "road": ((128, 64, 128), "flat"),
+        "pavement": ((60, 40, 222), "flat"),
+        "tree": ((128, 128, 0), "nature"),
+        "sign": ((192, 128, 128), "object"),
+        "fence": ((64, 64, 128), "construction"),
+        "car": ((64, 0, 128), "vehicle"),
+        "pedestrian": ((64, 64, 0), "human"),
+        "bicyclist": ((0, 128, 192), "human"),
     },
 )
-"""The 11 classes of the SegNet split."""
+"""The 11 classes of the SegNet split; the categories are those of Cityscapes."""
 
 PASCAL = LabelSet(
     "pascal",
@@ -116,7 +116,14 @@ PASCAL = LabelSet(
 )  # fmt: skip
 """PASCAL VOC 2012: background and 20 classes."""
 
-LABEL_SETS: Mapping[str, LabelSet] = {labels.name: labels for labels in (CITYSCAPES, CAMVID, PASCAL)}
+CATEGORIES = LabelSet(
+    "categories",
+    CITYSCAPES.categories,
+    tuple(CITYSCAPES.colours[CITYSCAPES.groups.index(group)] for group in CITYSCAPES.categories),
+)
+"""The 7 categories of Cityscapes, each in the colour of its first class."""
+
+LABEL_SETS: Mapping[str, LabelSet] = {labels.name: labels for labels in (CITYSCAPES, CAMVID, PASCAL, CATEGORIES)}
 
 
 def label_set(name: str) -> LabelSet:
@@ -167,7 +174,15 @@ CITYSCAPES_CAMVID = LabelMap(
 )  # fmt: skip
 """CamVid's class `sign` includes traffic lights, `car` includes trucks and buses, `building` includes walls."""
 
-LABEL_MAPS: Mapping[str, LabelMap] = {CITYSCAPES_CAMVID.name: CITYSCAPES_CAMVID}
+CITYSCAPES_CATEGORIES = LabelMap(CITYSCAPES, CATEGORIES, dict(zip(CITYSCAPES.classes, CITYSCAPES.groups, strict=True)))
+"""Each class to its category."""
+
+CAMVID_CATEGORIES = LabelMap(CAMVID, CATEGORIES, dict(zip(CAMVID.classes, CAMVID.groups, strict=True)))
+"""Each class to its category."""
+
+LABEL_MAPS: Mapping[str, LabelMap] = {
+    one.name: one for one in (CITYSCAPES_CAMVID, CITYSCAPES_CATEGORIES, CAMVID_CATEGORIES)
+}
 
 
 def label_map(name: str) -> LabelMap:

@@ -1,16 +1,17 @@
-"""Data sets in their usual folder layouts: which image goes with which mask, and what a mask's values mean."""
+"""One split of a data set: samples of an image and a mask, read and checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from zoo.data.labels import CAMVID, LabelSet
-from zoo.errors import ZooError, did_you_mean
+from zoo.data.codes import Codes
+from zoo.data.labels import Colour, LabelSet
+from zoo.errors import ZooError
+from zoo.images import ImageError, opened, read_image
 from zoo.metrics import VOID
 
 Pixels = NDArray[np.uint8]
@@ -18,6 +19,27 @@ Pixels = NDArray[np.uint8]
 
 class DataError(ZooError, ValueError):
     """A data set that is not what its layout says."""
+
+
+class Split(Protocol):
+    """What training and evaluation read: samples of classes in order."""
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> tuple[Pixels, Pixels]:
+        """Image (H, W, 3) in RGB and class indices (H, W), VOID where void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,102 +52,115 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """One split: its samples, its classes, and `codes`, the value in a mask of each class or void.
+    """A split that lies in files.
 
-    `codes` maps the values that a mask may hold to class indices, VOID for void; another value is an error.
+    codes: class index, or VOID, of each value that a mask may hold; another value is an error.
+    colours: the value for which each colour of an RGB mask stands, where masks are RGB. window: the values
+    of 16-bit grey images that become black and white; without one the upper 8 bits are kept.
     """
 
     name: str
     split: str
     labels: LabelSet
     samples: tuple[Sample, ...]
-    codes: Mapping[int, int]
+    codes: Codes
+    colours: Mapping[Colour, int] | None = None
+    window: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def load(self, index: int) -> tuple[Pixels, Pixels]:
-        """Image (H, W, 3) in RGB and class indices (H, W), VOID where void.
+        """Image and class indices of a sample.
 
         Raises DataError, with the file's name, for a file that cannot be read, sizes that differ, and a
         value that is no class.
         """
         sample = self.samples[index]
-        image, mask = _read(sample.image, "RGB"), _read(sample.mask, None)
-        if image.shape[:2] != mask.shape:
-            sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (image, mask)]
-            raise DataError(
-                f"{sample.mask} is {sizes[1]} and {sample.image} is {sizes[0]}; an image and its mask must be of one size"
-            )
-        return image, self._classes(mask, sample.mask)
+        image = _image(sample.image, self.window)
+        values = _mask(sample.mask, self.colours)
+        if image.shape[:2] != values.shape:
+            sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (image, values)]
+            raise DataError(f"{sample.mask} is {sizes[1]} and {sample.image} is {sizes[0]}; both must be of one size")
+        return image, self._classes(values, sample.mask)
 
-    def _classes(self, mask: NDArray[Any], path: Path) -> Pixels:
-        table = np.full(int(max(mask.max(), *self.codes)) + 1, -1, np.int16)
+    def _classes(self, values: NDArray[Any], path: Path) -> Pixels:
+        table = np.full(max(int(values.max()), *self.codes) + 1, -1, np.int16)
         table[list(self.codes)] = list(self.codes.values())
-        out = table[mask]
-        if out.min() < 0:
-            value = int(mask[out < 0][0])
-            raise DataError(f"{path}: the value {value} is no class of {self.name}; {_ranges(self.codes)} are known")
-        return out.astype(np.uint8)
+        classes = table[values]
+        if classes.min() < 0:
+            wrong = int(values[classes < 0][0])
+            known = spans(self.codes)
+            raise DataError(f"{path}: holds the value {wrong}, which is no class of {self.name}; known are {known}")
+        return classes.astype(np.uint8)
 
 
-def _ranges(codes: Mapping[int, int]) -> str:
-    return ", ".join(map(str, sorted(codes)))
+def spans(values: Mapping[int, int]) -> str:
+    """Integers as ranges.
+
+    >>> spans({0: 0, 1: 0, 2: 0, 255: 0})
+    '0 to 2, 255'
+    """
+    ordered = sorted(values)
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def _read(path: Path, mode: str | None) -> NDArray[Any]:
-    """Pixels of a file: (H, W, 3) in mode RGB, else (H, W) values or palette indices."""
+def _image(path: Path, window: tuple[int, int] | None) -> Pixels:
     try:
-        with Image.open(path) as file:
-            array = np.asarray(file.convert(mode) if mode else file)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file, although its pair is there; add it or remove the pair") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace the file") from None
-    if array.ndim != (3 if mode else 2):
-        raise DataError(f"{path}: a mask must hold one value a pixel, but it has {array.shape[-1]} channels")
-    return array
+        if window is None:
+            pixels: Pixels = read_image(path)
+            return pixels
+        with opened(path) as file:
+            grey = np.asarray(file, np.float32)
+    except (ImageError, OSError, SyntaxError) as error:
+        raise DataError(_about(path, error)) from None
+    if grey.ndim != 2:
+        raise DataError(f"{path}: a window is for grey images, and this one has {grey.shape[2]} channels; leave it out")
+    low, high = window
+    scaled = np.clip((grey - low) * (255.0 / (high - low)), 0, 255).round().astype(np.uint8)
+    return np.repeat(scaled[:, :, None], 3, axis=2)
 
 
-def _camvid(root: Path, split: str) -> DataSet:
-    """The SegNet layout: SPLIT/NAME.png and SPLITannot/NAME.png, values 0 to 10, and 11 for void."""
-    codes = {i: i for i in range(11)} | {11: VOID}
-    return DataSet("camvid", split, CAMVID, _pairs(root / split, root / f"{split}annot"), codes)
-
-
-def _pairs(images: Path, masks: Path) -> tuple[Sample, ...]:
-    """Files of the same name in two folders."""
-    for folder in (images, masks):
-        if not folder.is_dir():
-            there = sorted(x.name for x in folder.parent.iterdir())[:8] if folder.parent.is_dir() else None
-            found = "nothing" if not there else ", ".join(there)
-            raise DataError(
-                f"{folder}: there is no such folder; expected {images.name}/ and {masks.name}/ in {folder.parent}, "
-                f"found {found}"
-            )
-    names = {x.stem: x for x in images.iterdir() if x.suffix.lower() in SUFFIXES}
-    truths = {x.stem: x for x in masks.iterdir() if x.suffix.lower() in SUFFIXES}
-    lonely = sorted(names.keys() ^ truths.keys())
-    if lonely:
-        has, lacks = ("image", "mask") if lonely[0] in names else ("mask", "image")
+def _mask(path: Path, colours: Mapping[Colour, int] | None) -> NDArray[Any]:
+    try:
+        with opened(path) as file:
+            array = np.asarray(file.convert("RGB") if colours else file)
+    except (ImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(_about(path, error)) from None
+    if colours:
+        return _decoded(array, colours, path)
+    if array.ndim != 2 or array.dtype.kind not in "bui":
         raise DataError(
-            f"{(names | truths)[lonely[0]]}: this {has} has no {lacks} ({len(lonely)} such files in "
-            f"{images} and {masks}); add it or remove the {has}"
+            f"{path}: a mask must hold one whole number a pixel; give the classes' colours if it is in colour"
         )
-    if not names:
-        raise DataError(f"{images}: holds no images ({', '.join(sorted(SUFFIXES))}); a split must not be empty")
-    return tuple(Sample(names[key], truths[key]) for key in sorted(names))
+    return array.astype(np.int64)
 
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+def _decoded(array: NDArray[Any], colours: Mapping[Colour, int], path: Path) -> NDArray[Any]:
+    packed = (array.astype(np.int64) * (65536, 256, 1)).sum(2)
+    keys = np.array([r * 65536 + g * 256 + b for r, g, b in colours])
+    by_key = np.argsort(keys)
+    at = np.searchsorted(keys, packed, sorter=by_key).clip(max=len(keys) - 1)
+    found = by_key[at]
+    wrong = keys[found] != packed
+    if wrong.any():
+        raise DataError(f"{path}: holds the colour {tuple(map(int, array[wrong][0]))}, which is no class; add it")
+    values: NDArray[np.int64] = np.array(list(colours.values()))[found]
+    return values
 
-LAYOUTS: Mapping[str, Callable[[Path, str], DataSet]] = {"camvid": _camvid}
+
+def _about(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return f"{path}: there is no such file, although its pair is there; add it, or remove the pair"
+    text = str(error)
+    return text if text.startswith(str(path)) else f"{path}: cannot be read ({text}); replace it by an intact file"
 
 
-def data_set(name: str, root: Path, split: str) -> DataSet:
-    """A split of a data set below `root`. Raises DataError where the layout is not the expected one."""
-    if name not in LAYOUTS:
-        raise DataError(f"data set {name!r} is unknown; {did_you_mean(name, LAYOUTS)}")
-    if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder; give the folder of {name} with --data")
-    return LAYOUTS[name](root, split)
+def pixel_counts(data: Split) -> NDArray[np.int64]:
+    """Pixels of each class over a split, void left out."""
+    total = np.zeros(256, np.int64)
+    for index in range(len(data)):
+        total += np.bincount(data.load(index)[1].ravel(), minlength=256)
+    total[VOID] = 0
+    return total[: len(data.labels.classes)]

@@ -13,7 +13,8 @@ class PaddedConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         pad = (0, 0, 0, 0, 0, -self.in_channels % BLOCK)
-        return self._conv_forward(functional.pad(x, pad), functional.pad(self.weight, pad), self.bias)
+        out: Tensor = self._conv_forward(functional.pad(x, pad), functional.pad(self.weight, pad), self.bias)
+        return out
 
 
 def pad_convolutions_(module: nn.Module) -> int:

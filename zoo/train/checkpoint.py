@@ -2,19 +2,32 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from zoo.build import flush_subnormals_
+from zoo.data.labels import LABEL_SETS, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.preprocess import Preprocessing
+from zoo.registry import spec_from_dict
+from zoo.spec import Spec
 
 STATE = "last.pt"
 """Everything that the next epoch depends on."""
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""The weights that scored best, and those of the last epoch."""
+
+NO_SPACE = 28
+"""errno of a full disk."""
 
 State = dict[str, Any]
 
@@ -29,53 +42,102 @@ def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
     path = run / STATE
     if not path.is_file():
-        raise ZooError(f"{path}: there is no checkpoint to resume; leave out --resume, or give the run's folder with -o")
+        raise ZooError(
+            f"{path}: there is no checkpoint to resume; leave out --resume, or give the run's folder with -o"
+        )
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         saved = json.loads(state["identity"])
-    except Exception as error:
-        raise ZooError(f"{path}: is no checkpoint of a run ({type(error).__name__}); train anew in another folder") from None
-    wanted = json.loads(json.dumps(identity))
-    for key in wanted:
-        if saved.get(key) != wanted[key]:
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise ZooError(
+            f"{path}: is no checkpoint of a run ({type(error).__name__}); train anew in another folder"
+        ) from None
+    for key, value in json.loads(json.dumps(identity)).items():
+        if saved.get(key) != value:
             raise ZooError(
-                f"{path}: its {key} is {_brief(saved.get(key), wanted[key])}; resume with the run's own options, "
+                f"{path}: its {key} is {_differing(saved.get(key), value)}; resume with the run's own options, "
                 "or train in another folder with -o"
             )
     return state
 
 
-def _brief(saved: Any, wanted: Any) -> str:
-    """Saved and wanted values, only where they differ."""
+def _differing(saved: Any, wanted: Any) -> str:
+    """Saved and wanted values; of mappings only the entries that differ."""
     if isinstance(saved, dict) and isinstance(wanted, dict):
-        keys = [k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k)]
-        return f"{ {k: saved.get(k) for k in keys} } and not { {k: wanted.get(k) for k in keys} }"
+        keys = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
+        return ", ".join(f"{key} {saved.get(key)!r} and not {wanted.get(key)!r}" for key in keys)
     return f"{saved!r} and not {wanted!r}"
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors as safetensors with JSON metadata, whole or not at all."""
-    plain = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Weights with what their file says of them."""
+
+    state: Mapping[str, Tensor]
+    spec: Spec
+    labels: LabelSet
+    preprocessing: Preprocessing
+    about: Mapping[str, Any]
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the network."""
+        return int(getattr(self.spec, "classes", len(self.labels.classes)))
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors, with `about` as metadata in JSON, whole or not at all; subnormals become zero."""
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    flush_subnormals_(plain)
+    text = {key: json.dumps(value) for key, value in about.items()}
     with atomic(path) as partial:
-        text = {key: json.dumps(value) for key, value in metadata.items()}
         _written(partial, lambda: save_file(plain, partial, metadata=text))
 
 
-def _written(path: Path, write: Any) -> None:
-    """Call `write`; what torch and safetensors raise where a disk is full becomes an OSError, which `atomic` words."""
+def read_weights(path: Path) -> Kept:
+    """Weights that `save_weights` wrote. Raises ZooError for a file that does not say what it is."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors' own errors share no base with OSError and ValueError
+        raise ZooError(f"{path}: cannot be read as weights ({error}); give a file that `zoo train` wrote") from None
+    missing = [key for key in ("spec", "labels", "preprocessing") if key not in about]
+    if missing:
+        raise ZooError(f"{path}: its metadata lacks {', '.join(missing)}; give a file that `zoo train` wrote")
+    preprocessing = Preprocessing.from_dict(about["preprocessing"])
+    spec = spec_from_dict(about["spec"], f"{path}: spec")
+    return Kept(state, spec, labels_from(about["labels"]), preprocessing, about)
+
+
+def labels_about(labels: LabelSet) -> Any:
+    """A label set for metadata: its name where it is declared, else all of it."""
+    return labels.name if LABEL_SETS.get(labels.name) == labels else dataclasses.asdict(labels)
+
+
+def labels_from(about: Any) -> LabelSet:
+    """The label set that `labels_about` wrote. Raises ZooError where it is none."""
+    if isinstance(about, str) and about in LABEL_SETS:
+        return LABEL_SETS[about]
+    try:
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in about["colours"])
+        return LabelSet(str(about["name"]), tuple(map(str, about["classes"])), colours, tuple(about.get("groups", ())))
+    except (TypeError, KeyError, ValueError):
+        raise ZooError(
+            f"labels: must be one of {', '.join(LABEL_SETS)} or a whole label set, but is {about!r}"
+        ) from None
+
+
+def _written(path: Path, write: Callable[[], None]) -> None:
+    """Call `write`; what torch and safetensors raise on a full disk becomes an OSError, which `atomic` words."""
     try:
         write()
     except OSError:
         raise
     except Exception as error:
-        raise OSError(28, f"{error}".splitlines()[0], str(path)) from None
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file."""
-    return load_file(path)
+        raise OSError(NO_SPACE, str(error).splitlines()[0], str(path)) from None
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses and tuples as JSON values."""
+    """A dataclass as JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(value)))

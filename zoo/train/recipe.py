@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from zoo.data.augment import Augmentation
 from zoo.errors import ZooError, did_you_mean
+from zoo.schedules import cyclic
 
-LR = Literal["constant", "step", "poly", "cosine"]
+Schedule = Literal["constant", "step", "poly", "cosine", "cyclic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Recipe:
     optimizer: Literal["adam", "adamw"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-2
-    schedule: LR = "cosine"
+    schedule: Schedule = "cosine"
     warmup: float = 1.0
     halve_every: int = 100
     loss_at: Literal["image", "network"] = "image"
@@ -53,7 +54,8 @@ class Recipe:
         if self.batch % self.accumulate:
             raise ZooError(f"recipe.accumulate ({self.accumulate}) must divide recipe.batch ({self.batch})")
         if not (self.lr > 0 and math.isfinite(self.lr)) or not 0 <= self.ema < 1 or self.jaccard < 0:
-            raise ZooError(f"recipe: lr ({self.lr}) must be > 0, ema ({self.ema}) in [0, 1), jaccard ({self.jaccard}) >= 0")
+            values = f"lr {self.lr}, ema {self.ema}, jaccard {self.jaccard}"
+            raise ZooError(f"recipe: {values}: lr must be above 0, ema from 0 up to 1, jaccard at least 0")
 
     @property
     def augmentation(self) -> Augmentation:
@@ -104,5 +106,7 @@ def learning_rate(how: Recipe, epoch: float) -> float:
             return how.lr * 0.5 ** (int(epoch) // how.halve_every)
         case "poly":
             return float(how.lr * (1 - done) ** 0.9)
+        case "cyclic":
+            return how.lr * cyclic(int(epoch)) / cyclic(0)
         case "cosine":
             return how.lr * (1 + math.cos(math.pi * done)) / 2

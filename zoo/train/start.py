@@ -1,18 +1,17 @@
 """Where a run starts: a network for the data's classes, with the weights it is given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from zoo import spec as with_changes
 from zoo.build import Network, build
-from zoo.data.labels import LabelSet, label_set
+from zoo.data.labels import LabelSet
 from zoo.preprocess import Preprocessing
 from zoo.spec import Spec
-from zoo.train.transfer import Transfer, class_sources, transfer_
+from zoo.train.transfer import Transfer, classes_between, transfer_
 
 SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What a network that starts without weights expects: the channel statistics of ImageNet."""
@@ -20,12 +19,11 @@ SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Weights to start from: their name, tensors, number of outputs, label set, and preprocessing."""
+    """Weights to start from: their tensors, number of outputs, classes, and preprocessing."""
 
-    name: str
     state: Mapping[str, Tensor]
     outputs: int
-    labels: str
+    labels: LabelSet
     preprocessing: Preprocessing
 
 
@@ -40,7 +38,7 @@ class Begun:
 
 
 def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start: Start | None = None) -> Begun:
-    """A network of `spec` for the classes of `labels`; random weights come from `seed`.
+    """A network of `spec` for the classes of `labels` and images of `size`; random weights come from `seed`.
 
     Raises SpecError where the size does not suit the network, ZooError where no tensor of `start` fits.
     """
@@ -48,12 +46,6 @@ def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start:
     torch.manual_seed(seed)
     module = build(spec, size)
     if start is None:
-        return Begun(module, spec, _at(SCRATCH, size), None)
-    classes = (start.outputs, len(labels.classes))
-    done = transfer_(module, start.state, classes, class_sources(label_set(start.labels), labels))
-    return Begun(module, spec, _at(start.preprocessing, size), done)
-
-
-def _at(preprocessing: Preprocessing, size: tuple[int, int]) -> Preprocessing:
-    fields: dict[str, Any] = preprocessing.to_dict() | {"size": list(size)}
-    return Preprocessing.from_dict(fields)
+        return Begun(module, spec, replace(SCRATCH, size=size), None)
+    done = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
+    return Begun(module, spec, replace(start.preprocessing, size=size), done)

@@ -12,7 +12,19 @@ from zoo.errors import ZooError
 ENCODER = "encoder."
 """Prefix of the encoder's names inside a network with a decoder."""
 
+COUNTER = "num_batches_tracked"
+"""Last part of the names of BN counters, which are no weights."""
+
 State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Outputs before and after, and for each output after, the one before that it starts from, if any."""
+
+    before: int
+    after: int
+    sources: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +39,59 @@ class Transfer:
         return f"{len(self.copied)} tensors copied, {len(self.by_class)} by class, {len(self.fresh)} fresh"
 
 
-def class_sources(source: LabelSet, target: LabelSet) -> tuple[int | None, ...]:
-    """For each class of `target` the class of `source` to start from: the first mapped to it, else its namesake."""
+def classes_between(source: LabelSet, outputs: int, target: LabelSet) -> Classes:
+    """For each class of `target` the class of `source` to start from: the first one mapped to it, else its namesake."""
     declared = LABEL_MAPS.get(f"{source.name}-{target.name}")
-    onto = declared.indices if declared else [target.classes.index(c) if c in target.classes else None for c in source.classes]
-    return tuple(next((i for i, t in enumerate(onto) if t == j), None) for j in range(len(target.classes)))
+    onto = declared.indices if declared else tuple(_namesake(name, target) for name in source.classes)
+    sources = tuple(next((i for i, t in enumerate(onto) if t == j), None) for j in range(len(target.classes)))
+    return Classes(outputs, len(target.classes), sources)
 
 
-def transfer_(
-    module: nn.Module, state: State, classes: tuple[int, int] | None = None, sources: Sequence[int | None] = ()
-) -> Transfer:
+def _namesake(name: str, target: LabelSet) -> int | None:
+    return target.classes.index(name) if name in target.classes else None
+
+
+def transfer_(module: nn.Module, state: State, classes: Classes | None = None) -> Transfer:
     """Copy what fits from `state` into `module`, in place.
 
-    Names match exactly or up to the encoder's prefix. With `classes` = (source, target) outputs, an axis of
-    these lengths is copied class by class after `sources`, the source class of each target class. Raises
-    ZooError where nothing fits.
+    Names match exactly or up to the encoder's prefix. Where shapes differ only in axes that count the
+    classes, those are copied class by class. Raises ZooError where nothing fits.
     """
-    own = {k: v for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
-    state = _renamed(state, own)
+    own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
+    found = _renamed(state, own)
     kinds: dict[str, list[str]] = {"copied": [], "by_class": [], "fresh": []}
     with torch.no_grad():
         for name, tensor in own.items():
-            kinds[_copy(tensor, state.get(name), classes, sources)].append(name)
+            kinds[_copy(tensor, found.get(name), classes)].append(name)
     if not kinds["copied"]:
-        raise ZooError("--init: no tensor of these weights fits the network; choose weights of the same family")
-    return Transfer(*(tuple(kinds[key]) for key in ("copied", "by_class", "fresh")))
+        raise ZooError("no tensor of these weights fits the network; give --init weights of the same family")
+    return Transfer(tuple(kinds["copied"]), tuple(kinds["by_class"]), tuple(kinds["fresh"]))
 
 
 def _renamed(state: State, own: State) -> State:
-    """The state under the names of the network, the encoder's prefix added or removed where that fits more of them."""
-    added = {ENCODER + k: v for k, v in state.items()}
-    removed = {k.removeprefix(ENCODER): v for k, v in state.items() if k.startswith(ENCODER)}
+    """The state with the encoder's prefix added or removed, where more names then are the network's."""
+    added = {ENCODER + name: tensor for name, tensor in state.items()}
+    removed = {name.removeprefix(ENCODER): tensor for name, tensor in state.items() if name.startswith(ENCODER)}
     return max((state, added, removed), key=lambda names: len(own.keys() & names.keys()))
 
 
-def _copy(
-    target: Tensor, source: Tensor | None, classes: tuple[int, int] | None, sources: Sequence[int | None]
-) -> str:
+def _copy(target: Tensor, source: Tensor | None, classes: Classes | None) -> str:
     if source is None or source.dim() != target.dim():
         return "fresh"
-    if source.shape == target.shape and (classes is None or classes[0] == classes[1]):
-        target.copy_(source)
-        return "copied"
-    pairs = list(zip(source.shape, target.shape, strict=True))
     if source.shape == target.shape:
         target.copy_(source)
         return "copied"
-    if classes is None or any(s != t and (s, t) != classes for s, t in pairs):
+    changed = [axis for axis in range(target.dim()) if source.shape[axis] != target.shape[axis]]
+    if classes is None or any((source.shape[a], target.shape[a]) != (classes.before, classes.after) for a in changed):
         return "fresh"
-    known = [j for j, i in enumerate(sources) if i is not None]
-    from_ = [i for i in sources if i is not None]
-    for axis, (s, t) in enumerate(pairs):
-        if s != t:
-            source = source.index_select(axis, torch.tensor(from_))
-    index = [torch.tensor(known) if s != t else torch.arange(t) for s, t in pairs]
-    target[torch.meshgrid(*index, indexing="ij")] = source
+    pairs = [(i, j) for j, i in enumerate(classes.sources) if i is not None]
+    for axis in changed:
+        source = source.index_select(axis, torch.tensor([i for i, _ in pairs]))
+    target[_grid(target, changed, [j for _, j in pairs])] = source
     return "by_class"
+
+
+def _grid(target: Tensor, axes: Sequence[int], chosen: Sequence[int]) -> tuple[Tensor, ...]:
+    """Indices of the `chosen` places of some axes and all of the others."""
+    index = [torch.tensor(chosen) if a in axes else torch.arange(target.shape[a]) for a in range(target.dim())]
+    return torch.meshgrid(*index, indexing="ij")

@@ -1,0 +1,77 @@
+"""Large images as many samples: tiles, each slide decoded once while its tiles are read one after another."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from zoo.data.labels import LabelSet
+from zoo.data.sets import DataError, DataSet, Pixels, Sample
+from zoo.images import image_size
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles of `side` pixels of every image of a data set; the last ones of a row or column are moved back inside.
+
+    One decoded slide is kept at a time. An image smaller than a tile is one sample, as it is.
+    """
+
+    data: DataSet
+    side: int
+    _kept: dict[int, tuple[Pixels, Pixels]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise DataError(f"tile must be at least 1 pixel, but is {self.side}")
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.data.name
+
+    @property
+    def split(self) -> str:
+        """Name of the split."""
+        return self.data.split
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes."""
+        return self.data.labels
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The slides."""
+        return self.data.samples
+
+    @cached_property
+    def windows(self) -> tuple[tuple[int, int, int], ...]:
+        """(slide, top, left) of each tile, slide by slide."""
+        found = []
+        for i, sample in enumerate(self.data.samples):
+            height, width = image_size(sample.image)
+            found += [(i, top, left) for top in starts(height, self.side) for left in starts(width, self.side)]
+        return tuple(found)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def load(self, index: int) -> tuple[Pixels, Pixels]:
+        """Image and class indices of a tile."""
+        slide, top, left = self.windows[index]
+        kept = self._kept.get(slide)
+        if kept is None:
+            kept = self.data.load(slide)
+            self._kept.clear()
+            self._kept[slide] = kept
+        image, mask = (x[top : top + self.side, left : left + self.side].copy() for x in kept)
+        return image, mask
+
+
+def starts(length: int, side: int) -> list[int]:
+    """Where tiles begin.
+
+    >>> starts(10, 4), starts(3, 4)
+    ([0, 4, 6], [0])
+    """
+    last = max(0, length - side)
+    return [*range(0, last, side), last]

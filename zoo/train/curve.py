@@ -1,0 +1,24 @@
+"""The learning curve of a run as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.files import atomic
+from zoo.train.trainer import Row
+
+
+def save_curve(path: Path, rows: Sequence[Row]) -> None:
+    """Draw loss and mIOU over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    left = figure.add_subplot()
+    right = left.twinx()
+    epochs = [row.epoch for row in rows]
+    left.plot(epochs, [row.loss for row in rows], color="tab:grey", label="loss")
+    right.plot(epochs, [row.miou for row in rows], color="tab:blue", label="mIOU")
+    left.set(xlabel="epoch", ylabel="training loss")
+    right.set_ylabel("validation mIOU (%)", color="tab:blue")
+    with atomic(path) as partial:
+        FigureCanvasAgg(figure).print_png(str(partial))  # type: ignore[no-untyped-call]

@@ -1,0 +1,237 @@
+"""The state of a run, and one epoch of it."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.data.batches import Batch, Cache, Maker, ahead, order
+from zoo.data.sets import Split
+from zoo.errors import ZooError
+from zoo.evaluate import pooled
+from zoo.metrics import Scores
+from zoo.preprocess import Preprocessing
+from zoo.train.amp import pad_convolutions_
+from zoo.train.checkpoint import labels_about, load_state, plain, save_state
+from zoo.train.distil import Teacher
+from zoo.train.loss import Loss, class_weights
+from zoo.train.normalise import Normalise
+from zoo.train.parallel import ALONE, Ranks
+from zoo.train.recipe import Recipe, learning_rate
+
+Progress = Callable[[str], None]
+"""Is told how far the run is; a text that ends with a newline ends an epoch."""
+
+
+class TrainingError(ZooError):
+    """A run that cannot go on; its last good state is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is trained on what, how, and where the results go.
+
+    about: what is written into the weights beside: model, spec, labels, preprocessing, init. val: the split
+    that is scored after each epoch. workers: threads that prepare batches.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    train: Split
+    val: Split
+    recipe: Recipe
+    run: Path
+    about: Mapping[str, Any]
+    device: str = "cpu"
+    workers: int = 1
+    teacher: Teacher | None = None
+    ranks: Ranks = ALONE
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change between a run and its continuation; it is also the weights' metadata."""
+        return {
+            **self.about,
+            "labels": labels_about(self.train.labels),
+            "preprocessing": self.preprocessing.to_dict(),
+            "recipe": plain(self.recipe),
+            "dataset": self.train.name,
+            "images": [len(self.train), len(self.val)],
+            "ranks": self.ranks.count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One epoch of the log; miou in percent, on the validation split, of the weights that are kept."""
+
+    epoch: int
+    loss: float
+    miou: float
+    lr: float
+    images_per_s: float
+    seconds: float
+
+
+class Trainer:
+    """Module, running mean of its weights, optimiser, and how far they are."""
+
+    def __init__(self, job: Job) -> None:
+        how = job.recipe
+        torch.set_flush_denormal(True)
+        self.job = job
+        self.load_train, self.load_val = Cache(job.train), Cache(job.val)
+        if how.amp and job.device == "cpu":
+            pad_convolutions_(job.module)
+        self.layout = torch.channels_last if how.channels_last else torch.contiguous_format
+        self.module = job.module.to(job.device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.mean = copy.deepcopy(self.module) if how.ema else self.module
+        self.normalise = Normalise(job.preprocessing).to(job.device)
+        loss = Loss(self._class_weights(), jaccard=how.jaccard, at=how.loss_at).to(job.device)
+        # The network itself stays eager: its gradients come out wrong from torch 2.13's CPU compiler.
+        compiled = how.compile and job.device != "cpu"
+        self.forward: Any = job.ranks.wrap(self.module)
+        if compiled:
+            self.forward = torch.compile(self.forward)
+        self.criterion: Callable[[Tensor, Tensor], Tensor] = torch.compile(loss) if how.compile else loss
+        self.optimizer = optimizer_of(self.module, how)
+        self.epoch = self.step = 0
+        self.rows: list[Row] = []
+
+    def _class_weights(self) -> Tensor | None:
+        if not self.job.recipe.class_weights:
+            return None
+        total = np.zeros(256, np.int64)
+        for index in range(len(self.job.train)):
+            total += np.bincount(self.load_train(index)[1].ravel(), minlength=256)
+        return torch.from_numpy(class_weights(total[: len(self.job.train.labels.classes)]))
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint. Raises ZooError where it is of another run."""
+        state = load_state(self.job.run, self.job.identity)
+        self.module.load_state_dict(state["module"])
+        self.mean.load_state_dict(state["mean"] or state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.rows = [Row(**row) for row in json.loads(state["rows"])]
+
+    def save(self) -> None:
+        """Write the run's checkpoint."""
+        state = {
+            "identity": json.dumps(self.job.identity),
+            "module": self.module.state_dict(),
+            "mean": {} if self.mean is self.module else self.mean.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "rows": json.dumps([plain(row) for row in self.rows]),
+        }
+        save_state(self.job.run, state)
+
+    def run_epoch(self, progress: Progress) -> Row:
+        """Train one epoch, score it, and append its row."""
+        how = self.job.recipe
+        started = time.perf_counter()
+        losses: list[float] = []
+        batches = order(len(self.job.train), how.batch, how.seed, self.epoch)
+        self.module.train()
+        for i, batch in enumerate(self._batches(batches)):
+            losses.append(self._step(batch, learning_rate(how, self.epoch + i / len(batches))))
+            speed = (i + 1) * how.batch / (time.perf_counter() - started)
+            left = (len(batches) - i - 1) * how.batch / speed
+            progress(
+                f"epoch {self.epoch + 1}/{how.epochs}, step {i + 1}/{len(batches)}: loss {losses[-1]:.3f}, "
+                f"{speed:.1f} images/s, {left:.0f} s left"
+            )
+        trained = time.perf_counter() - started
+        self.epoch += 1
+        self.rows.append(
+            Row(
+                epoch=self.epoch,
+                loss=float(np.mean(losses)),
+                miou=self.score().miou,
+                lr=learning_rate(how, self.epoch - 1 / len(batches)),
+                images_per_s=len(batches) * how.batch / trained,
+                seconds=time.perf_counter() - started,
+            )
+        )
+        return self.rows[-1]
+
+    def _batches(self, batches: list[Any]) -> Iterator[Batch]:
+        how, ranks = self.job.recipe, self.job.ranks
+        maker = Maker(self.load_train, how.augmentation, how.size, how.seed)
+        return ahead(maker, self.epoch, [ranks.share(batch) for batch in batches], self.job.workers)
+
+    def _step(self, batch: Batch, rate: float) -> float:
+        how = self.job.recipe
+        images, labels = (torch.from_numpy(x).to(self.job.device) for x in batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for x, y in zip(images.chunk(how.accumulate), labels.chunk(how.accumulate), strict=True):
+            loss = self._loss(x, y.long()) / how.accumulate
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        total = self.job.ranks.mean(total)
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"the loss is {total} in epoch {self.epoch + 1}; the state after epoch {self.epoch} is kept in "
+                f"{self.job.run}: train on from its {'weights' if self.epoch else 'start'} with a lower --lr"
+            )
+        self.optimizer.step()
+        self.step += 1
+        if self.mean is not self.module:
+            average_(self.mean, self.module, min(how.ema, (1 + self.step) / (10 + self.step)))
+        return total
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        x = self.normalise(images).contiguous(memory_format=self.layout)
+        with torch.autocast(self.job.device.partition(":")[0], torch.bfloat16, enabled=self.job.recipe.amp):
+            logits: Tensor = self.forward(x)
+        loss: Tensor = self.criterion(logits, labels)
+        if self.job.teacher is not None:
+            loss = loss + self.job.teacher.loss(logits.float(), images)
+        return loss
+
+    def score(self) -> Scores:
+        """Scores on the validation split at its own resolution, void ignored."""
+        self.mean.eval()
+        classes = len(self.job.val.labels.classes)
+        matrix = pooled(self._logits, self.load_val, self.job.ranks.share(np.arange(len(self.job.val))), classes)
+        return Scores(self.job.ranks.sum(matrix))
+
+    def _logits(self, images: Tensor) -> Tensor:
+        x = self.normalise(images.to(self.job.device)).contiguous(memory_format=self.layout)
+        logits: Tensor = self.mean(x)[0]
+        return logits
+
+
+def optimizer_of(module: nn.Module, how: Recipe) -> torch.optim.Optimizer:
+    """Adam, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
+    if how.optimizer == "adam":
+        return torch.optim.Adam(module.parameters(), how.lr, weight_decay=how.weight_decay)
+    kernels = [p for p in module.parameters() if p.dim() > 1]
+    others = [p for p in module.parameters() if p.dim() <= 1]
+    groups = [{"params": kernels, "weight_decay": how.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, how.lr)
+
+
+def average_(mean: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the running mean of weights and BN statistics by 1 - decay towards the module, in place."""
+    with torch.no_grad():
+        for old, new in zip(mean.state_dict().values(), module.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
