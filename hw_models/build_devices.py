@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import log
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,32 @@ def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float)
         for row in left:
             errors.setdefault(row_work(row).kind, []).append(log(row.latency_s / _row_time(row, at, macs_per_cycle)[0]))
     return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
+
+
+def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
+    """Power parameters fitted to the power of single kernels; what rows cannot tell stays as the recipe has it."""
+    names = tuple(recipe.power_prior)
+    center = np.array([log(recipe.power_prior[name]) for name in names])
+    works = [row_work(row) for row in rows]
+    rates = np.array([work.macs * row.batch / row.latency_s for work, row in zip(works, rows, strict=True)])
+    flows = np.array(
+        [(work.activation_bytes + work.weight_bytes) / row.latency_s for work, row in zip(works, rows, strict=True)]
+    )
+    ratio = np.log([row.clock_mhz / recipe.clocks.default_mhz for row in rows])
+    idle = recipe.numbers["idle_power"].value
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        per_mac, per_byte, active, _, exponent = np.exp(theta)
+        scale = np.exp(exponent * ratio)
+        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, scale * np.exp(ratio) * active])
+        total = parts.sum(axis=0)
+        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) / total
+        return np.log(total), slopes.T
+
+    observed = np.log([row.power_w - idle for row in rows if row.power_w is not None])
+    error = np.diag(np.full(len(rows), 0.25**2))
+    theta = map_fit(model, observed, error, center, np.eye(len(names)))[0]
+    return dict(zip(names, np.exp(theta).tolist(), strict=True))
 
 
 def shape_group(row: KernelRow) -> int:
@@ -120,7 +147,8 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     for name, chosen in extracts.items():
         _write_csv(folder / name, KernelRow, chosen)
     share = depthwise_rate(sources) / RECIPES["titanx"].peak_macs_s
-    fits = _unfitted(recipe, fit, share)
+    power = fit_power(recipe.power_rows(sources)[::5], recipe) if recipe.power_rows else recipe.power_prior
+    fits = _unfitted(recipe, fit, share, power)
     for _ in range(2):
         # Once to learn how far left-out networks lie, once more to weigh the points by it.
         _write_coefficients(folder, recipe, fit, *fits)
@@ -137,7 +165,7 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     return read_device(folder)
 
 
-def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float) -> tuple[Fit, Fit]:
+def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float, power: Mapping[str, float]) -> tuple[Fit, Fit]:
     """What is known before the whole-network points.
 
     depthwise_share: of the peak, which PyTorch's depth-wise convolution reaches on the one card it was
@@ -148,7 +176,7 @@ def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float) -> tuple[Fi
     prior = {name: recipe.stack_prior.get(name, table[name]) for name in PARAMETERS}
     return (
         Fit.unfitted(prior, recipe.stack_sd, recipe.latency_network_sd),
-        Fit.unfitted(recipe.power_prior, recipe.power_sd, recipe.power_network_sd),
+        Fit.unfitted(power, recipe.power_sd, recipe.power_network_sd),
     )
 
 
@@ -247,8 +275,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=tuple(RECIPES), action="append", help="build this one only")
     args = parser.parse_args(argv)
     for name in args.device or RECIPES:
-        device = build(RECIPES[name], args.sources, args.into)
-        checked = validate(device)
+        with TemporaryDirectory() as scratch:
+            device = build(RECIPES[name], args.sources, Path(scratch))
+            checked = validate(device)
+            for path in sorted(device.folder.iterdir()):
+                _write(args.into / name / path.name, path.read_text(encoding="utf-8"))
         for metric in ("latency_s", "power_w"):
             error, held = checked.mape(metric), checked.coverage(metric)
             if error is not None and held is not None:

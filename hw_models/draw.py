@@ -1,12 +1,17 @@
 """Charts of costs; the only module of this package that needs matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw_models.predict import Interval
 from hw_models.sweep import Step
+from hw_models.validate import Validation
 from zoo.errors import ZooError
 from zoo.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
 AXIS_LABELS = {"clock": "GPU clock (MHz)", "size": "image (pixels)", "batch": "images at once"}
@@ -36,6 +41,43 @@ def draw_sweep(steps: Sequence[Step], title: str, axis: str, path: Path) -> Path
         if axis != "clock":
             panel.set_xscale("log", base=2)
     figure.suptitle(title, fontsize=10)
-    with atomic(path) as partial:
+    return _save(figure, path)
+
+
+def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
+    """Left-out predictions against published values, one panel a metric, with 90 % intervals."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, (metric, label, scale) in zip(
+        panels, (("latency_s", "latency (ms)", 1e3), ("power_w", "power (W)", 1.0)), strict=True
+    ):
+        everything: list[float] = []
+        for device, result in results.items():
+            checks = result.of(metric)
+            if not checks:
+                continue
+            published = [c.published * scale for c in checks]
+            middle = [c.left_out.mean * scale for c in checks]
+            below = [(c.left_out.mean - c.left_out.low) * scale for c in checks]
+            above = [(c.left_out.high - c.left_out.mean) * scale for c in checks]
+            panel.errorbar(published, middle, yerr=[below, above], fmt="o", markersize=4, linewidth=1, label=device)
+            everything += published + middle
+        ends = [min(everything) * 0.7, max(everything) * 1.4]
+        panel.plot(ends, ends, color="grey", linewidth=0.8)
+        panel.set(
+            xscale="log", yscale="log", xlabel=f"published {label}", ylabel=f"predicted, network left out: {label}"
+        )
+        panel.grid(alpha=0.3)
+        panel.legend()
+    return _save(figure, path)
+
+
+def _save(figure: "Figure", path: Path) -> Path:
+    import matplotlib
+
+    # Without a date and with fixed ids, the same chart is the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "zoo"}), atomic(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
     return path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.device import Clocks, Number
-from hw_models.sources import deepbench, sysidentif, tophub
+from hw_models.sources import deepbench, sysidentif, sysidentif_power, tophub
 from hw_models.tables import KernelRow
 
 Rows = Callable[[Path], list[KernelRow]]
@@ -41,6 +41,7 @@ class Recipe:
     table_sd: Mapping[str, float]
     stack_prior: Mapping[str, float]
     stack_sd: Mapping[str, float]
+    power_rows: Rows | None
     power_prior: Mapping[str, float]
     power_sd: Mapping[str, float]
     latency_network_sd: float
@@ -247,6 +248,7 @@ TX2 = Recipe(
     table_sd=_WIDE,
     stack_prior={"floor": 30e-6, "bandwidth": 40e9, "bytes_per_cycle": 60},
     stack_sd=STACK_SD,
+    power_rows=sysidentif_power,
     power_prior={
         "energy_per_mac": 12e-12,
         "energy_per_byte": 40e-12,
@@ -257,8 +259,8 @@ TX2 = Recipe(
     power_sd={
         "energy_per_mac": 0.5,
         "energy_per_byte": 0.7,
-        "active": 0.4,
-        "dilated": 0.7,
+        "active": 0.3,
+        "dilated": 1.0,
         "clock_exponent": 0.15,
     },
     latency_network_sd=0.15,
@@ -343,6 +345,7 @@ TITANX = Recipe(
     table_sd={**_WIDE, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 370e9},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
+    power_rows=None,
     power_prior={
         "energy_per_mac": 25e-12,
         "energy_per_byte": 60e-12,
@@ -434,6 +437,7 @@ GTX960M = Recipe(
     table_sd={**_WIDE, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 72e9, "bytes_per_cycle": 700, "half_work": 3e4},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
+    power_rows=None,
     power_prior={
         "energy_per_mac": 40e-12,
         "energy_per_byte": 120e-12,

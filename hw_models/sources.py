@@ -6,6 +6,7 @@ what the sources' caveats rule out is left out here, with the reason.
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import exp
@@ -136,6 +137,18 @@ def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> l
     return list(best.values())
 
 
+IDLE_RAIL_W = 0.152
+"""Reading of the TX2's GPU rail when idle."""
+SETTLED_S = 0.05
+"""Kernels shorter than this are over before the power sensor has settled."""
+
+
+def sysidentif_power(folder: Path) -> list[KernelRow]:
+    """Rows of `sysidentif` that ran long enough for their power to be read, without those read while idle."""
+    rows = sysidentif(folder)
+    return [row for row in rows if row.latency_s >= SETTLED_S and row.power_w and row.power_w > 2 * IDLE_RAIL_W]
+
+
 FBNET_EXPANDED = 6
 FBNET_CHANNELS = (16, 16, *(24,) * 4, *(32,) * 4, *(64,) * 4, *(112,) * 4, *(184,) * 4)
 FBNET_SIDES = (*(32,) * 5, *(16,) * 4, *(8,) * 8, *(4,) * 5)
@@ -189,8 +202,18 @@ def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
         relative_sd=significant(wanted["reading_sd"] / value, 3),
         use=wanted["use"],
         bound=wanted.get("bound", "none"),
-        source=r["source"],
+        source=readable(r["source"]),
     )
+
+
+def readable(source: str) -> str:
+    """A source without the names of local captures.
+
+    >>> readable("004_97dc01221b7a2970.txt (1 W); also notes file id 9479818603")
+    'a press report on the paper (1 W)'
+    """
+    named = re.sub(r"\b\d{3}_[0-9a-f]{16}\.txt", "a press report on the paper", source)
+    return re.sub(r";? *also notes file id \d+", "", named)
 
 
 def _fits(r: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
