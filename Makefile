@@ -11,7 +11,7 @@ RUN ?= runs/demo
 .PHONY: demo test check lint bench docs clean
 
 demo: $(VENV)/.demo
-	$(BIN)/zoo search --device tx2 --clock-mhz 1134 --max-latency-ms 150 --max-power-w 2 --max-params 400k -o $(RUN)
+	$(BIN)/zoo search --device tx2 --max-latency-ms 150 --max-power-w 2 --max-params 400k -o $(RUN)
 	$(BIN)/zoo verify $(RUN)
 	$(BIN)/zoo export '$(RUN)#1' --size 1024x512 --opset 13 -o $(RUN)/best.onnx
 	@echo
