@@ -170,18 +170,22 @@ def _print_front(console: "Console", document: dict[str, Any], top: int) -> None
         f"mIOU is predicted from {miou['model']} figures ({miou['protocol']}); left out of the fit, each of "
         f"{error['n']} published networks is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
     )
-    varying = {key: values for key, values in query["space"]["choices"].items() if len(values) > 1}
+    shown = front[:top]
+    fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
+    common = [key for key in fields if all(one["spec"][key] == shown[0]["spec"][key] for one in shown)]
+    if len(shown) > 1 and common:
+        console.print("the same in all rows: " + " ".join(_setting(shown[0], key) for key in common))
     rows = [
         (
             str(one["rank"]),
-            " ".join(f"{key}={_short(one['spec'][key])}" for key in varying),
+            "\n".join(_lines([_setting(one, key) for key in fields if key not in common or len(shown) == 1])),
             f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
             si(one["params"], ""),
             *(cell for cost in one["devices"].values() for cell in _cost_cells(cost)),
         )
-        for one in front[:top]
+        for one in shown
     ]
-    costs = [f"{name} {metric}" for name in front[0]["devices"] for metric in ("latency", "power")]
+    costs = [f"{name} {metric}" for name in front[0]["devices"] for metric in ("latency, ms", "power, W")]
     title = f"front, best first; intervals at {query['confidence']:g}"
     console.print(table(title, ("rank", "spec", "mIOU, %", "parameters", *costs), rows, left=2))
     if len(front) > top:
@@ -191,9 +195,19 @@ def _print_front(console: "Console", document: dict[str, Any], top: int) -> None
 def _cost_cells(cost: dict[str, Any]) -> tuple[str, str]:
     latency, power = cost["latency_s"], cost["power_w"]
     return (
-        f"{1e3 * latency['mean']:.1f} ms ({1e3 * latency['low']:.1f}–{1e3 * latency['high']:.1f})",
-        f"{power['mean']:.2f} W ({power['low']:.2f}–{power['high']:.2f})",
+        f"{1e3 * latency['mean']:.1f} ({1e3 * latency['low']:.1f}–{1e3 * latency['high']:.1f})",
+        f"{power['mean']:.2f} ({power['low']:.2f}–{power['high']:.2f})",
     )
+
+
+def _setting(entry: dict[str, Any], key: str) -> str:
+    return f"{key}={_short(entry['spec'][key])}"
+
+
+def _lines(words: list[str], width: int = 36) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(" ".join(words), width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _short(value: Any) -> str:
