@@ -277,6 +277,16 @@ TITANX_CLOCK = 1531.0
 # tahaemara/LiteSeg); about 45 µs under PyTorch of 2021 (HayeonLee/HELP). 37 µs is the prior below.
 
 
+TORCH7 = (
+    ("VGG-16", {"family": "vgg", "depth": 16}),
+    ("VGG-19", {"family": "vgg", "depth": 19}),
+    ("ResNet-50", {"family": "resnet", "depth": 50}),
+    ("ResNet-101", {"family": "resnet", "depth": 101}),
+    ("ResNet-152", {"family": "resnet", "depth": 152}),
+)
+"""Classifiers timed at batch 16 under Torch7, PyTorch's predecessor on the same cuDNN: checks only."""
+
+
 def _titanx_points() -> tuple[Mapping[str, Any], ...]:
     sota: dict[str, Any] = {"device": "TitanX-Pascal(3584)", "clock_mhz": TITANX_CLOCK}
     points = []
@@ -289,6 +299,9 @@ def _titanx_points() -> tuple[Mapping[str, Any], ...]:
     ):
         points.append(_point(network.lower(), network, spec, metric="fps", sd=0.1, part="sota.jpeg", **sota))
         points.append(_point(network.lower(), network, spec, metric="power_w", sd=0.7, part="sotaPower", **sota))
+    for network, spec in TORCH7:
+        timed = {"size": (224, 224), "part": "cnn-benchmarks", "use": "check"} | sota
+        points.append(_point(network.lower(), network, spec, metric="latency_ms", sd=0.1, **timed))
     points.append(
         _point("espnet", "ESPNet", ESPNET, metric="fps", sd=0.5, size=(512, 512), part="poster", use="check", **sota)
     )

@@ -118,7 +118,7 @@ def tophub(folder: Path, device: str, clock_mhz: float, provenance: str) -> list
 
 
 def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
-    """Forward cuDNN convolutions of one device; a shape that was timed twice is averaged by keeping the faster."""
+    """Forward cuDNN convolutions of one device; of a shape that was timed twice, the faster."""
     best: dict[tuple[Any, ...], KernelRow] = {}
     for r in _rows(folder / "hw" / "deepbench_conv.csv"):
         if r["device"] != device or r["direction"] != "fwd" or r["precision"] != "fp32":

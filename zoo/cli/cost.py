@@ -108,6 +108,13 @@ def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
     return si(interval.mean, unit), f"{si(interval.low, unit)} to {si(interval.high, unit)}"
 
 
+def _with_bounds(interval: "Interval", unit: str) -> str:
+    """Estimate and bounds in one unit, as `114 ms (92–142)`."""
+    text = si(interval.mean, unit)
+    scale = float(text.partition(" ")[0]) / interval.mean
+    return f"{text} ({interval.low * scale:.3g}–{interval.high * scale:.3g})"
+
+
 def _sweep(args: Arguments, name: str, device: "Device") -> int:
     from hw_models.sweep import sweep
     from zoo.registry import lower
@@ -136,15 +143,15 @@ def _print_sweep(console: "Console", name: str, device: "Device", steps: "tuple[
     rows = [
         (
             step.at,
-            "#" * max(1, round(24 * step.cost.fps / longest)),
+            "#" * max(1, round(10 * step.cost.fps / longest)),
             f"{step.cost.fps:.3g}",
-            *_cells(step.cost.latency_s, "s"),
-            *_cells(step.cost.power_w, "W"),
+            _with_bounds(step.cost.latency_s, "s"),
+            _with_bounds(step.cost.power_w, "W"),
             si(step.cost.energy_j.mean, "J"),
         )
         for step in steps
     ]
-    columns = ("", "", "frames/s", "latency", "interval", f"power ({device.power_covers})", "interval", "energy")
+    columns = ("", "", "fps", "latency", f"power ({device.power_covers})", "energy")
     console.print(table(f"{name} on {device.title}", columns, rows, left=2))
 
 
@@ -195,7 +202,6 @@ def _device_list(args: Arguments) -> int:
         (
             d.name,
             d.title,
-            d.stack,
             _range(d.clocks.low_mhz, d.clocks.high_mhz),
             d.power_covers,
             str(len(d.rows)),
@@ -203,13 +209,13 @@ def _device_list(args: Arguments) -> int:
         )
         for d in devices
     ]
-    columns = ("device", "", "stack", "clock", "power covers", "rows", "points")
-    emit(args, documents, lambda console: console.print(table(None, columns, cells, left=5)))
+    columns = ("device", "what it is", "clock", "power of", "rows", "points")
+    emit(args, documents, lambda console: console.print(table(None, columns, cells, left=4)))
     return 0
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:g} MHz" if low == high else f"{low:g} to {high:g} MHz"
+    return f"{low:g} MHz" if low == high else f"{low:g}–{high:g} MHz"
 
 
 def _device_show(args: Arguments) -> int:
@@ -303,31 +309,18 @@ def _print_validation(console: "Console", device: "Device", result: "Validation"
     units = {"latency_s": "s", "power_w": "W"}
     cells = [
         (
-            c.network,
-            f"{c.width}x{c.height}",
+            f"{c.network} {c.width}x{c.height}" + ("" if c.used_for_calibration else " *"),
             f"{c.clock_mhz:g}",
-            c.metric.split("_")[0],
-            "calibrates" if c.used_for_calibration else "check",
-            ("at most " if c.bound == "lower" else "") + si(c.published, units[c.metric]),
+            ("<= " if c.bound == "lower" else "") + si(c.published, units[c.metric]),
             si(c.predicted.mean, units[c.metric]),
-            *_cells(c.left_out, units[c.metric]),
+            _with_bounds(c.left_out, units[c.metric]),
             "" if c.bound == "lower" else f"{c.error:+.0%}",
         )
         for c in result.checks
     ]
-    columns = (
-        "network",
-        "size",
-        "MHz",
-        "metric",
-        "use",
-        "published",
-        "predicted",
-        "left out",
-        f"{confidence:.0%} interval",
-        "error",
-    )
-    console.print(table(device.title, columns, cells, left=5))
+    columns = ("network", "MHz", "published", "predicted", "network left out", "error")
+    console.print(table(device.title, columns, cells, left=1))
+    console.print("* never calibrates")
     for metric in units:
         summary = _summary(result, metric)
         if summary["mape"] is not None:
