@@ -40,10 +40,11 @@ DASH: Colour = (225, 225, 225)
 
 @dataclass(frozen=True, slots=True)
 class Scenes:
-    """A split of generated scenes of `size` = (height, width)."""
+    """A split of generated scenes of `size` = (height, width): its first `count`, or all."""
 
     split: str
     size: tuple[int, int] = (360, 480)
+    count: int | None = None
 
     def __post_init__(self) -> None:
         if self.split not in COUNTS:
@@ -60,7 +61,7 @@ class Scenes:
         return CAMVID
 
     def __len__(self) -> int:
-        return COUNTS[self.split]
+        return COUNTS[self.split] if self.count is None else self.count
 
     def load(self, index: int) -> tuple[Pixels, Pixels]:
         """Image and class indices of a scene."""

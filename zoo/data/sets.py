@@ -85,14 +85,16 @@ class DataSet:
         return image, self._classes(values, sample.mask)
 
     def _classes(self, values: NDArray[Any], path: Path) -> Pixels:
-        table = np.full(max(int(values.max()), *self.codes) + 1, -1, np.int16)
+        beyond = max(self.codes) + 1
+        table = np.full(beyond + 1, -1, np.int16)
         table[list(self.codes)] = list(self.codes.values())
-        classes = table[values]
+        classes = table[np.minimum(values, beyond)]
         if classes.min() < 0:
             wrong = int(values[classes < 0][0])
             known = spans(self.codes)
             raise DataError(f"{path}: holds the value {wrong}, which is no class of {self.name}; known are {known}")
-        return classes.astype(np.uint8)
+        out: Pixels = classes.astype(np.uint8)
+        return out
 
 
 def spans(values: Mapping[int, int]) -> str:
