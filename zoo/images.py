@@ -26,6 +26,9 @@ MAX_PIXELS = 2**30
 BYTES_PER_PIXEL = 8
 """Memory for each pixel while an image is read: Pillow's four bytes, our three, and a label."""
 
+STRIP = 256
+"""Rows that are taken out of Pillow's memory at a time."""
+
 UNKNOWN_MEMORY_BYTES = 2**32
 """Free memory that is assumed where the system does not say."""
 
@@ -111,13 +114,31 @@ def _upright_rgb(image: Image.Image) -> Pixels:
         raise ImageError("holds floating-point pixels, whose range nobody knows; convert it to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return _array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _array(image: Image.Image) -> Pixels:
+    """Pixels (H, W, 3) of an RGB image, strip by strip: Pillow would hold them twice more on the way."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, STRIP):
+        bottom = min(top + STRIP, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _upper_bits(values: NDArray[np.integer]) -> Pixels:
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(f"holds values from {values.min()} to {values.max()}; convert it to 8 or 16 bits")
     return (values >> 8).astype(np.uint8)
+
+
+def class_counts(labels: Pixels, classes: int) -> list[int]:
+    """Number of pixels (H, W) of each class; numpy's bincount would take eight bytes for each pixel.
+
+    >>> class_counts(np.array([[0, 2], [2, 2]], np.uint8), 3)
+    [1, 0, 3]
+    """
+    return Image.fromarray(labels).histogram()[:classes]
 
 
 def too_large(path: Path, size: tuple[int, int], *, tiled: bool = False) -> ImageError:

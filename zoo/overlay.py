@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from zoo.data.labels import BLACK, Colour, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
-from zoo.images import Pixels
+from zoo.images import Pixels, class_counts
 
 VOID_NAME = "void"
 """Name of the output that a network may have beyond the classes of its label set."""
@@ -66,19 +66,20 @@ def overlay(pixels: Pixels, labels: Pixels, key: Legend) -> Image.Image:
     height, width = pixels.shape[:2]
     scale = min(1.0, MAX_OVERLAY_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = Image.fromarray(pixels)
+    coarse = max(1, int(1 / scale))  # of a very large image, not even Pillow's copy fits
+    picture = Image.fromarray(np.ascontiguousarray(pixels[::coarse, ::coarse]))
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     indices = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     colours = np.array(key.colours, np.uint8)[indices]
     tinted = Image.blend(picture, Image.fromarray(colours), OPACITY)
-    return _stacked(tinted, _drawn(key, np.bincount(labels.ravel(), minlength=len(key.names)), size[0]))
+    return _stacked(tinted, _drawn(key, class_counts(labels, len(key.names)), size[0]))
 
 
-def _drawn(key: Legend, counts: "np.ndarray[tuple[int, ...], np.dtype[np.intp]]", width: int) -> Image.Image:
-    """A legend of the classes that occur, most frequent first, in as many columns as fit."""
-    present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
-    lines = [f"{key.names[i]}  {_percent(counts[i] / counts.sum())}" for i in present]
+def _drawn(key: Legend, counts: list[int], width: int) -> Image.Image:
+    """Draw a legend of the classes that occur, most frequent first, in as many columns as fit."""
+    present = sorted((i for i, count in enumerate(counts) if count), key=lambda i: -counts[i])
+    lines = [f"{key.names[i]}  {_percent(counts[i] / sum(counts))}" for i in present]
     text = min(32, max(12, width // 64))
     font = ImageFont.load_default(text)
     cell_width = 3 * text + max(int(font.getlength(line)) for line in lines)
