@@ -182,7 +182,9 @@ def from_text(text: str) -> Block:
 def _layer(name: str, op: Op, inputs: tuple[str, ...], shapes: Mapping[str, Shape]) -> Layer:
     for one in inputs:
         if one not in shapes:
-            raise BlockError(f"block layer {name}: reads {one!r}, which comes from nowhere; {did_you_mean(one, shapes)}")
+            raise BlockError(
+                f"block layer {name}: reads {one!r}, which comes from nowhere; {did_you_mean(one, shapes)}"
+            )
     given = tuple(shapes[one] for one in inputs)
     try:
         return Layer(name, op, inputs, given, op.shape(*given))

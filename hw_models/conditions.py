@@ -1,0 +1,107 @@
+"""What a measurement was made with; measurements made with different things are never mixed."""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+
+CLOCK_TOLERANCE = 0.1
+"""Relative difference of the clock up to which conditions count as the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The machine, its clock and governor, the backend with its threads and images at once, and the versions."""
+
+    machine: str
+    cores: int
+    clock_mhz: float
+    governor: str
+    backend: str
+    threads: int
+    batch: int
+    versions: Mapping[str, str]
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"versions": dict(self.versions)}
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return (
+            f"{self.machine}, {self.clock_mhz:.0f} MHz, governor {self.governor}; {self.backend}, "
+            f"{self.threads} of {self.cores} cores, batch {self.batch}; {versions}"
+        )
+
+
+def conditions(backend: str, threads: int, batch: int = 1, root: Path = Path("/")) -> Conditions:
+    """The present conditions; `root` is where /proc and /sys are looked for."""
+    names = ("onnxruntime", "onnx") if backend == "onnxruntime" else ()
+    versions = {"python": platform.python_version(), "numpy": metadata.version("numpy")}
+    versions |= {name: metadata.version(name) for name in ("torch", *names)}
+    cpuinfo = _read(root / "proc/cpuinfo")
+    governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or "unknown"
+    return Conditions(
+        machine=_field(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        cores=os.cpu_count() or 1,
+        clock_mhz=_clock(cpuinfo, root),
+        governor=governor,
+        backend=backend,
+        threads=threads,
+        batch=batch,
+        versions=versions,
+    )
+
+
+def _clock(cpuinfo: str, root: Path) -> float:
+    """The fastest core's present clock; 1000 MHz, a neutral unit, where the system does not tell."""
+    found = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
+    now = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").strip()
+    if now.isdecimal():
+        found.append(int(now) / 1e3)
+    return round(max(found, default=1000.0))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _field(text: str, name: str) -> str:
+    return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(name)), "")
+
+
+def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
+    """Conditions as `document` gives them. Raises ZooError where something is missing."""
+    try:
+        return Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+    except (KeyError, TypeError):
+        raise ZooError(f"{where}: does not say what it was measured with; measure again") from None
+
+
+def refuse_mixture(before: Conditions, now: Conditions, where: str) -> None:
+    """Raise ZooError, naming what changed, unless measurements of both may stand side by side."""
+    for name, value in now.document().items():
+        old = before.document()[name]
+        if name == "clock_mhz":
+            if abs(value / old - 1.0) > CLOCK_TOLERANCE:
+                raise ZooError(f"{where}: was measured at {old:g} MHz and the clock is now {value:g} MHz; {_AGAIN}")
+        elif value != old:
+            raise ZooError(f"{where}: was measured with {name} {_plain(old)}, which is now {_plain(value)}; {_AGAIN}")
+
+
+_AGAIN = "results of the two must not be mixed, so set it back, or start anew without --resume"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)

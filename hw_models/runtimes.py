@@ -1,0 +1,223 @@
+"""Runs blocks and networks on the present machine, on inputs that look like images.
+
+The time of an activation can depend on its data: onnxruntime's PReLU takes a branch a value, and white
+noise defeats the branch prediction that features of an image allow. Inputs are therefore fields whose
+spectrum falls with the frequency, as that of natural images does (Field, JOSA A 4(12), 1987), and the
+BatchNorms of untrained networks get the statistics of that input, as training would have given them.
+
+Subnormal numbers are flushed: they slow a CPU several times and change no result.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hw_models.blocks import Block
+from hw_models.onnx_graph import model_of
+from zoo.build import Network, flush_subnormals_, module_from_graph
+from zoo.errors import ZooError
+from zoo.graph import Graph, Input, PReLU, Shape
+
+Backend = Literal["onnxruntime", "torch", "torch-cuda"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+STACK_OF = {"onnxruntime": "onnxruntime", "torch": "pytorch-eager", "torch-cuda": "pytorch-eager"}
+"""Which stack of `hw_models.kernels` a backend is."""
+
+Sample = Callable[[], float]
+"""Runs once and returns the seconds that it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run: the backend, its threads, images at once."""
+
+    backend: Backend = "onnxruntime"
+    threads: int = 1
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        cores = available_cores()
+        if not 1 <= self.threads <= cores:
+            raise ZooError(f"threads must be from 1 to the {cores} cores of this machine, but is {self.threads}")
+        if self.backend == "torch-cuda" and not torch.cuda.is_available():
+            raise ZooError("backend torch-cuda needs an NVIDIA GPU, and torch sees none; use torch or onnxruntime")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def field(shape: Shape, batch: int = 1, seed: int = 0) -> NDArray[np.float32]:
+    """(batch, channels, height, width): zero mean, unit variance, an amplitude spectrum of 1/f in each channel."""
+    rng = np.random.default_rng(seed)
+    height, width = shape.height, shape.width
+    noise = np.fft.rfft2(rng.standard_normal((height, width), dtype=np.float32))
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
+    frequency[0, 0] = np.inf
+    base = np.fft.irfft2(noise / frequency, s=(height, width)).astype(np.float32)
+    base /= max(float(base.std()), 1e-6)
+    out = np.empty((batch, shape.channels, height, width), dtype=np.float32)
+    for plane in out.reshape(-1, height, width):
+        # Shifted and mirrored copies are as good as new fields, and much cheaper.
+        shift = (int(rng.integers(height)), int(rng.integers(width)))
+        plane[...] = np.roll(base, shift, (0, 1)) * rng.choice((-1.0, 1.0))
+    return out
+
+
+def entries_of(graph: Graph, batch: int, *, seed: int = 0) -> list[Tensor]:
+    """An input for each of the graph's: images as they are, features as an activation leaves them."""
+    found = []
+    for i, layer in enumerate(layer for layer in graph.layers if isinstance(layer.op, Input)):
+        x = field(layer.out_shape, batch, seed + i)
+        image = layer.out_shape.channels == 3
+        found.append(torch.from_numpy(x if image else np.where(x > 0, x, 0.25 * x)))
+    return found
+
+
+def settled(network: Network, entries: Sequence[Tensor]) -> Network:
+    """The network in evaluation mode, with what training would have given it as far as times depend on it.
+
+    Its BatchNorms get the statistics of these inputs, and those before a PReLU shifts by which the sign of
+    the PReLU's input changes between neighbours as often as in trained networks (`SIGN_CHANGES`).
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    feeding = {layer.name: layer.inputs[0] for layer in network.graph.layers if isinstance(layer.op, PReLU)}
+    hooks = []
+    for name, source in feeding.items():
+        norm = dict(network.named_modules()).get(source)
+        if isinstance(norm, nn.BatchNorm2d):
+            hooks.append(network.get_submodule(name).register_forward_pre_hook(_shifting(norm)))
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
+            module.eval()
+    with torch.no_grad():
+        network(*[x[:1] for x in entries])
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        norm.momentum = 0.1
+    return flush_subnormals_(network.eval())
+
+
+SIGN_CHANGES = 0.10
+"""Share of horizontal neighbours whose sign differs, at the inputs of PReLUs.
+
+In the released ESPNet-C on five photographs it is 9 to 10 % on average, from 2 to 14 % by layer; untrained
+weights have 25 to 37 %, and take 1.5 times as long in onnxruntime.
+"""
+
+
+def _shifting(norm: nn.BatchNorm2d) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    """Shifts channels up or down, and remembers that in the BatchNorm, until neighbours agree often enough."""
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (x,) = inputs
+        rows = x[:, :, :: max(1, x.shape[2] // 16)]
+        # Three channels in five go down: 38 % of the values are positive in trained networks.
+        way = torch.where(torch.arange(x.shape[1]) % 5 < 3, -1.0, 1.0)[:, None, None]
+        shift = next((s for s in SHIFTS if _sign_changes(rows + s * way) <= SIGN_CHANGES), SHIFTS[-1])
+        norm.bias.add_(shift * way[:, 0, 0])
+        return (x + shift * way,)
+
+    return hook
+
+
+SHIFTS = tuple(0.2 * i for i in range(16))
+"""Shifts that are tried, in standard deviations."""
+
+
+def _sign_changes(x: Tensor) -> float:
+    positive = x > 0
+    return float((positive[..., 1:] != positive[..., :-1]).float().mean()) if x.shape[-1] > 1 else 0.0
+
+
+def block_graph(block: Block) -> Graph:
+    """A block as a graph."""
+    return Graph(block.layers, block.outputs)
+
+
+def block_sample(block: Block, settings: Settings) -> Sample:
+    """Ready to time a block."""
+    graph = block_graph(block)
+    entries = entries_of(graph, settings.batch)
+    return network_sample(settled(module_from_graph(graph), entries), entries, settings)
+
+
+def network_sample(
+    network: Network, entries: Sequence[Tensor], settings: Settings, model: bytes | None = None
+) -> Sample:
+    """Ready to time a network; `model` is its ONNX file where that is written already."""
+    torch.set_flush_denormal(True)
+    if settings.backend == "onnxruntime":
+        return _onnxruntime(model or model_of(network), entries, settings)
+    if settings.backend == "torch-cuda":
+        return _cuda(network, entries)
+    return _torch(network, entries, settings)
+
+
+def _onnxruntime(model: bytes, entries: Sequence[Tensor], settings: Settings) -> Sample:
+    session = session_of(model, settings.threads)
+    feed = {entry.name: x.numpy() for entry, x in zip(session.get_inputs(), entries, strict=True)}
+
+    def sample() -> float:
+        start = time.perf_counter()
+        session.run(None, feed)
+        return time.perf_counter() - start
+
+    return sample
+
+
+def session_of(model: bytes, threads: int) -> Any:
+    """An onnxruntime session that flushes subnormals. Raises ZooError where onnxruntime refuses the model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no useful base
+        reason = str(error).strip().splitlines()[0]
+        raise ZooError(f"onnxruntime refuses the model ({reason}); use --backend torch") from None
+
+
+def _torch(network: Network, entries: Sequence[Tensor], settings: Settings) -> Sample:
+    torch.set_num_threads(settings.threads)
+
+    def sample() -> float:
+        with torch.inference_mode():
+            start = time.perf_counter()
+            network(*entries)
+            return time.perf_counter() - start
+
+    return sample
+
+
+def _cuda(network: Network, entries: Sequence[Tensor]) -> Sample:
+    device = torch.device("cuda")
+    network.to(device)
+    inputs = [x.to(device) for x in entries]
+
+    def sample() -> float:
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        with torch.inference_mode():
+            torch.cuda.synchronize()
+            first.record()  # type: ignore[no-untyped-call]
+            network(*inputs)
+            last.record()  # type: ignore[no-untyped-call]
+            torch.cuda.synchronize()
+        return float(first.elapsed_time(last)) / 1e3
+
+    return sample
