@@ -1,0 +1,267 @@
+"""What charts and reports show of a run: its files read back with care, its axes, the published networks.
+
+Nothing here draws. A run folder may come from anybody: numbers must be finite numbers and specs valid
+specs, or the run is said to be damaged.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from hw_models.predict import predict
+from search.accuracy import MODELS, published_points
+from search.query import DEVICE_METRICS, EXACT_METRICS, Query
+from search.runs import query_from, read_json
+from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.registry import lower, spec_from_dict
+from zoo.spec import Spec
+
+PARTS = ("mean", "low", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What is drawn along an axis: the metric, its name, its unit, SI units in one of those, and the better side.
+
+    better: 1 where less is better, -1 where more is. device: of a device metric, or None for the first.
+    """
+
+    name: str
+    metric: str
+    title: str
+    unit: str
+    scale: float
+    better: int = 1
+    device: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+AXES: Mapping[str, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("miou", "miou", "mIOU", "%", 1.0, -1),
+        Axis("size", "weight_bytes", "weights (32-bit floats)", "MB", 1e6),
+        Axis("latency", "latency_s", "latency", "ms", 1e-3),
+        Axis("power", "power_w", "power", "W", 1.0),
+        Axis("energy", "energy_j", "energy of an image", "mJ", 1e-3),
+        Axis("params", "params", "parameters", "thousands", 1e3),
+        Axis("macs", "macs", "MACs", "G", 1e9),
+        Axis("memory", "memory_bytes", "weights and peak activations", "MB", 1e6),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search: its folder, its query, its front by rank, a sample of the feasible, its certificate.
+
+    `certificate` is empty where the folder has none.
+    """
+
+    folder: Path
+    query: Query
+    front: list[dict[str, Any]]
+    sample: list[dict[str, str]]
+    chosen: int
+    document: Mapping[str, Any]
+    certificate: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices with their clocks, as the front names them."""
+        return tuple(map(str, self.query.devices))
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether every candidate's mIOU can be computed, so that the whole space can be asked again."""
+        return self.query.accuracy in MODELS
+
+    def spec(self, rank: int) -> Spec:
+        """The spec of a rank. Raises ConfigError where the front has no such rank."""
+        if not 1 <= rank <= len(self.front):
+            raise ConfigError(f"{self.folder}#{rank}: the rank must be from 1 to {len(self.front)}, but is {rank}")
+        return spec_from_dict(self.front[rank - 1]["spec"], f"{self.folder}#{rank}")
+
+
+def load_run(folder: Path) -> Run:
+    """Read the folder of a search. Raises ConfigError where it is none, or damaged."""
+    document = read_json(folder / "front.json")
+    try:
+        query = query_from(document["query"])
+        front = list(document["front"])
+        chosen = int(document["chosen"])
+        _check_front(front, [str(device) for device in query.devices])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
+    if not 1 <= chosen <= len(front):
+        raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
+    held = folder / "certificate.json"
+    certificate = read_json(held) if held.exists() else {}
+    return Run(folder, query, front, _sample(folder / "sample.csv"), chosen, document, certificate)
+
+
+def _check_front(front: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:
+    if not front:
+        raise ValueError("its front is empty")
+    for i, entry in enumerate(front):
+        if entry["rank"] != i + 1:
+            raise ValueError(f"rank {entry['rank']!r} in place {i + 1}")
+        spec_from_dict(entry["spec"], f"front[{i}].spec")
+        numbers = [entry["miou"][part] for part in PARTS] + [entry[metric] for metric in EXACT_METRICS]
+        numbers += [entry["devices"][d][metric][part] for d in devices for metric in DEVICE_METRICS for part in PARTS]
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not isfinite(number):
+                raise ValueError(f"front[{i}]: {number!r} where a number must be")
+
+
+def _sample(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def axis(name: str, runs: Sequence[Run]) -> Axis:
+    """An axis by name; `latency@titanx` is that of one device of several. Raises ConfigError."""
+    base, _, device = name.partition("@")
+    if base not in AXES:
+        raise ConfigError(f"axis {name!r} is unknown; {did_you_mean(base, AXES)}")
+    found = AXES[base]
+    if not device:
+        return found
+    if found.metric not in DEVICE_METRICS:
+        raise ConfigError(f"axis {name!r}: {base} does not depend on a device; write {base}")
+    for run in runs:
+        device_of(run, replace(found, device=device))
+    return replace(found, device=device)
+
+
+def device_of(run: Run, along: Axis) -> int:
+    """Which of a run's devices an axis shows. Raises ConfigError where the run has no such device."""
+    if along.device is None:
+        return 0
+    for i, device in enumerate(run.query.devices):
+        if along.device in (device.name, str(device)):
+            return i
+    known = did_you_mean(along.device, [device.name for device in run.query.devices])
+    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} is not for that device; {known}")
+
+
+def values(run: Run, entry: Mapping[str, Any], along: Axis) -> tuple[float, float, float]:
+    """Central estimate, low and high of one entry of the front, in the axis' unit; counts are exact."""
+    held = entry["devices"][run.devices[device_of(run, along)]] if along.metric in DEVICE_METRICS else entry
+    value = held[along.metric]
+    mean, low, high = (float(value[part] if isinstance(value, Mapping) else value) / along.scale for part in PARTS)
+    return mean, low, high
+
+
+def sampled(run: Run, row: Mapping[str, str], along: Axis) -> float:
+    """The same of a row of the sample: the central estimate. Raises ConfigError for a damaged row."""
+    try:
+        return sampled_si(run, row, along.metric, device_of(run, along)) / along.scale
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"{run.folder / 'sample.csv'}: is damaged; run the search again") from None
+
+
+def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part: str = "mean") -> float:
+    """One number of a row of sample.csv, in SI units."""
+    if metric in EXACT_METRICS:
+        text = row[metric]
+    else:
+        several = metric in DEVICE_METRICS and len(run.devices) > 1
+        text = row[f"{run.devices[device]}.{metric}.{part}" if several else f"{metric}.{part}"]
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def published(query: Query) -> list[dict[str, Any]]:
+    """The published networks of the query's family as entries of a front, with `name` and `source`.
+
+    mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
+    left out.
+    """
+    out = []
+    for point in published_points():
+        if point.spec.family != query.space.choices.family:
+            continue
+        try:
+            graph = lower(point.spec, query.space.size)
+        except ZooError:
+            continue
+        devices = {}
+        for at in query.devices:
+            cost = predict(graph, at.name, at.clock_mhz, confidence=query.confidence)
+            devices[str(at)] = {
+                metric: {part: getattr(getattr(cost, metric), part) for part in PARTS} for metric in DEVICE_METRICS
+            }
+        out.append(
+            {
+                "name": point.name,
+                "source": point.source,
+                "miou": dict.fromkeys(PARTS, point.miou),
+                "params": graph.params,
+                "macs": graph.macs,
+                "weight_bytes": graph.weight_bytes,
+                "memory_bytes": graph.weight_bytes + graph.peak_activation_bytes,
+                "devices": devices,
+            }
+        )
+    return out
+
+
+def question(query: Query) -> str:
+    """The question in words: devices, size, limits."""
+    limits = ", ".join(spelt(name, value) for name, value in query.limits.given()) or "no limits"
+    height, width = query.space.size
+    return f"{', '.join(map(str, query.devices))}, {width}x{height}, batch 1; {limits}"
+
+
+def spelt(limit: str, value: float) -> str:
+    """A limit in words.
+
+    >>> spelt("max_latency_ms", 150.0), spelt("max_params", 400000)
+    ('latency ≤ 150 ms', 'parameters ≤ 400,000')
+    """
+    title, unit, relation = LIMIT_WORDS[limit]
+    number = f"{value:,.0f}" if value >= 1e5 else f"{value:g}"
+    return f"{title} {relation} {number} {unit}".strip()
+
+
+LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
+    "max_latency_ms": ("latency", "ms", "≤"),
+    "min_fps": ("frames a second", "", "≥"),
+    "max_power_w": ("power", "W", "≤"),
+    "max_energy_mj": ("energy", "mJ", "≤"),
+    "max_params": ("parameters", "", "≤"),
+    "max_macs": ("MACs", "", "≤"),
+    "max_weight_mb": ("weights", "MB", "≤"),
+    "max_memory_mb": ("memory", "MB", "≤"),
+}
+"""Limit -> what it bounds, in which unit, from which side."""
+
+
+def command(query: Query, folder: str = "RUN", space: str = "SPACE") -> str:
+    """The `zoo search` command that asks this query, of a space called `space` in zoo.yaml."""
+    height, width = query.space.size
+    words = ["zoo search", f"--space {space}", *(f"--device {device}" for device in query.devices)]
+    words += [f"--{name.replace('_', '-')} {json.dumps(value)}" for name, value in query.limits.given()]
+    words += [f"--confidence {query.confidence!r}", f"--objective {','.join(query.objectives)}"]
+    words += [f"--accuracy {query.accuracy}", f"--size {width}x{height}", f"-o {folder}"]
+    return " ".join(words)
