@@ -95,7 +95,7 @@ def _progress(tiles: list[Any]) -> Any:
 def _print_segmented(console: "Console", rows: list[dict[str, Any]]) -> None:
     for row in rows:
         written = " and ".join(path for path in (row["labels"], row["overlay"]) if path)
-        console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}")
+        console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}", markup=False)
 
 
 def _largest(shares: dict[str, float]) -> str:
@@ -138,7 +138,7 @@ def _export(args: Arguments) -> int:
         "dynamic": args.dynamic,
         "weights": f"{model.canonical}.{model.tag}" if model.tag else None,
     }
-    emit(args, document, lambda console: console.print(_written(document)))
+    emit(args, document, lambda console: console.print(_written(document), markup=False))
     return 0
 
 
