@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from hw_models.device import Device, Fit
 from hw_models.kernels import Work, fused
-from hw_models.predict import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient, predictor
+from hw_models.predict import predictor
 from hw_models.roofline import kernel_time
 from hw_models.rows import RowModel
 from hw_models.tables import Point
+from hw_models.terms import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient
 from zoo.errors import ZooError
 from zoo.graph import Graph
 from zoo.registry import FAMILIES, lower, spec_from_dict

@@ -50,6 +50,7 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
 
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     panels = figure.subplots(1, 2)
+    colours = {name: f"C{i}" for i, name in enumerate(results)}
     for panel, (metric, label, scale) in zip(
         panels, (("latency_s", "latency (ms)", 1e3), ("power_w", "power (W)", 1.0)), strict=True
     ):
@@ -62,7 +63,16 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
             middle = [c.left_out.mean * scale for c in checks]
             below = [(c.left_out.mean - c.left_out.low) * scale for c in checks]
             above = [(c.left_out.high - c.left_out.mean) * scale for c in checks]
-            panel.errorbar(published, middle, yerr=[below, above], fmt="o", markersize=4, linewidth=1, label=device)
+            panel.errorbar(
+                published,
+                middle,
+                yerr=[below, above],
+                fmt="o",
+                markersize=4,
+                linewidth=1,
+                label=device,
+                color=colours[device],
+            )
             everything += published + middle
         ends = [min(everything) * 0.7, max(everything) * 1.4]
         panel.plot(ends, ends, color="grey", linewidth=0.8)

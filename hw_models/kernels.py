@@ -4,6 +4,7 @@ A kernel is priced from a `Work`, which holds everything that its time depends o
 device. All numbers are for one image; a batch multiplies everything but the weights.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -208,16 +209,18 @@ def fused(layers: Sequence[Layer], stack: str) -> list[Fused]:
     """Kernels as the stack runs them.
 
     PyTorch's eager mode fuses nothing. Inference engines run a convolution with the BatchNorm and the
-    activation that follow it as one kernel, and a BatchNorm with its activation likewise; `layers` must
-    then be whole blocks, because no fusion crosses the end of `layers`.
+    activation that follow it as one kernel, and a sum or a BatchNorm with its activation likewise, unless
+    something else reads the value in between; `layers` must then be whole blocks, because no fusion
+    crosses their end.
     """
     kernels: list[Fused] = []
+    readers = Counter(name for layer in layers for name in layer.inputs)
     for layer in layers:
         if isinstance(layer.op, g.Input):
             continue
         work = work_of(layer.op, layer.in_shapes, layer.out_shape, layer.name)
         last = kernels[-1] if kernels else None
-        if stack in FUSING and last and _follows(layer, work, last):
+        if stack in FUSING and last and readers[last.layers[-1].name] == 1 and _follows(layer, work, last):
             kernels[-1] = Fused((*last.layers, layer), _merged(last.work, work))
         else:
             kernels.append(Fused((layer,), work))
@@ -227,15 +230,19 @@ def fused(layers: Sequence[Layer], stack: str) -> list[Fused]:
 FUSING = frozenset({"tensorrt", "onnxruntime", "tvm"})
 """Stacks that fuse."""
 
+FOLDING = (g.Conv, g.ConvTranspose, g.Linear)
+"""Ops that a following BatchNorm folds into."""
+
 STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "tvm", "cudnn", "none")
 
 
 def _follows(layer: Layer, work: Work, last: Fused) -> bool:
     tail = last.layers[-1]
-    if layer.inputs != (tail.name,) or work.kind not in ("normalisation", "activation"):
+    if layer.inputs != (tail.name,):
         return False
-    # A BatchNorm folds into a convolution only; an activation follows either.
-    return work.kind == "activation" or last.work.macs > 0
+    if work.kind == "normalisation":
+        return isinstance(tail.op, FOLDING)
+    return work.kind == "activation" and isinstance(tail.op, (*FOLDING, g.BatchNorm, g.Add))
 
 
 def _merged(first: Work, second: Work) -> Work:

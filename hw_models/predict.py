@@ -16,105 +16,35 @@ are equally likely to be passed. Three errors are added: the parameters' (their 
 all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from math import log
+from collections.abc import Sequence
+from dataclasses import fields
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hw_models.cost import METRICS, Array, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
-from hw_models.kernels import Fused, Work, fused
-from hw_models.roofline import INDEX, WIDTH, Timing, kernel_time
+from hw_models.kernels import FUSING, Fused, Work, fused
+from hw_models.roofline import INDEX, Timing, kernel_time
 from hw_models.rows import Evidence, RowModel
 from hw_models.tables import PROVENANCES
+from hw_models.terms import (
+    BYTES,
+    DEVICE,
+    DILATED,
+    DISPATCHES,
+    GRADIENT,
+    MACS,
+    RESTS,
+    TERMS,
+    VARIANCE,
+    latency_gradient,
+    power_gradient,
+)
 from zoo.errors import ZooError
 from zoo.graph import Graph, Layer
 
-Array = NDArray[np.float64]
-
-SMOOTH = 8.0
-"""Exponent of the smooth maximum of device time and host time."""
-
-DEVICE, DISPATCHES, VARIANCE, MACS, BYTES, DILATED = range(6)
-"""Places of the additive terms: device time in s, operations, variance of the device time by kernels in
-s², MACs, bytes, device time of dilated convolutions in s; after them GRADIENT and RESTS."""
-GRADIENT = slice(6, 6 + WIDTH)
-"""Derivatives of the device time by the logarithms of the parameters, in s."""
-RESTS = slice(6 + WIDTH, 6 + WIDTH + len(PROVENANCES))
-"""Device time by provenance, in s."""
-TERMS = RESTS.stop
-"""Number of additive terms of a network."""
-
-METRICS = ("latency_s", "power_w", "energy_j")
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A central estimate and the bounds of its interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class KernelCost:
-    """One kernel: what it does, its device time, and its share of the sum of device times.
-
-    intensity is MACs per byte; of_peak and of_bandwidth are the shares of the device's peaks it reaches.
-    """
-
-    name: str
-    kind: str
-    macs: int
-    bytes: int
-    latency_s: float
-    share: float
-    provenance: str
-    intensity: float
-    of_peak: float
-    of_bandwidth: float
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Predicted cost of one frame (of a batch: latency, power and energy are the whole batch's).
-
-    provenance: shares of device time by what they rest on; they sum to 1. memory_bytes: weights and the
-    largest sum of live activations. host_bound: the host's dispatch takes longer than the device.
-    """
-
-    device: str
-    clock_mhz: float
-    batch: int
-    confidence: float
-    latency_s: Interval
-    power_w: Interval
-    energy_j: Interval
-    fps: float
-    memory_bytes: int
-    provenance: Mapping[str, float]
-    kernels: tuple[KernelCost, ...]
-    host_bound: bool
-    dispatches: float
-
-
-@dataclass(frozen=True)
-class CostArrays:
-    """Costs of many networks: one array a metric and bound, all of the shape of the terms' rows."""
-
-    latency_s_mean: Array
-    latency_s_low: Array
-    latency_s_high: Array
-    power_w_mean: Array
-    power_w_low: Array
-    power_w_high: Array
-    energy_j_mean: Array
-    energy_j_low: Array
-    energy_j_high: Array
-    fps: Array
+__all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
 
 
 class Predictor:
@@ -139,19 +69,21 @@ class Predictor:
         Raises PriceError, naming layer and op, where an op has no price.
         """
         total = np.zeros(TERMS)
-        if self.device.stack != "pytorch-eager":
+        if self.device.stack in FUSING:
             for kernel in fused(layers, self.device.stack):
-                total += self._price(kernel.work, kernel.layers[0])
+                total += self._known_price(tuple((x.op, x.in_shapes) for x in kernel.layers), kernel.layers)
             return total
         for layer in layers:
-            key = (layer.op, layer.in_shapes)
-            known = self._known.get(key)
-            if known is None:
-                kernels = fused((layer,), self.device.stack)
-                known = self._price(kernels[0].work, layer) if kernels else np.zeros(TERMS)
-                self._known[key] = known
-            total += known
+            total += self._known_price((layer.op, layer.in_shapes), (layer,))
         return total
+
+    def _known_price(self, key: tuple[object, ...], layers: tuple[Layer, ...]) -> Array:
+        known = self._known.get(key)
+        if known is None:
+            kernels = fused(layers, self.device.stack)
+            known = self._price(kernels[0].work, layers[0]) if kernels else np.zeros(TERMS)
+            self._known[key] = known
+        return known
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
@@ -257,42 +189,6 @@ class Predictor:
             of_peak=work.macs * self.batch / peak / seconds if seconds else 0.0,
             of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds if seconds else 0.0,
         )
-
-
-def latency_gradient(terms: Array, theta: Sequence[float], overhead_s: float) -> tuple[Array, Array, Array]:
-    """Gradient of the time by the logarithms of the parameters, the time, the variance by kernels.
-
-    Shapes (..., parameters), (...), (...); times in seconds, the variance in seconds squared.
-    """
-    device = terms[..., DEVICE]
-    host = terms[..., DISPATCHES] * np.exp(theta[INDEX["dispatch"]])
-    larger = np.maximum(np.maximum(device, host), 1e-12)
-    norm = larger * ((device / larger) ** SMOOTH + (host / larger) ** SMOOTH) ** (1 / SMOOTH)
-    by_device, by_host = (device / norm) ** (SMOOTH - 1), (host / norm) ** (SMOOTH - 1)
-    gradient = terms[..., GRADIENT] * by_device[..., None]
-    gradient[..., INDEX["dispatch"]] += by_host * host
-    return gradient, norm + overhead_s, terms[..., VARIANCE] * by_device**2
-
-
-def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: float) -> tuple[Array, Array]:
-    """Dynamic power in W, and its gradient by the logarithms of the power parameters."""
-    per_mac, per_byte, active, dilated, exponent = np.exp(device.power.theta)
-    ratio = clock_mhz / device.clocks.default_mhz
-    scale = ratio**exponent
-    parts = np.stack(
-        [
-            scale * per_mac * terms[..., MACS] / latency,
-            scale * per_byte * terms[..., BYTES] / latency,
-            scale * ratio * active * (terms[..., DEVICE] - terms[..., DILATED]) / latency,
-            scale * ratio * active * dilated * terms[..., DILATED] / latency,
-            np.zeros_like(latency),
-        ],
-        axis=-1,
-    )
-    dynamic = parts.sum(axis=-1)
-    parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
-    parts[..., 4] = dynamic * exponent * log(ratio)
-    return dynamic, parts
 
 
 def check_confidence(confidence: float) -> float:

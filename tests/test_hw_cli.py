@@ -62,7 +62,7 @@ def test_sweeps_print_and_draw_a_curve(axis: str, capsys: pytest.CaptureFixture[
         (("--device", "tx2", "--clock-mhz", "2000"), "clock must be 828 to 1300 MHz, but is 2000 MHz"),
         (("--device", "titanx", "--sweep", "clock"), "there is nothing to sweep"),
         (("--device", "tx2", "--sweep", "batch", "-o", "curve.bmp"), "the chart's format must be one of"),
-        (("--device", "tx2", "--size", "100x100"), "must be multiples of 8"),
+        (("--device", "tx2", "--size", "100x100"), "multiples of 8"),
     ],
 )
 def test_what_cannot_be_predicted_is_one_sentence(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hw_models import load_device, predict, predictor
 from hw_models.device import DeviceError
-from hw_models.kernels import RULES, PriceError, work_of
+from hw_models.kernels import RULES, PriceError, fused, work_of
 from hw_models.roofline import INDEX, PARAMETERS, kernel_time
 from zoo import graph as g
 from zoo.errors import ZooError
@@ -203,3 +203,24 @@ def test_a_wider_kernel_never_takes_less_time(x: Shape, batch: int) -> None:
         op = Conv(out, (3, 3), padding=(1, 1))
         times.append(kernel_time(work_of(op, (x,), op.shape(x)), theta, 640, 1.176e9, batch).total_s)
     assert times == sorted(times)
+
+
+def test_a_fusing_stack_runs_fewer_kernels_in_less_time() -> None:
+    eager = load_device("tx2")
+    engine = dataclasses.replace(eager, stack="tensorrt")
+    alone, together = predict(FULL, eager), predict(FULL, engine)
+    assert sum(kernel.macs for kernel in together.kernels) == FULL.macs
+    assert len(together.kernels) < len(alone.kernels)
+    assert not any(kernel.kind == "activation" for kernel in together.kernels)
+    assert together.latency_s.mean < alone.latency_s.mean
+
+
+def test_fusion_stops_where_another_layer_reads_the_value() -> None:
+    b = g.GraphBuilder()
+    x = b.conv(b.input("image", Shape(3, 8, 8)), "conv", 4, kernel=3)
+    b.act(b.bn(x, "bn"), "act")
+    kernels = fused(b.layers, "onnxruntime")
+    assert [[layer.name for layer in kernel.layers] for kernel in kernels] == [["conv", "bn", "act"]]
+    b.act(b.add((x, x), "sum"), "act2")
+    names = [[layer.name for layer in kernel.layers] for kernel in fused(b.layers, "onnxruntime")]
+    assert names == [["conv"], ["bn", "act"], ["sum", "act2"]]

@@ -1,0 +1,78 @@
+"""What a prediction is: one network's cost, its kernels', and many networks' as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+METRICS = ("latency_s", "power_w", "energy_j")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A central estimate and the bounds of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCost:
+    """One kernel: what it does, its device time, and its share of the sum of device times.
+
+    intensity is MACs per byte; of_peak and of_bandwidth are the shares of the device's peaks it reaches.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    bytes: int
+    latency_s: float
+    share: float
+    provenance: str
+    intensity: float
+    of_peak: float
+    of_bandwidth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Predicted cost of one frame (of a batch: latency, power and energy are the whole batch's).
+
+    provenance: shares of device time by what they rest on; they sum to 1. memory_bytes: weights and the
+    largest sum of live activations. host_bound: the host's dispatch takes longer than the device.
+    """
+
+    device: str
+    clock_mhz: float
+    batch: int
+    confidence: float
+    latency_s: Interval
+    power_w: Interval
+    energy_j: Interval
+    fps: float
+    memory_bytes: int
+    provenance: Mapping[str, float]
+    kernels: tuple[KernelCost, ...]
+    host_bound: bool
+    dispatches: float
+
+
+@dataclass(frozen=True)
+class CostArrays:
+    """Costs of many networks: one array a metric and bound, all of the shape of the terms' rows."""
+
+    latency_s_mean: Array
+    latency_s_low: Array
+    latency_s_high: Array
+    power_w_mean: Array
+    power_w_low: Array
+    power_w_high: Array
+    energy_j_mean: Array
+    energy_j_low: Array
+    energy_j_high: Array
+    fps: Array

@@ -1,0 +1,17 @@
+"""How each shipped device is put together: its numbers, its tables, its published points, its priors.
+
+A prior says what was known before the published whole-network points were seen, and how sure that was:
+the tables were measured under other software stacks, and nearly no row has fewer than 32 channels.
+"""
+
+from collections.abc import Mapping
+
+from hw_models.recipes.common import Recipe
+from hw_models.recipes.gtx960m import GTX960M
+from hw_models.recipes.titanx import TITANX
+from hw_models.recipes.tx2 import TX2
+
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (TX2, GTX960M, TITANX)}
+"""The shipped devices."""
+
+__all__ = ["RECIPES", "Recipe"]

@@ -1,0 +1,147 @@
+"""Jetson TX2: the one device with rows and power readings of its own under PyTorch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hw_models.device import Clocks, Number
+from hw_models.recipes.common import (
+    ENET,
+    ESPNET,
+    KERNEL_SD,
+    RESTS_ON,
+    STACK_SD,
+    TABLE_SD,
+    Recipe,
+    computed,
+    wanted_point,
+)
+from hw_models.sources import sysidentif, sysidentif_power, tophub
+from hw_models.tables import KernelRow
+
+
+def _tx2_points() -> tuple[Mapping[str, Any], ...]:
+    poster: dict[str, Any] = {"device": "JetsonTX2(256)", "part": "poster"}
+    text: dict[str, Any] = {"device": "JetsonTX2(256)", "part": "824mhz"}
+    points = []
+    for clock in (828, 1134, 1300):
+        for network, spec in (("ESPNet", ESPNET), ("ENet", ENET)):
+            points.append(
+                wanted_point(
+                    network.lower(),
+                    network,
+                    spec,
+                    metric="fps",
+                    sd=0.03,
+                    clock_mhz=clock,
+                    row_clock=str(clock),
+                    **poster,
+                )
+            )
+    for clock in (828, 1134):
+        for network, spec in (("ESPNet", ESPNET), ("ENet", ENET)):
+            points.append(
+                wanted_point(
+                    network.lower(),
+                    network,
+                    spec,
+                    metric="power_w",
+                    sd=0.1,
+                    clock_mhz=clock,
+                    row_clock=str(clock),
+                    **text,
+                )
+            )
+    for size in ((640, 360), (768, 432)):
+        points.append(
+            wanted_point(
+                "espnet",
+                "ESPNet",
+                ESPNET,
+                device="JetsonTX2(256)",
+                metric="fps",
+                sd=0.5,
+                clock_mhz=1300,
+                row_clock="1300",
+                size=size,
+                part="issue",
+                use="check",
+                bound="lower",
+            )
+        )
+    return tuple(points)
+
+
+def _tx2_tvm(folder: Path) -> list[KernelRow]:
+    # Another stack, but it alone has depth-wise rows and short sums, which PyTorch's rows leave out.
+    return tophub(folder, "Jetson TX2", 1300.0, "measured-other-stack")
+
+
+TX2 = Recipe(
+    name="tx2",
+    title="NVIDIA Jetson TX2 (256 CUDA cores, 8 GB LPDDR4)",
+    power_covers="GPU rail",
+    power_note="The GPU's supply rail as the board's own sensor reads it, not the board: 0.15 W when idle.",
+    clocks=Clocks(
+        828.0,
+        1300.0,
+        1300.0,
+        {"Max-N": 1300.0, "Max-P": 1120.0, "Max-Q": 850.0},
+        "modes: jetsonhacks.com 2017/03/25 nvpmodel; 828 and 1134 MHz: ESPNet's power and speed figures",
+    ),
+    numbers={
+        "macs_per_cycle": computed(
+            256, "MAC/cycle", "256 CUDA cores (deviceQuery, compute capability 6.2), one MAC each"
+        ),
+        "memory_bandwidth": Number(59.7e9, "B/s", "spec", "128-bit LPDDR4 at 1866 MHz"),
+        "idle_power": Number(0.152, "W", "measured", "tegrastats dumps; SysIdentif: GPU rail"),
+        "power_limit": Number(15.0, "W", "spec", "Jetson TX2 module, Max-N budget"),
+        "frame_overhead": Number(2.0e-4, "s", "assumed", "one synchronisation and copy of the result a frame"),
+    },
+    table_macs_per_cycle=256,
+    table=lambda folder: sysidentif(folder)[::5] + _tx2_tvm(folder),
+    extracts=(
+        ("kernels_pytorch.csv", sysidentif, 60),
+        ("kernels_tvm.csv", _tx2_tvm, 60),
+    ),
+    table_prior={
+        "efficiency": 0.6,
+        "half_out": 8,
+        "half_depth": 30,
+        "half_work": 2e4,
+        "winograd": 0.5,
+        "pointwise": 1,
+        "dilated": 1.5,
+        "grouped": 2,
+        "depthwise": 3,
+        "transposed": 2.5,
+        "bandwidth": 40e9,
+        "bytes_per_cycle": 60,
+        "floor": 30e-6,
+        "dispatch": 120e-6,
+    },
+    table_sd=TABLE_SD,
+    stack_prior={"floor": 30e-6, "bandwidth": 40e9, "bytes_per_cycle": 60},
+    stack_sd=STACK_SD,
+    power_rows=sysidentif_power,
+    power_prior={
+        "energy_per_mac": 12e-12,
+        "energy_per_byte": 40e-12,
+        "active": 4.0,
+        "dilated": 0.5,
+        "clock_exponent": 1.28,
+    },
+    power_sd={
+        "energy_per_mac": 0.5,
+        "energy_per_byte": 0.7,
+        "active": 0.3,
+        "dilated": 1.0,
+        "clock_exponent": 0.15,
+    },
+    latency_network_sd=0.15,
+    power_network_sd=0.30,
+    kernel_sd=KERNEL_SD,
+    rests_on=RESTS_ON | {"depthwise": "proxy-device"},
+    points=_tx2_points(),
+    notes=(),
+)

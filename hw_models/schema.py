@@ -1,0 +1,194 @@
+"""The values of a device description and their checks: numbers with units, clocks, fits.
+
+A mistake is a DeviceError that gives the file, the path to the key, the rule and the value.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.kernels import KINDS
+from hw_models.roofline import PARAMETERS
+from hw_models.tables import PROVENANCES
+from zoo.errors import ZooError, did_you_mean
+
+Array = NDArray[np.float64]
+
+UNITS: Mapping[str, str] = {
+    "macs_per_cycle": "MAC/cycle",
+    "memory_bandwidth": "B/s",
+    "idle_power": "W",
+    "power_limit": "W",
+    "frame_overhead": "s",
+}
+"""Numbers that every device has, with their units."""
+
+POWER_PARAMETERS: Mapping[str, str] = {
+    "energy_per_mac": "energy of one multiply-accumulate at the default clock (J)",
+    "energy_per_byte": "energy of one byte moved at the default clock (J)",
+    "active": "power of a busy device beside arithmetic and bytes, at the default clock (W)",
+    "dilated": "the same while it runs dilated convolutions, as a share of `active` (1)",
+    "clock_exponent": "energy of an operation grows with the clock to this power (1)",
+}
+"""Names and units of the power model's parameters, in the order of every vector of them."""
+
+
+class DeviceError(ZooError, ValueError):
+    """A device, or a folder that should describe one, that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number with its unit, how it came about, and where it is written."""
+
+    value: float
+    unit: str
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """GPU clocks in MHz: the range that predictions are made for, the default, and the named modes."""
+
+    low_mhz: float
+    high_mhz: float
+    default_mhz: float
+    modes: Mapping[str, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted parameters: natural logarithms, their covariance, and the error that is left.
+
+    network_sd: standard deviation of the log error of a whole network that the fit has not seen.
+    prior, prior_sd: what the fit started from, as logarithms and their standard deviations.
+    """
+
+    names: tuple[str, ...]
+    theta: Array
+    covariance: Array
+    network_sd: float
+    prior: Array
+    prior_sd: Array
+
+    @classmethod
+    def unfitted(cls, prior: Mapping[str, float], prior_sd: Mapping[str, float], network_sd: float) -> "Fit":
+        """The prior itself, for a device without whole-network points."""
+        names = tuple(prior)
+        center = np.array([log(prior[name]) for name in names])
+        sd = np.array([prior_sd[name] for name in names])
+        return cls(names, center, np.diag(sd**2), network_sd, center, sd)
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """The value itself, where it is a mapping."""
+    if not isinstance(value, dict):
+        raise DeviceError(f"{where}: must be a mapping")
+    return value
+
+
+def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Refuse unknown keys and missing ones."""
+    for key in entry:
+        if key not in known:
+            raise DeviceError(f"{where}: {key}: unknown key; {did_you_mean(key, known)}")
+    for key in known:
+        if key not in entry:
+            raise DeviceError(f"{where}: {key} is missing; add it")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"{path}: is not valid JSON: {error}") from None
+    return mapping(value, str(path))
+
+
+def _positive(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+        raise DeviceError(f"{where}: must be a positive number, but is {value!r}")
+    return float(value)
+
+
+def clocks_of(value: Any, where: str) -> Clocks:
+    """Clocks of a description."""
+    entry = mapping(value, where)
+    check_keys(entry, ("low_mhz", "high_mhz", "default_mhz", "modes", "source"), where)
+    modes = {name: _positive(mhz, f"{where}.modes.{name}") for name, mhz in mapping(entry["modes"], where).items()}
+    low, high, default = (_positive(entry[k], f"{where}.{k}") for k in ("low_mhz", "high_mhz", "default_mhz"))
+    if not low <= default <= high:
+        raise DeviceError(f"{where}: default_mhz {default:g} must lie between low_mhz {low:g} and high_mhz {high:g}")
+    return Clocks(low, high, default, modes, str(entry["source"]))
+
+
+def numbers_of(value: Any, where: str) -> dict[str, Number]:
+    """Numbers of a description, each with its unit; all of UNITS must be there."""
+    numbers = {}
+    for name, item in mapping(value, where).items():
+        inner = f"{where}.{name}"
+        entry = mapping(item, inner)
+        if "unit" not in entry:
+            raise DeviceError(f"{inner}: unit is missing; every number needs one")
+        check_keys(entry, ("value", "unit", "kind", "source"), inner)
+        if name in UNITS and entry["unit"] != UNITS[name]:
+            raise DeviceError(f"{inner}: unit must be {UNITS[name]}, but is {entry['unit']}")
+        number = _positive(entry["value"], f"{inner}.value")
+        numbers[name] = Number(number, str(entry["unit"]), str(entry["kind"]), str(entry["source"]))
+    for name in UNITS:
+        if name not in numbers:
+            raise DeviceError(f"{where}: {name} is missing; give it in {UNITS[name]} with its source")
+    return numbers
+
+
+def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fields of `Device` that a coefficients file fills."""
+    check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
+    kernel_sd, rests_on = mapping(entry["kernel_sd"], where), mapping(entry["rests_on"], where)
+    for kind in KINDS:
+        if kind not in kernel_sd or rests_on.get(kind) not in PROVENANCES:
+            raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
+    return {
+        "latency": _fit(entry["latency"], tuple(PARAMETERS), f"{where}: latency"),
+        "power": _fit(entry["power"], tuple(POWER_PARAMETERS), f"{where}: power"),
+        "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
+        "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
+        "rests_on": dict(rests_on),
+        "held_out": dict(mapping(entry["held_out"], where)),
+    }
+
+
+def _log_values(value: Any, names: tuple[str, ...], where: str) -> list[float]:
+    entry = mapping(value, where)
+    check_keys(entry, names, where)
+    return [float(np.log(_positive(entry[name], f"{where}.{name}"))) for name in names]
+
+
+def _fit(value: Any, names: tuple[str, ...], where: str) -> Fit:
+    entry = mapping(value, where)
+    check_keys(entry, ("values", "prior", "prior_sd", "covariance", "network_sd"), where)
+    try:
+        covariance = np.array(entry["covariance"], dtype=np.float64)
+    except (TypeError, ValueError):
+        covariance = np.zeros((0, 0))
+    if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
+        raise DeviceError(f"{where}.covariance: must be {len(names)} rows of {len(names)} finite numbers")
+    if np.linalg.eigvalsh(covariance).min() < -1e-9:
+        raise DeviceError(f"{where}.covariance: must have no negative eigenvalue")
+    return Fit(
+        names=names,
+        theta=np.array(_log_values(entry["values"], names, f"{where}.values")),
+        covariance=covariance,
+        network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
+        prior=np.array(_log_values(entry["prior"], names, f"{where}.prior")),
+        prior_sd=np.exp(_log_values(entry["prior_sd"], names, f"{where}.prior_sd")),
+    )

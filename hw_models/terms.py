@@ -1,0 +1,68 @@
+"""The additive statistics of a network, and how latency and power follow from their sums.
+
+    T = max(sum of kernel times, operations · dispatch) + overhead
+
+The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
+Power is idle power plus the energy of arithmetic, bytes and busy time over T.
+"""
+
+from collections.abc import Sequence
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.device import Device
+from hw_models.roofline import INDEX, WIDTH
+from hw_models.tables import PROVENANCES
+
+Array = NDArray[np.float64]
+
+SMOOTH = 8.0
+"""Exponent of the smooth maximum of device time and host time."""
+
+DEVICE, DISPATCHES, VARIANCE, MACS, BYTES, DILATED = range(6)
+"""Places of the additive terms: device time in s, operations, variance of the device time by kernels in
+s², MACs, bytes, device time of dilated convolutions in s; after them GRADIENT and RESTS."""
+GRADIENT = slice(6, 6 + WIDTH)
+"""Derivatives of the device time by the logarithms of the parameters, in s."""
+RESTS = slice(6 + WIDTH, 6 + WIDTH + len(PROVENANCES))
+"""Device time by provenance, in s."""
+TERMS = RESTS.stop
+"""Number of additive terms of a network."""
+
+
+def latency_gradient(terms: Array, theta: Sequence[float], overhead_s: float) -> tuple[Array, Array, Array]:
+    """Gradient of the time by the logarithms of the parameters, the time, the variance by kernels.
+
+    Shapes (..., parameters), (...), (...); times in seconds, the variance in seconds squared.
+    """
+    device = terms[..., DEVICE]
+    host = terms[..., DISPATCHES] * np.exp(theta[INDEX["dispatch"]])
+    larger = np.maximum(np.maximum(device, host), 1e-12)
+    norm = larger * ((device / larger) ** SMOOTH + (host / larger) ** SMOOTH) ** (1 / SMOOTH)
+    by_device, by_host = (device / norm) ** (SMOOTH - 1), (host / norm) ** (SMOOTH - 1)
+    gradient = terms[..., GRADIENT] * by_device[..., None]
+    gradient[..., INDEX["dispatch"]] += by_host * host
+    return gradient, norm + overhead_s, terms[..., VARIANCE] * by_device**2
+
+
+def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: float) -> tuple[Array, Array]:
+    """Dynamic power in W, and its gradient by the logarithms of the power parameters."""
+    per_mac, per_byte, active, dilated, exponent = np.exp(device.power.theta)
+    ratio = clock_mhz / device.clocks.default_mhz
+    scale = ratio**exponent
+    parts = np.stack(
+        [
+            scale * per_mac * terms[..., MACS] / latency,
+            scale * per_byte * terms[..., BYTES] / latency,
+            scale * ratio * active * (terms[..., DEVICE] - terms[..., DILATED]) / latency,
+            scale * ratio * active * dilated * terms[..., DILATED] / latency,
+            np.zeros_like(latency),
+        ],
+        axis=-1,
+    )
+    dynamic = parts.sum(axis=-1)
+    parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
+    parts[..., 4] = dynamic * exponent * log(ratio)
+    return dynamic, parts
