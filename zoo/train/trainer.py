@@ -96,10 +96,9 @@ class Trainer:
         self.mean = copy.deepcopy(self.module) if how.ema else self.module
         self.normalise = Normalise(job.preprocessing).to(job.device)
         loss = Loss(self._class_weights(), jaccard=how.jaccard, at=how.loss_at).to(job.device)
-        # The network itself stays eager: its gradients come out wrong from torch 2.13's CPU compiler.
-        compiled = how.compile and job.device != "cpu"
+        # Apart, because torch 2.13 on a CPU makes all gradients zero when network and loss are compiled as one.
         self.forward: Any = job.ranks.wrap(self.module)
-        if compiled:
+        if how.compile:
             self.forward = torch.compile(self.forward)
         self.criterion: Callable[[Tensor, Tensor], Tensor] = torch.compile(loss) if how.compile else loss
         self.optimizer = optimizer_of(self.module, how)
