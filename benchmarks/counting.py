@@ -51,11 +51,15 @@ def run() -> str:
 
         one, fvcore = seconds(ours, 9), seconds(lambda spec=spec: count_with("fvcore", spec, SIZE), 3)
         rows.append(
-            f"| `{name}` | {1e3 * fvcore:.0f} ms | {1e3 * one:.2f} ms | {fvcore / one:,.0f}× | {1e6 * each:.1f} µs | {fvcore / each:,.0f}× |"
+            f"| `{name}` | {1e3 * fvcore:.0f} ms | {1e3 * one:.2f} ms | {fvcore / one:,.0f}× "
+            f"| {1e6 * each:.1f} µs | {fvcore / each:,.0f}× |"
         )
-    head = "| network | fvcore, one trace | one candidate | ratio | one of a space | ratio |\n| --- | --: | --: | --: | --: | --: |\n"
+    head = (
+        "| network | fvcore, one trace | one candidate | ratio | one of a space | ratio |\n"
+        "| --- | --: | --: | --: | --: | --: |\n"
+    )
     protocol = (
-        f"Parameters, MACs and peak memory at 1024x512; medians; fvcore counts MACs of a built module, building included. "
+        "Parameters, MACs and peak memory at 1024x512; medians; fvcore counts MACs of a built module, building included. "
         f"The space is `default` of zoo.yaml: {count:,} valid specs, from nothing cached to the last count in "
         f"{median(run[1] for run in runs):.2f} s.\n\n"
     )

@@ -34,4 +34,5 @@ def run() -> str:
                 times[command].append(seconds(argv, Path(name), 10 * turn + i))
     rows = [f"| {command} | {median(t):.2f} s | {min(t):.2f}–{max(t):.2f} s |" for command, t in times.items()]
     head = "| command | median | range |\n| --- | --: | --: |\n"
-    return "## Commands\n\nFrom shell prompt to prompt, three interleaved runs each, default space.\n\n" + head + "\n".join(rows) + "\n"
+    protocol = "From shell prompt to prompt, three interleaved runs each, default space.\n\n"
+    return "## Commands\n\n" + protocol + head + "\n".join(rows) + "\n"

@@ -35,8 +35,7 @@ def models() -> str:
             graph = lower(entry.spec, (512, 1024))
             names = ", ".join((f"`{name}`", *(f"`{alias}`" for alias in config.aliases(name))))
             weights = "<br>".join(
-                f"`{w['tag']}`" + (f" {w['miou']:g} ({w['dataset']})" if w["miou"] is not None else "")
-                for w in weights_of(name)
+                f"`{w['tag']}`" + (f" {w['miou']:g}" if w["miou"] is not None else "") for w in weights_of(name)
             )
             yield (
                 names,
@@ -47,7 +46,7 @@ def models() -> str:
                 weights,
             )
 
-    columns = ("model", "parameters", "GMACs", "weights, MB", "peak activations, MB", "weights: tag, mIOU % (data set)")
+    columns = ("model", "parameters", "GMACs", "weights, MB", "peak activations, MB", "weights: tag, mIOU %")
     return table(columns, "lrrrrl", rows())
 
 
@@ -82,6 +81,7 @@ def generated(text: str) -> str:
 
 
 def main() -> int:
+    """Rewrite the README, or check it."""
     old = README.read_text(encoding="utf-8")
     new = generated(old)
     if "--check" in sys.argv[1:]:

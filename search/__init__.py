@@ -30,7 +30,8 @@ def run(
 
     limits: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above, fps from
     below, in SI units; predicted ones hold together with probability `confidence`. size: (height, width)
-    in pixels. clock_mhz: of a single device; left open as `search.exact.answer` says. Raises ConfigError, and NothingFeasible with a report.
+    in pixels. clock_mhz: of a single device; left open, it is settled as `search.exact.answer` says.
+    Raises ConfigError, and NothingFeasible with a report.
     """
     from search.exact import answer
     from search.query import DeviceAt, Query, limits_from_si

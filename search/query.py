@@ -1,7 +1,7 @@
 """What a search asks: objectives, hard limits, devices, and how sure it must be."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from search.space import SearchSpace
@@ -85,7 +85,7 @@ class Query:
 
     space: SearchSpace
     devices: tuple[DeviceAt, ...]
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     objectives: tuple[str, ...] = ("miou", "latency", "size")
     confidence: float = 0.9
     accuracy: str = "published"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from search.pareto import dominated_by, nondominated
 
 CASES = [(1, 1), (7, 2), (60, 2), (300, 3), (5000, 3), (800, 4)]

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from search.accuracy import accuracy_model
 
 import search
 from hw_models import predict
+from search.accuracy import accuracy_model
 from search.certificate import NotVerified, valid_specs, verify
 from search.evaluate import Evaluator
 from search.exact import NothingFeasible, answer, at_clocks

@@ -119,7 +119,10 @@ def _show_blocks(args: Arguments) -> int:
             for r in rows
         ]
         at = Setting()
-        title = f"units with M = {at.m}, N = {at.n_out}, K = {at.k}, n = {at.kernel}, g = {at.groups}, {at.width}x{at.height}"
+        title = (
+            f"units with M = {at.m}, N = {at.n_out}, K = {at.k}, n = {at.kernel}, g = {at.groups}, "
+            f"{at.width}x{at.height}"
+        )
         columns = ("block", "parameters", "values in memory", "side of the receptive field")
         console.print(table(title, columns, cells, left=4))
 

@@ -128,17 +128,17 @@ def _search(args: Arguments) -> int:
         for asked, used in zip(query.devices, result.query.devices, strict=True):
             default = predictor(asked.name).clock_mhz
             if asked.clock_mhz is None and used.clock_mhz != default:
-                note(
-                    f"zoo: nothing is feasible with {asked.name} at {default:g} MHz; this is the answer at {used.clock_mhz:g} MHz"
-                )
+                there = f"{asked.name} at {default:g} MHz"
+                note(f"zoo: nothing is feasible with {there}; this is the answer at {used.clock_mhz:g} MHz")
         if not args.no_plots:
             _draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
         _print_front(console, document, args.top)
+        size = document["query"]["space"]["size"]
         console.print(
-            f"chosen: {folder}#1 (best {query.objectives[0]} within the limits). Next: zoo export {folder}#1 --size 1024x512"
+            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; zoo export {folder}#1 --size {size}"
         )
 
     emit(args, document, show)
@@ -158,9 +158,8 @@ def _draw(folder: Path) -> None:
 
 def _print_front(console: "Console", document: dict[str, Any], top: int) -> None:
     front = document["front"]
-    console.print(
-        f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible, {len(front):,} on the front: complete."
-    )
+    counts = f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible"
+    console.print(f"{counts}, {len(front):,} on the front: complete.")
     query = document["query"]
     limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query["limits"].items()) or "none"
     console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
