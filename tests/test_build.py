@@ -44,15 +44,19 @@ def neighbours(spec: Spec) -> Iterator[Spec]:
                 continue
 
 
-def specs() -> list[Spec]:
-    """Each family's default, and ESPNet's stages, each with its neighbours."""
-    starts: list[Spec] = [family.spec() for family in FAMILIES.values()]
-    starts += [
+def starts() -> list[Spec]:
+    """Each family's default, and ESPNet's stages."""
+    return [
+        *(family.spec() for family in FAMILIES.values()),
         ESPNetSpec(variant="A", image_path="none", alpha2=0, alpha3=0),
         ESPNetSpec(variant="B", image_path="none", alpha3=1, k=8),
         ESPNetSpec(variant="ESPNet", alpha3=1, decoder_sees_image=True, widths=(8, 33, 65)),
     ]
-    return list(dict.fromkeys(spec for start in starts for spec in neighbours(start)))
+
+
+def specs() -> list[Spec]:
+    """The starts, each with its neighbours."""
+    return list(dict.fromkeys(spec for start in starts() for spec in neighbours(start)))
 
 
 def label(spec: Spec) -> str:
@@ -107,8 +111,9 @@ def test_no_size_is_baked_in(spec: Spec) -> None:
 
 
 def countings() -> list[tuple[Spec, str]]:
-    """Every spec with torch's counter; with the two that have to run the network, the small ones."""
-    return [(s, tool) for s in specs() for tool in TOOLS if tool == "torch" or lower(s, SIZE).params < 10e6]
+    """Every spec with torch's counter; with the two that have to run the network, the small starts."""
+    small = [spec for spec in starts() if lower(spec, SIZE).params < 10e6]
+    return [(spec, tool) for tool in TOOLS for spec in (specs() if tool == "torch" else small)]
 
 
 @pytest.mark.parametrize(("spec", "tool"), countings(), ids=lambda x: x if isinstance(x, str) else label(x))
