@@ -59,7 +59,7 @@ def run() -> str:
         "| --- | --: | --: | --: | --: | --: |\n"
     )
     protocol = (
-        "Parameters, MACs and peak memory at 1024x512; medians; fvcore counts MACs of a built module, building included. "
+        "Parameters, MACs and peak memory at 1024x512; medians; fvcore traces a module, building it included. "
         f"The space is `default` of zoo.yaml: {count:,} valid specs, from nothing cached to the last count in "
         f"{median(run[1] for run in runs):.2f} s.\n\n"
     )

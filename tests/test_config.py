@@ -424,3 +424,21 @@ def test_spec_in_python() -> None:
         zoo.spec("espnet", alfa2=3)
     with pytest.raises(ConfigError, match="did you mean 'espnet'"):
         zoo.spec("espnett")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("width: 0", "searches.mine.width: must be from 1"),
+        ("clock_mhz: -1", "searches.mine.clock_mhz: must be positive"),
+        ("confidence: 2", "searches.mine.confidence: must be between 0 and 1"),
+        ("space: defalt", "searches.mine.space: 'defalt' is unknown; did you mean 'default'?"),
+        ("limits: {max_power_w: -2}", "searches.mine.limits.max_power_w: a limit must be a positive number"),
+        ("limits: {max_power: 2}", "searches.mine.limits.max_power: unknown key"),
+    ],
+)
+def test_a_named_search_is_checked_when_it_is_read(entry, message, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"searches:\n  mine: {{{entry}}}\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(str(path))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from zoo.errors import ConfigError, SpecError, did_you_mean
-from zoo.registry import FAMILIES, family, spec_from_dict
+from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.spec import Spec, field_types, mismatch
 from zoo.yaml_strict import parse_yaml, read_yaml
 
@@ -70,6 +70,15 @@ class SearchConfig:
     objectives: tuple[str, ...] = ("miou", "latency", "size")
     accuracy: str = "published"
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            if not 1 <= getattr(self, name) <= MAX_SIDE:
+                raise ConfigError(f"{name}: must be from 1 to {MAX_SIDE} pixels, but is {getattr(self, name)}")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence: must be between 0 and 1, both excluded, but is {self.confidence}")
+        if self.clock_mhz is not None and not self.clock_mhz > 0:
+            raise ConfigError(f"clock_mhz: must be positive, but is {self.clock_mhz}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +250,11 @@ class _Reader:
         limits = entry.get("limits") or {}
         if not isinstance(limits, dict):
             raise ConfigError(f"{where}.limits: must be a mapping, but is {limits!r}")
-        return typed(SearchConfig, entry | {"limits": typed(Limits, limits, f"{where}.limits")}, where)
+        read = typed(SearchConfig, entry | {"limits": typed(Limits, limits, f"{where}.limits")}, where)
+        if read.space not in self.raw["spaces"]:
+            known = did_you_mean(read.space, self.raw["spaces"])
+            raise ConfigError(f"{where}.space: {read.space!r} is unknown; {known}")
+        return read
 
 
 def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
