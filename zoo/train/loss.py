@@ -41,7 +41,7 @@ class Loss(nn.Module):
         self.at = at
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        logits = logits.float()
+        logits = logits.float().contiguous()  # in NHWC the loss takes twice as long
         if logits.shape[2:] != labels.shape[1:]:
             if self.at == "image":
                 logits = functional.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
