@@ -6,7 +6,7 @@ add up and grow with the work. What the mean gets wrong on measured blocks of th
 is best predicted from the others, and its error is scaled to hold what it claims on structures left out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
@@ -27,6 +27,12 @@ NOISES = (0.01, 0.02, 0.04, 0.08)
 FEWEST = 6
 """Blocks of a kind from which their errors are interpolated; below, only the rates are used."""
 FOLDS = 5
+BORROWED = 0.02
+"""Weight of blocks of other kinds when the rates of one kind are fitted."""
+ROUNDS = 8
+ENOUGH = 20
+"""Blocks of a kind from which the interpolation's claim is checked; below, it is widened by UNPROVEN."""
+UNPROVEN = 1.5
 
 
 class Estimate(NamedTuple):
@@ -72,17 +78,25 @@ class _Kind:
 
 
 class BlockModel:
-    """Times of blocks on one device, from its measured ones; `call_s` is what one call takes whatever it runs."""
+    """Times of blocks on one device, from its measured ones.
 
-    def __init__(self, rows: Sequence[Measured], call_s: float) -> None:
+    call_s: what one call takes, whatever it runs. widening: factors on the interpolation's error by kind, by
+    default those by which it holds 90 % of the structures left out.
+    """
+
+    def __init__(self, rows: Sequence[Measured], call_s: float, widening: Mapping[str, float] | None = None) -> None:
         if not rows:
             raise ZooError("no block was measured, so nothing can be predicted; run zoo measure")
         self.rows = tuple(rows)
         self.call_s = call_s
         self._known = {(row.block, row.batch): row for row in rows}
-        self.rates = _rates(np.array([features(r.block, r.batch) for r in rows]), self._net(rows))
+        counts, net = np.array([features(r.block, r.batch) for r in rows]), self._net(rows)
+        own = np.array([[r.block.kind == kind for r in rows] for kind in KINDS])
+        self.rates = {kind: _rates(counts, net, np.where(own[i], 1.0, BORROWED)) for i, kind in enumerate(KINDS)}
         self._kinds = self._fit_kinds()
         self._memo: dict[tuple[Block, int], Estimate] = {}
+        self._widening = widening
+        self._seen = counts.max(axis=0) > 0
 
     def estimate(self, block: Block, batch: int = 1) -> Estimate:
         """Seconds of a block inside a network."""
@@ -104,15 +118,20 @@ class BlockModel:
         if kind is None:
             return Estimate(base, self.base_sd, False)
         shift, sd = kind.at(position(block, batch))
-        return Estimate(base * float(np.exp(shift)), sd * self.widening, False)
+        return Estimate(base * float(np.exp(shift)), sd * self.widening.get(block.kind, UNPROVEN), False)
+
+    def unknown(self, block: Block) -> str:
+        """What the block does that no measured block does; empty where there is nothing."""
+        lacks = (features(block) > 0) & ~self._seen
+        return ", ".join(name for name, missing in zip(FEATURES, lacks, strict=True) if missing)
 
     def _net(self, rows: Sequence[Measured]) -> Array:
         """Seconds without those of the call, of which at least a tenth is taken to be the block's own."""
         seconds = np.array([row.seconds for row in rows])
-        return np.maximum(seconds - self.call_s, 0.1 * seconds)
+        return np.asarray(np.maximum(seconds - self.call_s, 0.1 * seconds))
 
     def _base(self, block: Block, batch: int) -> float:
-        return float(features(block, batch) @ self.rates) or 1e-9
+        return float(features(block, batch) @ self.rates[block.kind]) or 1e-9
 
     @cached_property
     def base_sd(self) -> float:
@@ -120,7 +139,8 @@ class BlockModel:
         return float(np.sqrt(np.mean(self._errors(self.rows) ** 2))) + 0.05
 
     def _errors(self, rows: Sequence[Measured]) -> Array:
-        return np.log(self._net(rows) / np.array([self._base(r.block, r.batch) for r in rows]))
+        base = np.array([self._base(r.block, r.batch) for r in rows])
+        return np.asarray(np.log(self._net(rows) / base))
 
     def _fit_kinds(self) -> dict[str, _Kind]:
         found = {}
@@ -132,10 +152,30 @@ class BlockModel:
         return found
 
     @cached_property
-    def widening(self) -> float:
-        """Factor on the interpolation's error by which it holds 90 % of the structures left out."""
-        z = np.sort(np.abs([error / sd for _, error, sd in self.held_out]))
-        return max(1.0, float(np.quantile(z, 0.9)) / 1.645) if len(z) >= 20 else 1.5
+    def widening(self) -> Mapping[str, float]:
+        """Factor on the interpolation's error, by kind, by which it holds 90 % of the structures left out."""
+        if self._widening is not None:
+            return self._widening
+        found = {}
+        for kind in KINDS:
+            z = [abs(error / sd) for one, error, sd in self.held_out if one == kind]
+            if len(z) >= ENOUGH:
+                found[kind] = max(1.0, float(np.quantile(z, 0.9)) / 1.645)
+        return found
+
+    def held_out_summary(self) -> dict[str, dict[str, float]]:
+        """By kind: rows, errors of the structures left out, and the widening."""
+        out = {}
+        for kind in KINDS:
+            errors = np.abs(np.expm1([error for one, error, _ in self.held_out if one == kind]))
+            if len(errors):
+                out[kind] = {
+                    "rows": float(len(errors)),
+                    "median_error": float(f"{np.median(errors):.3g}"),
+                    "within_10_percent": float(f"{(errors < 0.1).mean():.3g}"),
+                    "widening": float(f"{self.widening.get(kind, UNPROVEN):.3g}"),
+                }
+        return out
 
     @cached_property
     def held_out(self) -> tuple[tuple[str, float, float], ...]:
@@ -155,8 +195,7 @@ class BlockModel:
 
 
 def _misses(kept: Sequence[Measured], left: Sequence[Measured], call_s: float) -> Iterable[tuple[str, float, float]]:
-    model = BlockModel(kept, call_s)
-    model.widening = 1.0
+    model = BlockModel(kept, call_s, dict.fromkeys(KINDS, 1.0))
     for row in left:
         guess = model.interpolate(row.block, row.batch)
         yield row.block.kind, log(float(model._net([row])[0]) / guess.seconds), guess.sd
@@ -177,7 +216,9 @@ def _fit(positions: Array, errors: Array) -> _Kind:
         for noise in NOISES:
             for scale in (1.0, 2.0):
                 s = signal * scale
-                inverse = np.linalg.inv(s**2 * likeness + (noise**2 + 1e-6) * np.eye(len(errors)))
+                inverse = np.asarray(
+                    np.linalg.inv(s**2 * likeness + (noise**2 + 1e-6) * np.eye(len(errors))), np.float64
+                )
                 weights = inverse @ errors
                 # Leave-one-out residuals and variances in closed form.
                 variance = 1.0 / np.diag(inverse)
@@ -194,15 +235,21 @@ def _likeness(a: Array, b: Array, length: float) -> Array:
     return np.asarray(np.exp(-squared / (2 * length**2)))
 
 
-def _rates(counts: Array, seconds: Array) -> Array:
-    """Rates >= 0 under which counts @ rates is relatively nearest to the seconds (least squares, tiny ridge)."""
+def _rates(counts: Array, seconds: Array, weights: Array) -> Array:
+    """Rates >= 0 under which the logarithm of counts @ rates is nearest to that of the seconds (reweighted squares)."""
     scale = np.maximum((counts / seconds[:, None]).max(axis=0), 1e-30)
-    design = counts / seconds[:, None] / scale
-    rates = _nonnegative(design.T @ design + 1e-6 * np.eye(design.shape[1]), design.sum(axis=0))
-    return rates / scale
+    design = counts / scale
+    guess, rates = seconds, np.zeros(counts.shape[1])
+    for _ in range(ROUNDS):
+        # (p - t)² / (p t) is symmetric in the ratio p / t, as the squared logarithm is.
+        w = weights / (seconds * guess)
+        gram = (design * w[:, None]).T @ design
+        rates = _nonnegative(gram + 1e-9 * np.trace(gram) * np.eye(len(rates)), design.T @ (w * seconds))
+        guess = np.maximum(design @ rates, 0.05 * seconds)
+    return np.asarray(rates / scale)
 
 
-def _nonnegative(gram: Array, pull: Array, sweeps: int = 3000) -> Array:
+def _nonnegative(gram: Array, pull: Array, sweeps: int = 500) -> Array:
     """Minimiser of x'Gx/2 - p'x over x >= 0, coordinate by coordinate."""
     x = np.zeros(len(pull))
     for _ in range(sweeps):
@@ -211,7 +258,7 @@ def _nonnegative(gram: Array, pull: Array, sweeps: int = 3000) -> Array:
             new = max(0.0, x[i] + (pull[i] - float(gram[i] @ x)) / gram[i, i])
             moved = max(moved, abs(new - x[i]))
             x[i] = new
-        if moved < 1e-10:
+        if moved <= 1e-6 * float(x.max(initial=0.0)):
             break
     return x
 

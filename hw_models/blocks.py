@@ -137,7 +137,8 @@ def _unit_end(work: Sequence[Layer], at: int) -> int | None:
 
 def _simple_end(work: Sequence[Layer], at: int) -> int:
     """One past a layer and the BatchNorm and activation that follow it; a BatchNorm alone is left to itself."""
-    for suffix in ((g.BatchNorm, ACTIVATIONS), (ACTIVATIONS,)):
+    suffixes: tuple[tuple[tuple[type[Any], ...], ...], ...] = (((g.BatchNorm,), ACTIVATIONS), (ACTIVATIONS,))
+    for suffix in suffixes:
         tail = work[at + 1 : at + 1 + len(suffix)]
         if len(tail) == len(suffix) and all(
             isinstance(layer.op, op) and layer.inputs == (work[at + i].name,)
@@ -150,7 +151,8 @@ def _simple_end(work: Sequence[Layer], at: int) -> int:
 def renamed(layers: Sequence[Layer], aliases: Mapping[str, str] | None = None) -> Block:
     """Layers as a block; `aliases` are other names of tensors from outside."""
     names: dict[str, str] = {}
-    entries, body = [], []
+    entries: list[Layer] = []
+    body: list[Layer] = []
     for layer in layers:
         for name, shape in zip(layer.inputs, layer.in_shapes, strict=True):
             source = (aliases or {}).get(name, name)

@@ -33,6 +33,11 @@ class Conditions:
         return asdict(self) | {"versions": dict(self.versions)}
 
     @property
+    def stack(self) -> str:
+        """The backend as one of `kernels.STACKS`."""
+        return "onnxruntime" if self.backend == "onnxruntime" else "pytorch-eager"
+
+    @property
     def text(self) -> str:
         """One line for people."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())

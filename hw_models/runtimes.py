@@ -27,8 +27,6 @@ from zoo.graph import Graph, Input, PReLU, Shape
 
 Backend = Literal["onnxruntime", "torch", "torch-cuda"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
-STACK_OF = {"onnxruntime": "onnxruntime", "torch": "pytorch-eager", "torch-cuda": "pytorch-eager"}
-"""Which stack of `hw_models.kernels` a backend is."""
 
 Sample = Callable[[], float]
 """Runs once and returns the seconds that it took."""
@@ -107,7 +105,9 @@ def settled(network: Network, entries: Sequence[Tensor]) -> Network:
         hook.remove()
     for norm in norms:
         norm.momentum = 0.1
-    return flush_subnormals_(network.eval())
+    network.eval()
+    flush_subnormals_(network)
+    return network
 
 
 SIGN_CHANGES = 0.10
@@ -211,12 +211,12 @@ def _cuda(network: Network, entries: Sequence[Tensor]) -> Sample:
     inputs = [x.to(device) for x in entries]
 
     def sample() -> float:
-        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         with torch.inference_mode():
             torch.cuda.synchronize()
-            first.record()  # type: ignore[no-untyped-call]
+            first.record()
             network(*inputs)
-            last.record()  # type: ignore[no-untyped-call]
+            last.record()
             torch.cuda.synchronize()
         return float(first.elapsed_time(last)) / 1e3
 

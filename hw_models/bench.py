@@ -1,0 +1,165 @@
+"""`zoo bench`: whole networks on the present machine, from end to end, beside what a device predicts."""
+
+import ctypes
+import gc
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hw_models.conditions import conditions
+from hw_models.cost import Interval
+from hw_models.device import Device
+from hw_models.energy import Counter, Reading, Sensor, measured
+from hw_models.predict import predict
+from hw_models.runtimes import Settings, entries_of, network_sample, settled
+from hw_models.timing import Effort, Timing, refuse_noise, time_of
+from zoo.build import Network, build
+from zoo.export import export_onnx
+from zoo.spec import Spec, as_dict
+
+Size = tuple[int, int]
+OPSET = 13
+ENERGY_S = 1.0
+"""Seconds of runs over which energy is read, at least."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One network's times, in seconds a batch; throughput in images a second.
+
+    memory_bytes: what running it added to the process at its peak, None where the system does not tell.
+    power_w, energy_j (of a batch): None without a reading. predicted: of the latency, None without a device.
+    """
+
+    model: str
+    spec: Spec
+    size: Size
+    timing: Timing
+    throughput: float
+    memory_bytes: int | None
+    power_w: float | None
+    energy_j: float | None
+    predicted: Interval | None
+    protocol: Mapping[str, Any]
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, as `zoo bench --json` prints them and `zoo device calibrate` reads them."""
+        t, p = self.timing, self.predicted
+        return {
+            "model": self.model,
+            "spec": as_dict(self.spec),
+            "size": f"{self.size[1]}x{self.size[0]}",
+            "latency_s": {"median": t.median_s, "low": t.low_s, "high": t.high_s},
+            "throughput": self.throughput,
+            "memory_bytes": self.memory_bytes,
+            "power_w": self.power_w,
+            "energy_j": self.energy_j,
+            "predicted": None if p is None else {"mean": p.mean, "low": p.low, "high": p.high},
+            "protocol": dict(self.protocol),
+        }
+
+
+def bench(
+    model: str,
+    spec: Spec,
+    size: Size,
+    settings: Settings,
+    *,
+    weights: Network | None = None,
+    device: Device | None = None,
+    effort: Effort = Effort(limit_s=20.0, least=5),  # noqa: B008  # frozen
+    meter: Counter | Sensor | None = None,
+    max_spread: float = 0.25,
+) -> Bench:
+    """Time a network; `weights` is a module whose parameters it takes, else it has untrained ones.
+
+    Raises NegativeAnswer where runs of the same network lie too far apart to say anything.
+    """
+    network = build(spec, size)
+    if weights is not None:
+        network.load_state_dict(weights.state_dict())
+        network.eval()
+    entries = entries_of(network.graph, settings.batch)
+    if weights is None:
+        network = settled(network, entries)
+    model_file = _onnx(network, size, settings.batch) if settings.backend == "onnxruntime" else None
+    before = _reset_peak(settings.backend)
+    sample = network_sample(network, entries, settings, model_file)
+    timing = time_of(sample, effort)
+    memory = _peak(settings.backend, before)
+    refuse_noise(model, timing.spread, max_spread)
+    reading = _energy(sample, timing, meter) if meter else None
+    watts = reading.watts if reading else None
+    now = conditions(settings.backend, settings.threads, settings.batch)
+    return Bench(
+        model=model,
+        spec=spec,
+        size=size,
+        timing=timing,
+        throughput=settings.batch / timing.median_s,
+        memory_bytes=memory,
+        power_w=watts,
+        energy_j=None if watts is None else watts * timing.median_s,
+        predicted=predict(network.graph, device, batch=settings.batch).latency_s if device else None,
+        protocol=now.document()
+        | {
+            "precision": "fp32",
+            "weights": "trained" if weights is not None else "untrained, normalised by the input",
+            "input": "1/f noise, the spectrum of photographs",
+            "subnormals": "flushed",
+            "statistic": "median of the quietest burst of runs, with its 90 % interval",
+            "runs": timing.n,
+            "spread": timing.spread,
+            "power_covers": reading.covers if reading else None,
+        },
+    )
+
+
+def _onnx(network: Network, size: Size, batch: int) -> bytes:
+    """The file that `zoo export` writes; with a free batch only where it is needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(network, path, size=size, opset=OPSET, dynamic=batch > 1)
+        return path.read_bytes()
+
+
+def _energy(sample: Any, timing: Timing, meter: Counter | Sensor) -> Reading:
+    with measured(meter) as reading:
+        for _ in range(max(3, round(ENERGY_S / timing.median_s))):
+            sample()
+    return reading
+
+
+def _reset_peak(backend: str) -> int | None:
+    """Forget the peak of memory so far; the memory in use now, or None where that is not told."""
+    gc.collect()
+    if backend == "torch-cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return 0
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # memory that is free but still held would hide what is added
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return None
+    return _status("VmRSS")
+
+
+def _peak(backend: str, before: int | None) -> int | None:
+    if backend == "torch-cuda":
+        return int(torch.cuda.max_memory_allocated())
+    peak = _status("VmHWM")
+    return None if before is None or peak is None else max(0, peak - before)
+
+
+def _status(name: str) -> int | None:
+    """A size of this process in bytes."""
+    try:
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"{name}:")]
+    return 1024 * int(found[0]) if found else None
