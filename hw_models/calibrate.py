@@ -30,6 +30,12 @@ Array = NDArray[np.float64]
 POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
+CONVERGED = 1e-9
+"""Largest step, in natural logarithms, at which a fit has converged."""
+
+HOPELESS = 1e6
+"""Damping beyond which no step improves a fit any more."""
+
 FOCUS = {"espnet": 0.5}
 """Groups whose network error counts for less: the zoo searches this family, so its own points weigh most."""
 
@@ -73,35 +79,40 @@ def graph_of(point: Point) -> Graph | None:
 
 
 def map_fit(
-    model: Model, observed: Array, error: Array, prior: Array, prior_covariance: Array, steps: int = 60
+    model: Model, observed: Array, error: Array, prior: Array, prior_covariance: Array, steps: int = 80
 ) -> tuple[Array, Array]:
     """Most probable parameters and their covariance.
 
-    observed, error: logarithms of the measurements and the covariance of their errors.
+    observed, error: logarithms of the measurements and the covariance of their errors, or their variances
+    where they are independent.
     """
     theta, damping = prior.copy(), 1e-3
-    weight, tie = np.linalg.inv(error), np.linalg.inv(prior_covariance)
+    tie = np.linalg.inv(prior_covariance)
+    weight = np.linalg.inv(error) if error.ndim == 2 else 1.0 / error
+
+    def weighted(slopes: Array) -> Array:
+        return np.asarray(slopes.T @ weight if error.ndim == 2 else slopes.T * weight)
 
     def cost(values: Array, at: Array) -> float:
         miss, drift = observed - values, at - prior
-        return float(miss @ weight @ miss + drift @ tie @ drift)
+        return float(weighted(miss) @ miss + drift @ tie @ drift)
 
     values, slopes = model(theta)
     best = cost(values, theta)
     for _ in range(steps):
-        curvature = slopes.T @ weight @ slopes + tie
-        pull = slopes.T @ weight @ (observed - values) - tie @ (theta - prior)
+        curvature = weighted(slopes) @ slopes + tie
+        pull = weighted(slopes) @ (observed - values) - tie @ (theta - prior)
         step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), pull)
         new_values, new_slopes = model(theta + step)
         new = cost(new_values, theta + step)
+        # To the last digits, so that a file does not depend on the machine that fitted it.
+        if np.abs(step).max() < CONVERGED or damping > HOPELESS:
+            break
         if new > best:
             damping *= 10
             continue
-        gain, best = best - new, new
-        theta, values, slopes, damping = theta + step, new_values, new_slopes, damping / 10
-        if gain < 1e-9:
-            break
-    return theta, np.linalg.inv(slopes.T @ weight @ slopes + tie)
+        theta, values, slopes, best, damping = theta + step, new_values, new_slopes, new, damping / 10
+    return theta, np.linalg.inv(weighted(slopes) @ slopes + tie)
 
 
 def error_covariance(groups: Sequence[str], reading_sd: Array, network_sd: float) -> Array:
@@ -171,6 +182,10 @@ def _known(point: Point) -> Graph:
 
 def calibrated(device: Device, points: Sequence[Point]) -> Device:
     """The device fitted to these points, latency first; points that are only checks are not used."""
+    from hw_models import own_device  # which builds on this module
+
+    if own_device.is_measured(device):
+        return own_device.calibrated(device, points)
     timed = replace(device, latency=calibrate_latency(device, points))
     return replace(timed, power=calibrate_power(timed, points))
 

@@ -74,9 +74,17 @@ def _batches(graph: Graph, device: Device, clock_mhz: float | None, confidence: 
 
 
 def clock_sensitivity(graph: Graph, device: Device, low_mhz: float, high_mhz: float) -> float:
+    """`sensitivity` of a network's frame rate between two clocks of a device."""
+    slow, fast = (predict(graph, device, mhz).fps for mhz in (low_mhz, high_mhz))
+    return sensitivity(slow, fast, low_mhz, high_mhz)
+
+
+def sensitivity(slow_fps: float, fast_fps: float, low_mhz: float, high_mhz: float) -> float:
     """Relative gain in frame rate over relative gain in clock, as the ESPNet paper defines it (section 4.4).
 
     1 where the frame rate follows the clock, 0 where it does not feel it.
+
+    >>> sensitivity(6.0, 9.0, 800, 1200)
+    1.0
     """
-    slow, fast = (predict(graph, device, mhz).fps for mhz in (low_mhz, high_mhz))
-    return ((fast - slow) / slow) / ((high_mhz - low_mhz) / low_mhz)
+    return ((fast_fps - slow_fps) / slow_fps) / ((high_mhz - low_mhz) / low_mhz)

@@ -52,6 +52,7 @@ def test_sweeps_print_and_draw_a_curve(axis: str, capsys: pytest.CaptureFixture[
     assert len(curve["points"]) >= 5
     assert {"latency_s", "power_w", "energy_j", "fps"} <= set(curve["points"][0])
     assert chart.read_text().startswith("<?xml")
+    assert ("sensitivity" in curve) == (axis == "clock")
     assert run(capsys, "predict", "espnet-c-3", "--device", "tx2", "--sweep", axis)[0] == 0
 
 

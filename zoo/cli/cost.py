@@ -116,7 +116,7 @@ def _with_bounds(interval: "Interval", unit: str) -> str:
 
 
 def _sweep(args: Arguments, name: str, device: "Device") -> int:
-    from hw_models.sweep import sweep
+    from hw_models.sweep import sensitivity, sweep
     from zoo.registry import lower
 
     spec = model_of(args).spec
@@ -129,12 +129,23 @@ def _sweep(args: Arguments, name: str, device: "Device") -> int:
         | {key: value for key, value in asdict(step.cost).items() if key != "kernels"}
         for step in steps
     ]
+    if args.sweep == "clock":
+        first, last = steps[0], steps[-1]
+        document["sensitivity"] = sensitivity(first.cost.fps, last.cost.fps, first.value, last.value)
     if args.output:
         from hw_models.draw import draw_sweep
 
         document["path"] = str(draw_sweep(steps, f"{name} on {device.title}", args.sweep, args.output))
         note(f"wrote {args.output}")
-    emit(args, document, lambda console: _print_sweep(console, name, device, steps))
+
+    def show(console: "Console") -> None:
+        _print_sweep(console, name, device, steps)
+        if "sensitivity" in document:
+            console.print(
+                f"sensitivity to the clock (gain in frame rate over gain in clock): {document['sensitivity']:.2f}"
+            )
+
+    emit(args, document, show)
     return 0
 
 

@@ -1,0 +1,120 @@
+"""Fits the roofline and the power model to tables of single kernels, and measures the error on shapes left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.calibrate import map_fit
+from hw_models.kernels import Work, work_of
+from hw_models.recipes import Recipe
+from hw_models.roofline import PARAMETERS, kernel_time
+from hw_models.rows import position, row_work
+from hw_models.tables import KernelRow
+from zoo.graph import ReLU
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TableFit:
+    """The model fitted to the tables, and the log errors of its rows when their group was left out."""
+
+    theta: Array
+    held_out: Mapping[str, Array]
+
+
+def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float) -> TableFit:
+    """Fit the roofline to rows; errors come from leaving out one group of shapes in five at a time."""
+    folds = np.array([shape_group(row) % 5 for row in rows])
+    theta = _fit_rows(rows, recipe, macs_per_cycle)
+    errors: dict[str, list[float]] = {}
+    for fold in range(5):
+        kept = [row for row, f in zip(rows, folds, strict=True) if f != fold]
+        left = [row for row, f in zip(rows, folds, strict=True) if f == fold]
+        # The error needs no more digits than a few steps give.
+        at = _fit_rows(kept, recipe, macs_per_cycle, steps=8).tolist()
+        for row in left:
+            errors.setdefault(row_work(row).kind, []).append(
+                log(row.latency_s / _time(_works(row), row, at, macs_per_cycle)[0])
+            )
+    return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
+
+
+def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
+    """Power parameters fitted to the power of single kernels; what rows cannot tell stays as the recipe has it."""
+    names = tuple(recipe.power_prior)
+    center = np.array([log(recipe.power_prior[name]) for name in names])
+    works = [row_work(row) for row in rows]
+    rates = np.array([work.macs * row.batch / row.latency_s for work, row in zip(works, rows, strict=True)])
+    flows = np.array(
+        [(work.activation_bytes + work.weight_bytes) / row.latency_s for work, row in zip(works, rows, strict=True)]
+    )
+    ratio = np.log([row.clock_mhz / recipe.clocks.default_mhz for row in rows])
+    idle = recipe.numbers["idle_power"].value
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        per_mac, per_byte, active, _, exponent = np.exp(theta)
+        scale = np.exp(exponent * ratio)
+        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, scale * np.exp(ratio) * active])
+        total = parts.sum(axis=0)
+        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) / total
+        return np.log(total), slopes.T
+
+    observed = np.log([row.power_w - idle for row in rows if row.power_w is not None])
+    error = np.full(len(rows), 0.25**2)
+    theta = map_fit(model, observed, error, center, np.eye(len(names)))[0]
+    return dict(zip(names, np.exp(theta).tolist(), strict=True))
+
+
+def shape_group(row: KernelRow) -> int:
+    """Rows of equal channels and kernel belong together: sizes of one layer are near-copies of each other."""
+    return (7 * row.in_channels + 13 * row.out_channels + 31 * row.kernel_h + 3 * row.groups) // 2
+
+
+def _fit_rows(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float, steps: int = 80) -> Array:
+    center = np.array([log(recipe.table_prior[name]) for name in PARAMETERS])
+    spread = np.diag([recipe.table_sd[name] ** 2 for name in PARAMETERS])
+    observed = np.log([row.latency_s for row in rows])
+    error = np.full(len(rows), 0.3**2)
+
+    works = [_works(row) for row in rows]
+
+    def model(theta: Array) -> tuple[Array, Array]:
+        values = theta.tolist()
+        pairs = [_time(work, row, values, macs_per_cycle) for work, row in zip(works, rows, strict=True)]
+        times = np.array([t for t, _ in pairs])
+        return np.log(times), np.array([g for _, g in pairs]) / times[:, None]
+
+    # Far-off rows would bend the whole fit: a second pass trusts a row the less the farther it is off.
+    first = map_fit(model, observed, error, center, spread, steps)[0]
+    miss = np.abs(observed - model(first)[0])
+    return map_fit(model, observed, 0.3**2 * np.maximum(miss / 0.5, 1.0), first, spread, steps)[0]
+
+
+def _works(row: KernelRow) -> list[Work]:
+    """What was timed in one go."""
+    out = row.layer_op.shape(row.in_shape)
+    return [row_work(row)] + ([work_of(ReLU(), (out,), out)] if row.op == "conv+bias+relu" else [])
+
+
+def _time(works: Sequence[Work], row: KernelRow, theta: Sequence[float], macs_per_cycle: float) -> tuple[float, Array]:
+    timings = [kernel_time(work, theta, macs_per_cycle, row.clock_mhz * 1e6, row.batch) for work in works]
+    return sum(t.total_s for t in timings), np.array([t.gradient for t in timings]).sum(axis=0)
+
+
+def extract(rows: Sequence[KernelRow], count: int) -> list[KernelRow]:
+    """The `count` rows that lie farthest from each other, which is what the look-up needs to know its neighbours."""
+    ordered = sorted(rows, key=lambda row: (row.latency_s, repr(row)))
+    if len(ordered) <= count:
+        return ordered
+    positions = np.array([position(row_work(row), row.batch) for row in ordered])
+    chosen = [0]
+    distance = ((positions - positions[0]) ** 2).sum(axis=1)
+    while len(chosen) < count:
+        nearest = int(np.argmax(np.round(distance, 9)))
+        chosen.append(nearest)
+        distance = np.minimum(distance, ((positions - positions[nearest]) ** 2).sum(axis=1))
+    return [ordered[i] for i in sorted(chosen)]
