@@ -111,9 +111,9 @@ def test_no_size_is_baked_in(spec: Spec) -> None:
 
 
 def countings() -> list[tuple[Spec, str]]:
-    """Every spec with torch's counter; with the two that have to run the network, the small starts."""
+    """The starts with torch's counter; with the two that have to run the network, the small ones."""
     small = [spec for spec in starts() if lower(spec, SIZE).params < 10e6]
-    return [(spec, tool) for tool in TOOLS for spec in (specs() if tool == "torch" else small)]
+    return [(spec, tool) for tool in TOOLS for spec in (starts() if tool == "torch" else small)]
 
 
 @pytest.mark.parametrize(("spec", "tool"), countings(), ids=lambda x: x if isinstance(x, str) else label(x))
