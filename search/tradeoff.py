@@ -59,12 +59,23 @@ def staircase(limit: Floats, miou: Floats) -> Staircase:
     return Staircase(limit[order][rises], best[rises])
 
 
-def sensitivity(query: Query, name: str) -> Staircase:
+def evaluator_like(known: Evaluator, query: Query, devices: Sequence[int]) -> Evaluator:
+    """An evaluator of another query to the same space, which keeps the pieces and prices that `known` has.
+
+    devices: which of the devices of `known` are those of `query`.
+    """
+    out = Evaluator(query)
+    out.lowering = known.lowering
+    out.predictors = tuple(known.predictors[i] for i in devices)
+    return out
+
+
+def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Staircase:
     """Best mIOU against the limit called `name` (latency, power, …), the query's other limits as they are.
 
     The limit is in its own unit (ms, W, mJ, MB) and holds on every device; all limits hold together with
-    the query's confidence, as in a search. Raises ConfigError for an unknown name, NegativeAnswer where the
-    other limits admit nothing.
+    the query's confidence, as in a search. known: an evaluator of this space and these devices. Raises
+    ConfigError for an unknown name, NegativeAnswer where the other limits admit nothing.
     """
     if name not in SENSITIVITIES:
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
@@ -76,7 +87,7 @@ def sensitivity(query: Query, name: str) -> Staircase:
     bounds = asked.bounds()
     moved = np.array([b.limit == limit for b in bounds])
     fixed = np.array([b.bound for b in bounds])[~moved]
-    evaluator = Evaluator(asked)
+    evaluator = evaluator_like(known or Evaluator(asked), asked, range(len(asked.devices)))
     found: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
         columns = evaluator(rows)
@@ -119,7 +130,8 @@ class Regret:
 def regrets(query: Query) -> tuple[Regret, ...]:
     """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible."""
     alone = [replace(query, devices=(device,)) for device in query.devices]
-    evaluators = [Evaluator(one) for one in (query, *alone)]
+    joint = Evaluator(query)
+    evaluators = [joint, *(evaluator_like(joint, one, [i]) for i, one in enumerate(alone))]
     limits = [np.array([b.bound for b in one.bounds()]) for one in (query, *alone)]
     parts: list[list[tuple[Floats, Floats, Floats, Floats]]] = [[] for _ in alone]
     for rows in query.space.chunks():

@@ -1,0 +1,341 @@
+"""The numbers of an HTML report, as plain values for JSON.
+
+Columns instead of rows, six digits, and specs as indices into the values that occur keep a front of a
+thousand candidates and its cloud in some 300 kB.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from math import log
+from statistics import NormalDist
+from typing import Any
+
+import zoo
+from hw_models.device import device_folders, load_device
+from hw_models.predict import Cost, predict
+from hw_models.validate import validate
+from search.accuracy import accuracy_model
+from search.bundle import AXES, LIMIT_WORDS, PARTS, Run, command, published, question, sampled_si, spelt
+from search.evaluate import Evaluator
+from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
+from search.tradeoff import SENSITIVITIES, Staircase, regrets, sensitivity
+from zoo.graph import Graph
+from zoo.registry import lower
+from zoo.spec import as_dict
+
+DIGITS = 6
+"""Significant digits of what is shown."""
+
+
+def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
+    """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
+    query = run.query
+    specs = [as_dict(run.spec(entry["rank"])) for entry in run.front]
+    taken_apart = run.chosen if rank is None else rank
+    graph = lower(run.spec(taken_apart), query.space.size)
+    costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices]
+    return {
+        "run": run.name,
+        "folder": str(run.folder),
+        "version": zoo.__version__,
+        "question": question(query),
+        "query": query.describe(),
+        "counts": {name: run.document.get(name) for name in ("enumerated", "feasible", "complete")},
+        "chosen": run.chosen,
+        "scores": _scores(query.confidence, len(DEVICE_METRICS) * len(query.devices)),
+        "axes": _axes(run),
+        "limits": _limits(run),
+        "fields": _fields(specs),
+        "front": _columns(run, run.front, specs),
+        "cloud": _cloud(run, specs),
+        "published": [_published(run, entry) for entry in published(query)],
+        "breakdown": {"rank": taken_apart, "layers": _layers(graph, costs), "devices": [_shares(c) for c in costs]},
+        "devices": [_device(str(d), d.name) for d in query.devices],
+        "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
+        "accuracy_used": run.document.get("accuracy"),
+        "certificate": run.certificate,
+        "certificate_sha256": certificate_hash(run),
+        "command": command(query, "RUN", "SPACE"),
+        "sensitivity": _sensitivity(run),
+        "regret": _regret(run),
+    }
+
+
+def certificate_hash(run: Run) -> str | None:
+    """SHA-256 of certificate.json as it lies in the folder; None where there is none."""
+    path = run.folder / "certificate.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def rounded(value: float, digits: int = DIGITS) -> float | int:
+    """A number with so many significant digits; whole numbers stay what they are.
+
+    >>> rounded(0.123456789), rounded(364569)
+    (0.123457, 364569)
+    """
+    if isinstance(value, int) or value == int(value):
+        return int(value)
+    return float(f"{value:.{digits}g}")
+
+
+def spread(parts: Mapping[str, float], confidence: float) -> float:
+    """Standard deviation of the logarithm of a prediction, from its interval.
+
+    Of a bound that was cut off (power, at idle and at the device's limit) the other side is taken.
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    sides = [log(parts["high"] / parts["mean"]), log(parts["mean"] / parts["low"])] if parts["low"] > 0 else [0.0]
+    return max(*sides, 0.0) / z if len(sides) > 1 else 0.0
+
+
+def _scores(confidence: float, count: int) -> list[float]:
+    """Normal scores of the probability of each limit where 1, 2, … uncertain limits hold together."""
+    return [NormalDist().inv_cdf(1 - (1 - confidence) / m) for m in range(1, count + 1)]
+
+
+def _axes(run: Run) -> list[dict[str, Any]]:
+    out = []
+    for axis in AXES.values():
+        devices: Sequence[int | None] = range(len(run.devices)) if axis.metric in DEVICE_METRICS else [None]
+        for i in devices:
+            where = f" on {run.devices[i]}" if i is not None and len(run.devices) > 1 else ""
+            out.append(
+                {
+                    "name": axis.name if i is None or len(run.devices) == 1 else f"{axis.name}@{run.devices[i]}",
+                    "metric": axis.metric,
+                    "device": i,
+                    "title": axis.title + where,
+                    "unit": axis.unit,
+                    "scale": axis.scale,
+                    "better": axis.better,
+                    "objective": any(OBJECTIVES[name][0] == axis.metric for name in run.query.objectives),
+                }
+            )
+    return out
+
+
+def _limits(run: Run) -> list[dict[str, Any]]:
+    """Every limit that a slider moves; a frame rate is offered where the search asked for one."""
+    given = dict(run.query.limits.given())
+    return [
+        {
+            "name": name,
+            "option": "--" + name.replace("_", "-"),
+            "title": LIMIT_WORDS[name][0],
+            "unit": LIMIT_WORDS[name][1],
+            "metric": metric,
+            "scale": scale,
+            "inverse": name == "min_fps",
+            "value": given.get(name),
+            "words": spelt(name, given[name]) if name in given else None,
+        }
+        for name, (metric, scale) in LIMITS.items()
+        if name != "min_fps" or name in given
+    ]
+
+
+def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The values of every field that occur, in order of appearance."""
+    out: dict[str, list[Any]] = {}
+    for spec in specs:
+        for name, value in spec.items():
+            known = out.setdefault(name, [])
+            if value not in known:
+                known.append(value)
+    return out
+
+
+def _columns(run: Run, entries: Sequence[Mapping[str, Any]], specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    fields = _fields(specs)
+    return {
+        "miou": {part: [rounded(e["miou"][part]) for e in entries] for part in PARTS},
+        "source": [str(e.get("miou_source", "")) for e in entries],
+        **{metric: [e[metric] for e in entries] for metric in EXACT_METRICS},
+        "devices": [
+            {metric: _interval([e["devices"][d][metric] for e in entries], run) for metric in DEVICE_METRICS}
+            for d in run.devices
+        ],
+        "spec": {name: [known.index(spec[name]) for spec in specs] for name, known in fields.items()},
+    }
+
+
+def _interval(values: Sequence[Mapping[str, float]], run: Run) -> dict[str, list[float]]:
+    columns = {part: [rounded(value[part]) for value in values] for part in PARTS}
+    return columns | {"sd": [rounded(spread(value, run.query.confidence)) for value in values]}
+
+
+def _cloud(run: Run, specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Central estimates and spreads of the sample; rows that are damaged are an error of the whole."""
+    rows = run.sample
+    text = {name: [str(_csv(value)) for value in known] for name, known in _fields(specs).items()}
+    spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), known) for name, known in text.items()}
+    out: dict[str, Any] = {"spec": spec, "values": text, "miou": {"mean": _sampled(run, "miou", 0)}}
+    out |= {metric: _sampled(run, metric, 0) for metric in EXACT_METRICS}
+    out["devices"] = [
+        {metric: {"mean": _sampled(run, metric, i), "sd": _sampled_sd(run, metric, i)} for metric in DEVICE_METRICS}
+        for i in range(len(run.devices))
+    ]
+    return out
+
+
+def _csv(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _indices(column: Iterable[str], known: list[str]) -> list[int]:
+    """Indices into `known`, which grows by what it lacks."""
+    out = []
+    for value in column:
+        if value not in known:
+            known.append(value)
+        out.append(known.index(value))
+    return out
+
+
+def _sampled(run: Run, metric: str, device: int) -> list[float]:
+    return [rounded(sampled_si(run, row, metric, device), 5) for row in run.sample]
+
+
+def _sampled_sd(run: Run, metric: str, device: int) -> list[float]:
+    parts = [{part: sampled_si(run, row, metric, device, part) for part in PARTS} for row in run.sample]
+    return [rounded(spread(one, run.query.confidence), 5) for one in parts]
+
+
+def _published(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
+    cost = [
+        {metric: {part: rounded(entry["devices"][d][metric][part]) for part in PARTS} for metric in DEVICE_METRICS}
+        for d in run.devices
+    ]
+    return {k: entry[k] for k in ("name", "source", *EXACT_METRICS)} | {"miou": entry["miou"]["mean"], "devices": cost}
+
+
+def _layers(graph: Graph, costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """Layers in the order of execution, each with its kernel on every device where one starts with it."""
+    kernels = [{kernel.name: kernel for kernel in cost.kernels} for cost in costs]
+    out = []
+    for layer in graph.layers:
+        priced = [known.get(layer.name) for known in kernels]
+        out.append(
+            {
+                "name": layer.name,
+                "op": layer.kind,
+                "in": " + ".join(map(str, layer.in_shapes)),
+                "out": str(layer.out_shape),
+                "params": layer.params,
+                "macs": layer.macs,
+                "kernels": [
+                    k
+                    and {
+                        "kind": k.kind,
+                        "s": rounded(k.latency_s),
+                        "share": rounded(k.share, 4),
+                        "bytes": k.bytes,
+                        "peak": rounded(k.of_peak, 3),
+                        "bandwidth": rounded(k.of_bandwidth, 3),
+                        "rests": k.provenance,
+                    }
+                    for k in priced
+                ],
+            }
+        )
+    return out
+
+
+def _shares(cost: Cost) -> dict[str, Any]:
+    return {
+        "kernels": len(cost.kernels),
+        "host_bound": cost.host_bound,
+        "dispatches": cost.dispatches,
+        "provenance": {name: rounded(share, 4) for name, share in cost.provenance.items()},
+    }
+
+
+def _device(label: str, name: str) -> dict[str, Any]:
+    device = load_device(name)
+    numbers = {
+        key: {"value": n.value, "unit": n.unit, "kind": n.kind, "source": n.source} for key, n in device.numbers.items()
+    }
+    return {
+        "label": label,
+        "name": name,
+        "title": device.title,
+        "stack": device.stack,
+        "power_covers": device.power_covers,
+        "power_note": device.power_note,
+        "clocks": device.clocks.source,
+        "idle_w": device.value("idle_power"),
+        "limit_w": device.value("power_limit"),
+        "numbers": numbers,
+        "notes": list(device.notes),
+        "checked": _checked(name, str(device_folders()[name])),
+    }
+
+
+@cache
+def _checked(name: str, _folder: str) -> list[dict[str, Any]]:
+    """How predictions met published figures of networks that the model was not fitted to."""
+    found = validate(load_device(name))
+    return [
+        {
+            "metric": metric,
+            "points": len(found.of(metric)),
+            "mape": found.mape(metric),
+            "coverage": found.coverage(metric),
+        }
+        for metric in DEVICE_METRICS
+        if found.of(metric)
+    ]
+
+
+def _stairs(steps: Staircase) -> dict[str, list[float]]:
+    return {"x": [rounded(v) for v in steps.limit.tolist()], "miou": [rounded(v) for v in steps.miou.tolist()]}
+
+
+def _sensitivity(run: Run) -> list[dict[str, Any]]:
+    """Of the limits that the search had, or else of the first objective with a limit."""
+    if not run.enumerable:
+        return []
+    given = {limit for limit, _ in run.query.limits.given()}
+    names = [name for name, limit in SENSITIVITIES.items() if limit in given]
+    if "min_fps" in given and "latency" not in names:
+        names.insert(0, "latency")
+    known = Evaluator(run.query)
+    names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
+    return [
+        {"name": name, "title": AXES[name].title, "unit": UNITS[name], "limit": SENSITIVITIES[name]}
+        | _stairs(sensitivity(run.query, name, known))
+        for name in names
+    ]
+
+
+UNITS: Mapping[str, str] = {name: LIMIT_WORDS[limit][1] for name, limit in SENSITIVITIES.items()}
+"""Sensitivity -> the unit of its limit."""
+
+
+def _regret(run: Run) -> list[dict[str, Any]]:
+    if len(run.devices) < 2 or not run.enumerable:
+        return []
+    out = []
+    for one in regrets(run.query):
+        lost, at_ms = one.largest
+        best = {"own": float(one.own.miou[-1]), "joint": float(one.joint.miou[-1]), "lost": one.best}
+        out.append(
+            {
+                "device": one.device,
+                **{name: rounded(value) for name, value in best.items()},
+                "largest": {"lost": rounded(lost), "latency_ms": rounded(at_ms)},
+                "own_front": _stairs(one.own),
+                "joint_front": _stairs(one.joint),
+            }
+        )
+    return out
+
+
+def canonical(data: Any) -> str:
+    """JSON that may stand inside a script element of an HTML page: no `<`, `>`, `&` and no line separators."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
