@@ -22,6 +22,8 @@ from zoo.cli.command import (
     table,
 )
 
+from zoo.cli.study import configure_study, is_study, run_study
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -53,11 +55,12 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
     parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
-    parser.add_argument("--accuracy", choices=("published",), help="where mIOU comes from")
+    parser.add_argument("--accuracy", choices=("published", "train"), help="where mIOU comes from")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of the front to print (default 10)")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+    configure_study(parser)
 
 
 def _query(args: Arguments) -> "Query":
@@ -74,7 +77,7 @@ def _query(args: Arguments) -> "Query":
         limits=_limits(named.limits, given),
         objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
         confidence=args.confidence or named.confidence,
-        accuracy=args.accuracy or named.accuracy,
+        accuracy="published" if args.accuracy == "train" else args.accuracy or named.accuracy,
     )
 
 
@@ -110,6 +113,8 @@ def _progress(label: str) -> "Iterator[Progress]":
 
 
 def _search(args: Arguments) -> int:
+    if is_study(args):
+        return run_study(args, _query, _progress, _draw)
     from hw_models import predictor
     from search.exact import NothingFeasible, answer
     from search.runs import claimed, default_folder, write

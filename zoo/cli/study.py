@@ -1,0 +1,191 @@
+"""The part of `zoo search` that measures candidates: `--accuracy train`, `--trials`, `--resume`."""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import Arguments, count_argument, emit, note, positive_argument, si, size_argument, table, usage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.query import Query
+    from search.study import MakeEngine, Plan
+
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+PLANNED = {
+    "sampler": "sampler", "trials": "trials", "seed": "seed", "budget": "budget_s", "time_limit": "limit_s",
+    "storage": "storage", "accuracy": "accuracy", "dataset": "dataset", "data": "data", "epochs": "epochs",
+    "long_epochs": "long_epochs", "train_size": "size", "train_on": "train_on", "threads": "threads",
+    "promote": "promote", "repeats": "repeats", "halving": "halving",
+}  # fmt: skip
+"""Option -> field of the plan."""
+
+STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
+"""Options that only a study has; any of them, or --accuracy train, makes one."""
+
+CHANGEABLE = ("trials", "budget", "time_limit", "data", "storage", "train_on", "threads")
+"""Options that may differ when a study goes on."""
+
+
+def duration_argument(text: str) -> float:
+    """A duration with its unit, in seconds.
+
+    >>> duration_argument("2h"), duration_argument("90s"), duration_argument("1.5m")
+    (7200.0, 90.0, 90.0)
+    """
+    try:
+        seconds = float(text[:-1]) * SECONDS[text[-1:]]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a duration such as 90s, 30m or 2h, but is {text!r}")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, but is {text!r}")
+    return int(text)
+
+
+def configure_study(parser: argparse.ArgumentParser) -> None:
+    """Options of a study."""
+    group = parser.add_argument_group("a study: candidates are measured, one trial after the other")
+    add = group.add_argument
+    add("--sampler", metavar="S", help="auto (default), ehvi, gp, tpe, nsga2, nsga3, random")
+    add("--trials", type=count_argument, metavar="N", help="candidates to measure (default 30)")
+    add("--seed", type=_whole, metavar="N", help="all randomness follows from it (default 0)")
+    add("--resume", metavar="RUN", help="go on with the study in this folder, also beside a process that does")
+    add("--budget", type=duration_argument, metavar="T", help="time for everything, as 2h")
+    add("--time-limit", type=duration_argument, metavar="T", help="time for one trial; a longer one has failed")
+    add("--storage", metavar="URL", help="any Optuna storage (default: a journal in the run's folder)")
+    add("--engine", choices=("local", "ray"), help="local (default): one trial at a time; ray: on every worker")
+    add("--address", metavar="A", help="a running Ray cluster: auto, or HOST:PORT (default: one of its own)")
+    add("--gpus-per-trial", type=positive_argument, metavar="X", help="GPUs that Ray gives each trial (default 0)")
+    train = parser.add_argument_group("--accuracy train")
+    add = train.add_argument
+    add("--dataset", metavar="D", help="camvid, cityscapes, …, or scenes, which is generated")
+    add("--data", metavar="DIR", help="folder of the data set")
+    add("--epochs", type=count_argument, metavar="N", help="of the short protocol (default 10)")
+    add("--long-epochs", type=count_argument, metavar="N", help="of the long protocol (default 40)")
+    add("--train-size", type=size_argument, metavar="WxH", help="images in training (default 480x360)")
+    add("--promote", type=_whole, metavar="N", help="candidates trained by the long protocol (default 4)")
+    add("--repeats", type=_whole, metavar="N", help="other seeds that the front's members train with (default 2)")
+    add("--halving", action=argparse.BooleanOptionalAction, default=None, help="stop what lags (default)")
+    add("--train-on", metavar="DEVICE", help="cpu (default) or cuda")
+    add("--threads", type=count_argument, metavar="N", help="CPU threads a trial (default 1)")
+
+
+def is_study(args: Arguments) -> bool:
+    """Whether anything asks for trials."""
+    return args.accuracy == "train" or any(getattr(args, name) is not None for name in STARTS)
+
+
+def run_study(
+    args: Arguments,
+    query_of: Callable[[Arguments], "Query"],
+    progress_of: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
+    draw: Callable[[Path], None],
+) -> int:
+    """Start a study or go on with one; print its front."""
+    from search.exact import NothingFeasible
+    from search.findings import write_findings
+    from search.study import start
+
+    query, plan, folder = _resumed(args) if args.resume else _planned(args, query_of(args))
+    try:
+        with progress_of("enumerating") as progress:
+            done = start(
+                query, plan, folder, engine=_engine(args), say=note, progress=progress, resume=bool(args.resume)
+            )
+    except NothingFeasible as nothing:
+        if args.json:
+            print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
+        raise
+    document = {"run": str(folder)} | write_findings(done, folder)
+    if not args.no_plots:
+        draw(folder)
+    emit(args, document, lambda console: _print(console, document, args.top))
+    return 0
+
+
+def _given(args: Arguments) -> dict[str, Any]:
+    return {PLANNED[name]: value for name in PLANNED if (value := getattr(args, name)) is not None}
+
+
+def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
+    from search.space import digest
+    from search.study import Plan
+
+    plan = Plan(**_given(args))
+    named = digest(query.describe() | plan.document())[:10]
+    return query, plan, Path(args.folder) if args.folder else Path("runs") / f"study-{named}"
+
+
+def _resumed(args: Arguments) -> "tuple[Query, Plan, Path]":
+    from search.study import resumed
+
+    fixed = [name for name in PLANNED if name not in CHANGEABLE and getattr(args, name) is not None]
+    fixed += [name for name in ("device", "space", "objective", "size", "confidence", "folder") if getattr(args, name)]
+    if fixed:
+        options = ", ".join("-o" if name == "folder" else "--" + name.replace("_", "-") for name in fixed)
+        raise usage(f"--resume goes on with the study as it was begun, so that {options} cannot be given with it")
+    folder = Path(args.resume)
+    query, plan = resumed(folder)
+    if plan.storage and "***" in plan.storage and not args.storage:
+        raise usage(
+            f"{folder}: its storage {plan.storage} has a password, which is not kept; give the URL with --storage"
+        )
+    return query, replace(plan, **_given(args)), folder
+
+
+def _engine(args: Arguments) -> "MakeEngine":
+    from search.study import local
+
+    if args.engine != "ray":
+        if args.address or args.gpus_per_trial:
+            raise usage("--address and --gpus-per-trial are options of --engine ray")
+        return local
+    from search.ray_backend import on_ray
+
+    return on_ray(address=args.address, gpus_per_trial=args.gpus_per_trial or 0.0)
+
+
+def _print(console: "Console", document: dict[str, Any], top: int) -> None:
+    trials, front = document["trials"], document["front"]
+    console.print(
+        f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible, {trials['asked']:,} measured "
+        f"({trials['stopped']} stopped early, {trials['failed']} failed), {len(front):,} on the front of what was measured."
+    )
+    miou = document["accuracy"]
+    console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")
+    varying = {key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1}
+    rows = [
+        (
+            str(one["rank"]),
+            " ".join(f"{key}={_short(one['spec'][key])}" for key in one["spec"] if key in varying),
+            f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
+            f"{one['predicted']['mean']:.1f}",
+            si(one["params"], ""),
+            *(f"{1e3 * cost['latency_s']['mean']:.1f} ms" for cost in one["devices"].values()),
+        )
+        for one in front[:top]
+    ]
+    names = [f"{name} latency" for name in front[0]["devices"]]
+    console.print(
+        table("front, best first", ("rank", "spec", "mIOU, %", "predicted", "parameters", *names), rows, left=2)
+    )
+    equal = sum(not d["exceeds_noise"] for d in document["differences"])
+    if document["differences"]:
+        console.print(f"{equal} of {len(front) - 1} neighbours on the front differ by no more than noise (95 %)")
+    console.print(f"chosen: {document['run']}#1; every trial: {document['run']}/trials.csv")
+
+
+def _short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
