@@ -144,14 +144,14 @@ class Predictor:
     def _latency(self, terms: Array) -> tuple[Array, Array]:
         gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
         fit = self.device.latency
-        shared = np.einsum("...i,ij,...j->...", gradient, fit.covariance, gradient)
+        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
         return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + fit.network_sd**2)
 
     def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
         dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
         fit = self.device.power
         idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
-        shared = np.einsum("...i,ij,...j->...", gradient, fit.covariance, gradient)
+        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
         power = np.minimum(idle + dynamic, limit)
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
 
