@@ -207,13 +207,14 @@ def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
 
 
 def readable(source: str) -> str:
-    """A source without the names of local captures.
+    """A source without the names of local captures and without quotations in other languages.
 
-    >>> readable("004_97dc01221b7a2970.txt (1 W); also notes file id 9479818603")
-    'a press report on the paper (1 W)'
+    >>> readable('004_97dc01221b7a2970.txt ("约为1 FPS"); also notes file id 9479818603')
+    'a press report on the paper'
     """
     named = re.sub(r"\b\d{3}_[0-9a-f]{16}\.txt", "a press report on the paper", source)
-    return re.sub(r";? *also notes file id \d+", "", named)
+    without_notes = re.sub(r";? *also notes file id \d+", "", named)
+    return re.sub(r" *\([^()]*[^\x00-\x7f][^()]*\)", "", without_notes)
 
 
 def _fits(r: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
