@@ -26,9 +26,14 @@ ALIGNED = 4
 FEATURES = (
     *("blocked", "unblocked", "gathered", "patches", "depthwise", "grouped", "transposed", "linear"),
     *("conv_out", "norm", "prelu", "relu", "smooth", "add", "concat", "pool", "copy", "layers", "weights"),
+    *("read", "read_far", "read_farther"),
 )
 """Names of the counts: MACs of convolutions by how they are computed, then values by what happens to them."""
 INDEX = {name: i for i, name in enumerate(FEATURES)}
+
+
+NEAR, FAR = 1 << 18, 1 << 21
+"""Values of a tensor up to which a core's own cache, and a shared one, may hold it: 1 MB and 8 MB."""
 
 
 def features(block: Block, batch: int = 1) -> Array:
@@ -37,6 +42,11 @@ def features(block: Block, batch: int = 1) -> Array:
     for layer in block.body:
         for name, amount in _counts(layer).items():
             total[INDEX[name]] += amount * (1 if name in ("layers", "weights") else batch)
+        for shape in layer.in_shapes:
+            values = shape.elements * batch
+            total[INDEX["read"]] += values
+            total[INDEX["read_far"]] += max(0, values - NEAR)
+            total[INDEX["read_farther"]] += max(0, values - FAR)
     return total
 
 
@@ -92,21 +102,21 @@ def position(block: Block, batch: int = 1) -> Array:
     body, first = block.body, block.body[0]
     out = body[-1].out_shape
     convs = [layer for layer in body if isinstance(layer.op, g.Conv)]
-    inner = convs[0].out_shape.channels if convs else out.channels
+    inner = convs[0].out_shape.channels if len(convs) > 1 else 1
     counts = features(block)
+    kernel = prod(first.op.kernel) if isinstance(first.op, g.Conv) else 1
     return np.array(
         [
             0.5 * log(batch * first.out_shape.height * first.out_shape.width),
-            log(first.in_shapes[0].channels),
-            log(out.channels),
+            (1.0 if convs else 0.3) * log(first.in_shapes[0].channels),
+            (1.0 if convs else 0.7) * log(out.channels),
             log(inner),
-            2.0 * log(_up(inner) / inner),
+            2.0 * log(_up(inner) / inner) if inner > 1 else 0.0,
             0.5 * log(max(len(convs), 1)),
-            float(inner >= LANES and inner % ALIGNED != 0),
-            0.5 * log(prod(first.op.kernel)) if isinstance(first.op, g.Conv | g.ConvTranspose | g.AvgPool) else 0.0,
-            1.0 * (counts[INDEX["prelu"]] > 0),
-            0.5 * (counts[INDEX["norm"]] > 0),
-            0.5 * len(block.inputs),
-            2.0 * (counts[INDEX["gathered"]] > 0),
+            1.0 if inner >= LANES and inner % ALIGNED else 0.0,
+            0.5 * log(kernel),
+            1.0 if counts[INDEX["prelu"]] else 0.0,
+            1.0 if counts[INDEX["norm"]] else 0.0,
+            1.0 if counts[INDEX["gathered"]] else 0.0,
         ]
     )

@@ -128,7 +128,8 @@ class BlockModel:
     def _net(self, rows: Sequence[Measured]) -> Array:
         """Seconds without those of the call, of which at least a tenth is taken to be the block's own."""
         seconds = np.array([row.seconds for row in rows])
-        return np.asarray(np.maximum(seconds - self.call_s, 0.1 * seconds))
+        calls = np.array([self.call_s / row.block.copies for row in rows])
+        return np.asarray(np.maximum(seconds - calls, 0.1 * seconds))
 
     def _base(self, block: Block, batch: int) -> float:
         return float(features(block, batch) @ self.rates[block.kind]) or 1e-9

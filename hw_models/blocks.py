@@ -21,6 +21,12 @@ ACTIVATIONS = (g.PReLU, g.ReLU, g.ELU, g.Sigmoid)
 KINDS = ("unit", "conv", "transposed", "linear", "concat", "pool", "elementwise", "other")
 """Kinds of blocks; the errors of one kind are taken to be alike, and to add up."""
 
+CHAIN = 3
+"""Copies of a unit that are timed in a row.
+
+Alone, a unit would find its weights in the cache, and its input in a layout that no unit before it leaves.
+"""
+
 OPS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -73,6 +79,12 @@ class Block:
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
         return sum(layer.macs for layer in self.body)
+
+    @property
+    def copies(self) -> int:
+        """How often the block is chained for one timing: units that keep their shape follow each other in networks."""
+        keeps = len(self.inputs) == 1 and self.body[-1].out_shape == self.inputs[0].out_shape
+        return CHAIN if keeps and self.kind == "unit" else 1
 
     @cached_property
     def text(self) -> str:
@@ -164,6 +176,17 @@ def renamed(layers: Sequence[Layer], aliases: Mapping[str, str] | None = None) -
         names[layer.name] = f"y{len(body)}"
         body.append(Layer(names[layer.name], layer.op, inputs, layer.in_shapes, layer.out_shape))
     return Block((*entries, *body))
+
+
+def chained(block: Block) -> Block:
+    """The block followed by as many copies of itself as `copies` says; a block that changes its shape as it is."""
+    layers = list(block.layers)
+    for i in range(1, block.copies):
+        names = {block.inputs[0].name: layers[-1].name} | {x.name: f"{x.name}c{i}" for x in block.body}
+        for x in block.body:
+            inputs = tuple(names[name] for name in x.inputs)
+            layers.append(Layer(names[x.name], x.op, inputs, x.in_shapes, x.out_shape))
+    return Block(tuple(layers))
 
 
 def from_text(text: str) -> Block:

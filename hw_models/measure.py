@@ -40,12 +40,15 @@ from zoo.spec import Spec, as_dict
 
 SIZES = ((128, 256), (256, 512), (512, 1024))
 """Image sizes (height, width) at which blocks are timed; a network at a size between them is interpolated."""
-COUNT = 260
+COUNT = 400
 """Blocks that are timed, by default."""
+SIMPLE = 0.4
+"""Largest part of them that are no units: they are quick to time, and few."""
 NETWORKS = 8
 """Whole networks that are timed."""
 SAMPLED = 600
 """Specs from which the blocks of a space are gathered."""
+LEAST_OF_KIND = 12
 PASSES = 2
 MOST_PASSES = 5
 AGREE = 0.05
@@ -146,7 +149,7 @@ def plan(
     """What to time for a space: the same for the same arguments."""
     specs = sample_specs(choices, SAMPLED, seed, sizes[0])
     known = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
-    chosen = [block for kind in KINDS for block in _share([b for b in known if b.kind == kind], len(known), count)]
+    chosen = _choose(known, count)
     order = np.random.default_rng(seed).permutation(len(chosen))
     whole = tuple(
         (spec, sizes[i % len(sizes)])
@@ -160,9 +163,19 @@ def _fits(choices: Choices, spec: Spec, size: tuple[int, int]) -> bool:
     return family(choices.family).check_size(spec, *size) is None
 
 
-def _share(blocks: Sequence[Block], known: int, count: int) -> list[Block]:
-    """A kind's part: as its part of all blocks, but a tenth at least."""
-    return farthest(blocks, max(round(count * len(blocks) / max(known, 1)), min(len(blocks), count // 9)))
+def _choose(known: Iterable[Block], count: int) -> list[Block]:
+    """At most `count` blocks, spread over those known: of each simple kind as many as it has among them."""
+    by_kind: dict[str, list[Block]] = {kind: [] for kind in KINDS}
+    for block in known:
+        by_kind[block.kind].append(block)
+    simple = {kind: found for kind, found in by_kind.items() if kind != "unit" and found}
+    total = sum(map(len, simple.values()))
+    room = min(total, round(SIMPLE * count))
+    chosen = []
+    for found in simple.values():
+        # Few of a kind are all timed, for nothing near would stand in for them.
+        chosen += farthest(found, max(round(room * len(found) / total), min(len(found), LEAST_OF_KIND)))
+    return chosen + farthest(by_kind["unit"], max(count - len(chosen), 1))
 
 
 def _reference(blocks: Sequence[Block]) -> Block:

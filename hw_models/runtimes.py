@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hw_models.blocks import Block
+from hw_models.blocks import Block, chained
 from hw_models.onnx_graph import model_of
 from zoo.build import Network, flush_subnormals_, module_from_graph
 from zoo.errors import ZooError
@@ -142,16 +142,13 @@ def _sign_changes(x: Tensor) -> float:
     return float((positive[..., 1:] != positive[..., :-1]).float().mean()) if x.shape[-1] > 1 else 0.0
 
 
-def block_graph(block: Block) -> Graph:
-    """A block as a graph."""
-    return Graph(block.layers, block.outputs)
-
-
 def block_sample(block: Block, settings: Settings) -> Sample:
-    """Ready to time a block."""
-    graph = block_graph(block)
+    """Ready to time a block: seconds of one copy of those that are chained."""
+    whole = chained(block)
+    graph = Graph(whole.layers, whole.outputs)
     entries = entries_of(graph, settings.batch)
-    return network_sample(settled(module_from_graph(graph), entries), entries, settings)
+    run = network_sample(settled(module_from_graph(graph), entries), entries, settings)
+    return run if block.copies == 1 else lambda: run() / block.copies
 
 
 def network_sample(

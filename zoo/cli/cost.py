@@ -173,14 +173,17 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
         ("show", "a device's numbers with their sources, and what a model's prediction rests on"),
         ("add", "check a device folder and add it to your devices"),
         ("validate", "predictions beside published points, with each network left out of the calibration in turn"),
+        ("calibrate", "narrow a device's intervals by a few whole networks that you measured; writes your own copy"),
     ):
         sub = below.add_parser(name, help=summary, description=summary)
-        if name in ("show", "validate"):
+        if name in ("show", "validate", "calibrate"):
             sub.add_argument("name", metavar="NAME")
         if name == "show":
             sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
         if name == "validate":
             sub.add_argument("--confidence", type=probability_argument, default=0.9, metavar="C")
+        if name == "calibrate":
+            _configure_calibrate(sub)
         if name == "add":
             sub.add_argument("folder", metavar="FOLDER", type=Path)
         # Both places are allowed: `zoo device --json list` and `zoo device list --json`.
@@ -188,8 +191,21 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="your own zoo.yaml")
 
 
+def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
+    sub.add_argument("--model", metavar="MODEL", help="the network of a log of tegrastats, trtexec, nsys, nvprof, dmon")
+    add_size(sub)
+    sub.add_argument("--name", dest="new_name", metavar="NEW", help="name of your copy (default: NAME-calibrated)")
+
+
 def _device(args: Arguments) -> int:
-    actions = {"list": _device_list, "show": _device_show, "add": _device_add, "validate": _device_validate}
+    actions = {
+        "list": _device_list,
+        "show": _device_show,
+        "add": _device_add,
+        "validate": _device_validate,
+        "calibrate": _device_calibrate,
+    }
     return actions[args.action](args)
 
 
@@ -300,6 +316,40 @@ def _device_validate(args: Arguments) -> int:
     }
     emit(args, document, lambda console: _print_validation(console, device, result, args.confidence))
     return 0
+
+
+def _device_calibrate(args: Arguments) -> int:
+    from hw_models import recalibrate
+    from hw_models.device import load_device
+
+    device = load_device(args.name)
+    if args.model:
+        spec = model_of(_without_settings(args), args.model).spec
+        points = recalibrate.points_from_log(args.bench, spec, args.size, device)
+    else:
+        points = recalibrate.points_from_bench(args.bench, device)
+    result = recalibrate.recalibrate(device, points, args.new_name)
+    document = recalibrate.document(result)
+    emit(args, document, lambda console: _print_recalibration(console, document))
+    return 0
+
+
+def _print_recalibration(console: "Console", document: dict[str, Any]) -> None:
+    units = {"latency_s": "s", "power_w": "W"}
+    cells = []
+    for point in document["points"]:
+        unit = units[point["metric"]]
+        intervals = [
+            f"{si(i['mean'], unit)} ({si(i['low'], unit)} to {si(i['high'], unit)})"
+            for i in (point["before"], point["after"])
+        ]
+        size = f"{point['width']}x{point['height']}"
+        cells.append((point["network"], size, point["metric"].split("_")[0], si(point["measured"], unit), *intervals))
+    columns = ("network", "size", "metric", "measured", "predicted before", "after")
+    console.print(table(f"{document['device']}, in {document['path']}", columns, cells, left=3))
+    for when in ("before", "after"):
+        found = document[when]
+        console.print(f"{when}: mean error {found['mape']:.1%}, intervals {found['interval_width']:.0%} wide")
 
 
 def _point_document(check: Any) -> dict[str, Any]:
