@@ -1,249 +1,256 @@
 """Charts of fronts: PNG, SVG or PDF, fit for a paper.
 
 A panel shows, of each run, the candidates that nobody beats on its two axes, with their intervals, the
-rest of the front, a sample of what was feasible, the published networks by name, and the chosen one.
+rest of the front, a sample of what was feasible, the limits, the published networks by name, and the chosen
+one. Another chart shows what a limit costs: the best mIOU for every value of it.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
-from hw_models.predict import predict
-from search.accuracy import published_points
+from search.bundle import (
+    AXES,
+    LIMIT_WORDS,
+    Axis,
+    Run,
+    axis,
+    device_of,
+    load_run,
+    published,
+    question,
+    sampled,
+    spelt,
+    values,
+)
+from search.labels import Name, place
 from search.pareto import nondominated
-from search.query import Query
-from search.runs import query_from, read_json
-from zoo.errors import ConfigError, ZooError, did_you_mean
+from search.query import DEVICE_METRICS, LIMITS
+from search.tradeoff import SENSITIVITIES, sensitivity
+from zoo.errors import ZooError
 from zoo.files import atomic
-from zoo.registry import lower
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
 
+STYLES = ("-", "--", "-.", ":")
+"""Lines of overlaid runs, which a black and white print can tell apart."""
+
+LIMIT_COLOUR = "#D55E00"
+
 FORMATS = ("png", "svg", "pdf")
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """What is drawn along an axis: the key of a front entry, its unit and SI units in one of those, the better side."""
-
-    key: str
-    label: str
-    unit: float
-    better: int
-
-
-AXES: Mapping[str, Axis] = {
-    "miou": Axis("miou", "mIOU, % (predicted, Cityscapes val)", 1.0, -1),
-    "size": Axis("weight_bytes", "weights, MB (32-bit floats)", 1e6, 1),
-    "latency": Axis("latency_s", "latency, ms", 1e-3, 1),
-    "power": Axis("power_w", "power, W", 1.0, 1),
-    "energy": Axis("energy_j", "energy of an image, mJ", 1e-3, 1),
-    "params": Axis("params", "parameters, thousands", 1e3, 1),
-    "macs": Axis("macs", "MACs, G", 1e9, 1),
-    "memory": Axis("memory_bytes", "weights and peak activations, MB", 1e6, 1),
-}
 
 DEFAULT_AXES = (("size", "miou"), ("latency", "miou"))
 
+BARS = 18
+"""Intervals drawn along a front; more would hide it."""
 
-@dataclass(frozen=True)
-class Run:
-    """What is drawn of one search."""
-
-    name: str
-    query: Query
-    front: list[dict[str, Any]]
-    sample: list[dict[str, str]]
-    chosen: int
-
-
-def load_run(folder: Path) -> Run:
-    """Read the folder of a search. Raises ConfigError."""
-    document = read_json(folder / "front.json")
-    try:
-        with (folder / "sample.csv").open(newline="", encoding="utf-8") as file:
-            sample = list(csv.DictReader(file))
-    except OSError:
-        sample = []
-    return Run(folder.name, query_from(document["query"]), document["front"], sample, document["chosen"])
+RC: Any = {"pdf.fonttype": 42, "svg.hashsalt": "zoo", "font.size": 9.0}
+"""Text in PDF stays text; the same chart is the same file."""
 
 
 def draw(folders: Sequence[Path], outputs: Sequence[Path], axes: Sequence[tuple[str, str]] | None = None) -> None:
-    """Draw one panel for each pair of axes (x, y) and write it to every output. Raises ZooError."""
-    pairs = [(_axis(x), _axis(y)) for x, y in axes or DEFAULT_AXES]
+    """Draw one panel for each pair of axes (x, y) and write it to every output; several runs are overlaid.
+
+    An axis may name a device of several, as `latency@titanx`. Raises ConfigError for an axis, a run or a
+    file format that cannot be.
+    """
+    _check(outputs)
+    runs = [load_run(folder) for folder in folders]
+    pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or DEFAULT_AXES]
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(6.2 * len(pairs), 5.2), dpi=150, layout="constrained")
+        panels = [figure.add_subplot(1, len(pairs), i + 1) for i in range(len(pairs))]
+        drawn = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
+        _finish(figure, panels, _title(runs))
+        for panel, (names, marks) in zip(panels, drawn, strict=True):
+            place(panel, names, marks)
+        _save(figure, outputs)
+
+
+def draw_sensitivity(folders: Sequence[Path], outputs: Sequence[Path], name: str) -> None:
+    """Draw the best mIOU of each run against a limit: latency, power, energy, params, macs, size or memory.
+
+    Raises ConfigError for an unknown limit, and for a run whose mIOU was trained, not predicted.
+    """
+    _check(outputs)
+    runs = [load_run(folder) for folder in folders]
+    for run in runs:
+        if not run.enumerable:
+            raise ZooError(f"{run.folder}: mIOU is known of the trained candidates only; draw its front instead")
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(6.2, 4.6), dpi=150, layout="constrained")
+        panel = figure.add_subplot()
+        for i, run in enumerate(runs):
+            steps = sensitivity(run.query, name)
+            limit = steps.limit / (1e6 if name == "params" else 1e9 if name == "macs" else 1.0)
+            colour = COLOURS[i % len(COLOURS)]
+            style = STYLES[i % len(STYLES)]
+            panel.step(limit, steps.miou, where="post", color=colour, ls=style, lw=1.6, label=_label(run, runs))
+            _own_limit(panel, run, name, colour)
+        unit = {"params": "millions", "macs": "G"}.get(name, LIMIT_WORDS[SENSITIVITIES[name]][1])
+        panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
+        panel.set_ylabel("best mIOU within the limits, %")
+        panel.grid(alpha=0.25)
+        _finish(figure, [panel], _limit_title(runs))
+        _save(figure, outputs)
+
+
+def _own_limit(panel: Axes, run: Run, name: str, colour: str) -> None:
+    """The run's own limit as a line."""
+    given = dict(run.query.limits.given())
+    value = given.get(SENSITIVITIES[name]) or (
+        1e3 / given["min_fps"] if name == "latency" and "min_fps" in given else 0
+    )
+    if value:
+        panel.axvline(
+            value / {"params": 1e6, "macs": 1e9}.get(name, 1.0), color=colour, ls=(0, (4, 3)), lw=1.0, alpha=0.8
+        )
+
+
+def _check(outputs: Sequence[Path]) -> None:
     for output in outputs:
         if output.suffix[1:].lower() not in FORMATS:
             raise ZooError(f"{output}: charts are written as {', '.join(FORMATS)}; name the file so")
-    runs = [load_run(folder) for folder in folders]
-    figure = Figure(figsize=(6.2 * len(pairs), 5.0), dpi=150, layout="constrained")
-    for i, (x, y) in enumerate(pairs):
-        _panel(figure.add_subplot(1, len(pairs), i + 1), runs, x, y, legend=i == len(pairs) - 1)
-    figure.suptitle(_title(runs), fontsize=10)
+
+
+def _save(figure: Figure, outputs: Sequence[Path]) -> None:
     for output in outputs:
+        kind = output.suffix[1:].lower()
+        metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
         with atomic(output) as partial:
-            figure.savefig(partial, format=output.suffix[1:].lower())
-
-
-def _axis(name: str) -> Axis:
-    if name not in AXES:
-        raise ConfigError(f"axis {name!r} is unknown; {did_you_mean(name, AXES)}")
-    return AXES[name]
+            figure.savefig(partial, format=kind, metadata=metadata)
 
 
 def _title(runs: Sequence[Run]) -> str:
-    query = runs[0].query
-    limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query.limits.given()) or "no limits"
-    devices = ", ".join(sorted({str(device) for run in runs for device in run.query.devices}))
-    height, width = query.space.size
-    return f"{devices}, {width}x{height}, batch 1; {limits}; bars: {100 * query.confidence:g} % intervals"
+    bars = f"bars: {100 * runs[0].query.confidence:g} % intervals"
+    return f"{question(runs[0].query)}; {bars}" if len(runs) == 1 else bars
 
 
-def _values(entry: Mapping[str, Any], axis: Axis) -> tuple[float, float, float]:
-    value = entry[axis.key]
-    parts = (value["mean"], value["low"], value["high"]) if isinstance(value, Mapping) else (value,) * 3
-    mean, low, high = (float(part) / axis.unit for part in parts)
-    return mean, low, high
+def _limit_title(runs: Sequence[Run]) -> str:
+    sure = f"all limits together with probability {runs[0].query.confidence:g}"
+    return f"{question(runs[0].query)}; {sure}" if len(runs) == 1 else sure
 
 
-def _sampled(row: Mapping[str, str], axis: Axis) -> float:
-    return float(row.get(f"{axis.key}.mean") or row[axis.key]) / axis.unit
-
-
-def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis, *, legend: bool) -> None:
-    marks: list[tuple[float, float]] = []
-    for run, colour in zip(runs, COLOURS * len(runs), strict=False):
-        marks += _draw_run(panel, run, x, y, colour, alone=len(runs) == 1)
-    names = _published(runs[0].query, x, y)
-    if names:
-        panel.scatter(
-            [p[1] for p in names],
-            [p[2] for p in names],
-            marker="D",
-            s=26,
-            color="black",
-            zorder=5,
-            label="published mIOU",
-        )
-    panel.set_xlabel(
-        x.label + (f" on {runs[0].query.devices[0]}" if x.key in ("latency_s", "power_w", "energy_j") else "")
+def _finish(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+    """Title, and one legend below all panels, where it covers nothing."""
+    figure.suptitle(title, fontsize=9)
+    entries: dict[str, Any] = {}
+    for panel in panels:
+        entries |= {name: mark for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+    columns = max(1, min(len(entries), 3 * len(panels)))
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
-    panel.set_ylabel(y.label)
+    figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
+
+
+def _label(run: Run, runs: Sequence[Run]) -> str:
+    """A run among others: its folder, and its devices where they differ."""
+    several = len({other.devices for other in runs}) > 1
+    return f"{run.name} ({', '.join(run.devices)})" if several else run.name
+
+
+def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Name], list[tuple[float, float]]]:
+    """Draw; return the names to be placed, and what they must not cover."""
+    marks: list[tuple[float, float]] = []
+    for i, run in enumerate(runs):
+        marks += _draw_run(panel, run, x, y, i, runs)
+    names = _names(runs, x, y)
+    if names:
+        xs, ys = [n[1] for n in names], [n[2] for n in names]
+        panel.scatter(xs, ys, marker="D", s=24, color="black", zorder=5, label="published mIOU")
+    panel.set_xlabel(_axis_label(x, runs))
+    panel.set_ylabel(_axis_label(y, runs))
     panel.grid(alpha=0.25)
     panel.margins(0.08)
-    if legend:
-        panel.legend(fontsize=8, loc="lower right", framealpha=0.9)
-    _place_labels(panel, names, marks)
+    if len(runs) == 1:
+        _limits(panel, runs[0], x, y)
+    return names, marks
 
 
-def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, colour: str, *, alone: bool) -> list[tuple[float, float]]:
+def _axis_label(along: Axis, runs: Sequence[Run]) -> str:
+    if along.metric == "miou":
+        predicted = all(run.query.accuracy == "published" for run in runs)
+        return f"{along.label} (predicted, Cityscapes val)" if predicted else along.label
+    devices = {run.devices[device_of(run, along)] for run in runs}
+    one = along.metric in DEVICE_METRICS and len(devices) == 1
+    return along.label + (f", on {next(iter(devices))}" if one else "")
+
+
+def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequence[Run]) -> list[tuple[float, float]]:
+    colour, alone = COLOURS[number % len(COLOURS)], len(runs) == 1
     if run.sample and alone:
-        grey = [(_sampled(row, x), _sampled(row, y)) for row in run.sample]
+        grey = [(sampled(run, row, x), sampled(run, row, y)) for row in run.sample]
         xs, ys = zip(*grey, strict=True)
-        panel.scatter(xs, ys, s=4, color="0.8", zorder=1, label="feasible (sample)", rasterized=True)
-    points = [(_values(entry, x), _values(entry, y)) for entry in run.front]
+        panel.scatter(xs, ys, s=4, lw=0, color="0.75", zorder=1, label="feasible (a sample)", rasterized=True)
+    points = [(values(run, entry, x), values(run, entry, y)) for entry in run.front]
     means = np.array([(px[0], py[0]) for px, py in points])
     best = nondominated(means * np.array([x.better, y.better]))
-    panel.scatter(
-        means[~best, 0],
-        means[~best, 1],
-        s=7,
+    rest = "on the front of all objectives" if alone else None
+    panel.scatter(means[~best, 0], means[~best, 1], s=7, color=colour, alpha=0.35, zorder=2, label=rest, lw=0)
+    order = np.flatnonzero(best)[np.argsort(means[best, 0], kind="stable")]
+    # Between two candidates of a front nothing can be had: the line is a staircase.
+    panel.step(
+        *means[order].T,
+        where="post" if x.better == 1 else "pre",
         color=colour,
-        alpha=0.35,
-        zorder=2,
-        label="on the front of all objectives" if alone else None,
+        ls=STYLES[number % len(STYLES)],
+        lw=1.4,
+        zorder=3,
+        label="beaten by none on these two" if alone else _label(run, runs),
     )
-    order = np.flatnonzero(best)[np.argsort(means[best, 0])]
-    every = order[:: max(1, len(order) // 24)]
-    panel.plot(*means[order].T, color=colour, lw=1.4, zorder=3, label="front of these two" if alone else run.name)
-    for axis in (0, 1):
-        values = [points[i][axis] for i in every]
-        spread = np.array([(v[0] - v[1], v[2] - v[0]) for v in values]).T
-        if np.any(spread > 0):
-            xerr, yerr = (np.maximum(spread, 0), None) if axis == 0 else (None, np.maximum(spread, 0))
-            xs, ys = means[every].T
-            panel.errorbar(xs, ys, yerr, xerr, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.55, zorder=2)
+    _bars(panel, means, points, order[:: max(1, -(-len(order) // BARS))], colour)
     chosen = means[run.chosen - 1]
+    name = "chosen (#1)" if alone else "chosen, of each run" if number == 0 else None
     panel.scatter(
-        chosen[0],
-        chosen[1],
-        marker="*",
-        s=190,
-        color=colour,
-        edgecolor="black",
-        zorder=6,
-        label="chosen (#1)" if alone else None,
+        chosen[0], chosen[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=name
     )
-    return [(float(a), float(b)) for a, b in means[order]]
+    _trained(panel, run, means, colour)
+    corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
+    return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
 
 
-def _published(query: Query, x: Axis, y: Axis) -> list[tuple[str, float, float]]:
-    """Published networks where one axis is their published mIOU and the other can be computed."""
-    if "miou" not in (x.key, y.key):
+def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: str) -> None:
+    for side in (0, 1):
+        spread = np.array([(v[0] - v[1], v[2] - v[0]) for v in (points[i][side] for i in shown)]).T
+        if np.any(spread > 0):
+            xerr, yerr = (np.maximum(spread, 0), None) if side == 0 else (None, np.maximum(spread, 0))
+            xs, ys = means[shown].T
+            panel.errorbar(xs, ys, yerr, xerr, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.45, zorder=2)
+
+
+def _trained(panel: Axes, run: Run, means: Any, colour: str) -> None:
+    """Candidates whose mIOU was measured, apart from the predicted ones."""
+    kinds = [str(entry.get("miou_source", "predicted")) for entry in run.front]
+    found = [i for i, kind in enumerate(kinds) if not kind.startswith("predicted")]
+    if found:
+        xs, ys = means[found].T
+        panel.scatter(xs, ys, marker="s", s=20, color=colour, edgecolor="black", lw=0.6, zorder=4, label="trained")
+
+
+def _limits(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
+    """Limits on what the axes show, as lines, where they are near what is drawn."""
+    for name, value in run.query.limits.given():
+        metric, scale = LIMITS[name]
+        for along, line, span in ((x, panel.axvline, panel.get_xlim()), (y, panel.axhline, panel.get_ylim())):
+            at = (1 / value if name == "min_fps" else value * scale) / along.scale
+            if along.metric == metric and at <= span[1] + 0.5 * (span[1] - span[0]):
+                words = f"{spelt(name, value)}, with probability {run.query.confidence:g}"
+                line(at, color=LIMIT_COLOUR, ls=(0, (4, 3)), lw=1.2, zorder=2, label=words)
+
+
+def _names(runs: Sequence[Run], x: Axis, y: Axis) -> list[Name]:
+    """Published networks where one axis is their mIOU; of one device, as their cost depends on it."""
+    first = runs[0]
+    predicted = [along for along in (x, y) if along.metric in DEVICE_METRICS]
+    devices = {run.devices[device_of(run, along)] for run in runs for along in predicted}
+    if "miou" not in (x.metric, y.metric) or len(devices) > 1:
         return []
-    out = []
-    for point in published_points():
-        if point.spec.family != query.space.choices.family:
-            continue
-        graph = lower(point.spec, query.space.size)
-        device = query.devices[0]
-        cost = predict(graph, device=device.name, clock_mhz=device.clock_mhz)
-        values = {
-            "miou": point.miou,
-            "weight_bytes": graph.weight_bytes,
-            "params": graph.params,
-            "macs": graph.macs,
-            "memory_bytes": graph.weight_bytes + graph.peak_activation_bytes,
-            "latency_s": cost.latency_s.mean,
-            "power_w": cost.power_w.mean,
-            "energy_j": cost.energy_j.mean,
-        }
-        out.append((point.name, values[x.key] / x.unit, values[y.key] / y.unit))
-    return out
-
-
-OFFSETS = [
-    (r * dx, r * dy) for r in (7, 14, 24, 36) for dx, dy in ((1, -1), (-1, 1), (1, 1), (-1, -1), (1.4, 0), (-1.4, 0))
-]
-
-
-def _place_labels(panel: Axes, names: Sequence[tuple[str, float, float]], marks: Sequence[tuple[float, float]]) -> None:
-    """Write names where they cover neither each other nor the line nor the other points."""
-    figure = panel.figure
-    assert isinstance(figure, Figure)
-    figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
-    occupied = [
-        Bbox.from_bounds(px - 4, py - 4, 8, 8)
-        for px, py in panel.transData.transform([*marks, *((n[1], n[2]) for n in names)])
-    ]
-    inside = panel.get_window_extent()
-    for name, at_x, at_y in names:
-        trials: list[tuple[float, int, Annotation, Bbox]] = []
-        for dx, dy in OFFSETS:
-            align = {"ha": "left" if dx > 0 else "right", "va": "center" if dy == 0 else "bottom" if dy > 0 else "top"}
-            text = panel.annotate(
-                name,
-                (at_x, at_y),
-                (dx, dy),
-                textcoords="offset points",
-                fontsize=7.5,
-                zorder=7,
-                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "0.4", "shrinkA": 0, "shrinkB": 2},
-                **align,  # type: ignore[arg-type]
-            )
-            box = text.get_window_extent()
-            outside = not (inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0 and box.y1 < inside.y1)
-            trials.append((sum(box.overlaps(other) for other in occupied) + 50 * outside, len(trials), text, box))
-        best = min(trials, key=lambda trial: trial[:2])
-        for trial in trials:
-            if trial is not best:
-                trial[2].remove()
-        occupied.append(best[3])
+    return [(p["name"], values(first, p, x)[0], values(first, p, y)[0]) for p in published(first.query)]

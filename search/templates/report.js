@@ -12,7 +12,7 @@ function put(node, attributes, children) {
     else if (value === true) node.setAttribute(key, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return node;
 }
 const el = (tag, attributes, ...children) => put(document.createElement(tag), attributes, children);
@@ -166,7 +166,7 @@ function ticks(low, high, count) {
   return out;
 }
 function frame(width, height, xs, ys, xLabel, yLabel) {
-  const box = { left: 50, right: width - 12, top: 12, bottom: height - 44 };
+  const box = { left: 50, right: width - 20, top: 12, bottom: height - 44 };
   const scale = ([low, high], a, b) => (v) => a + ((v - low) / (high - low)) * (b - a);
   const px = scale(xs, box.left, box.right), py = scale(ys, box.bottom, box.top);
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}` });
@@ -245,7 +245,7 @@ function draw(c) {
   const marks = D.published.map((_, i) => at(published, i));
   if (c.x.metric === "miou" || c.y.metric === "miou") names(inner, f, marks, [...marks, ...line.map((i) => at(D.front, i))], best >= 0 ? at(D.front, best) : null);
   if (best >= 0) path("star", starPath(...at(D.front, best), 10));
-  const over = svg("g", {});
+  const over = svg("g", { "clip-path": `url(#${clip})` });
   f.root.append(over);
   const kept = within.front.filter(Boolean).length;
   put(f.root, { role: "img", tabindex: 0, "aria-label": `${label(c.y)} against ${label(c.x)}: ${plural(kept, "candidate")} within the limits, ${line.length} of them beaten by none on these two axes. Arrow keys move along those.` }, []);
@@ -277,7 +277,7 @@ function names(group, f, marks, points, star) {
   const hits = (a) => taken.some((b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]);
   marks.forEach(([x, y], i) => {
     const w = D.published[i].name.length * 6.3 + 4;
-    const spots = [8, 16, 28, 44, 64].flatMap((r) => [[r, r * 0.7], [-r, -r * 0.7], [r, -r * 0.7], [-r, r * 0.7], [r * 1.3, 0], [-r * 1.3, 0]]);
+    const spots = [8, 16, 28, 44, 64].flatMap((r) => [[r, r * 0.7], [-r, -r * 0.7], [r, -r * 0.7], [-r, r * 0.7], [r * 1.3, 0], [-r * 1.3, 0], [r * 0.3, r * 1.3], [-r * 0.3, -r * 1.3], [r * 0.3, -r * 1.3], [-r * 0.3, r * 1.3]]);
     const boxes = spots.map(([dx, dy]) => { const left = dx > 0 ? x + dx : x + dx - w; return [left, y + dy - 8, left + w, y + dy + 6, dx, dy]; });
     const free = boxes.find((b) => b[0] > f.box.left + 2 && b[2] < f.box.right - 2 && b[1] > f.box.top + 2 && b[3] < f.box.bottom - 2 && !hits(b));
     if (free) {
