@@ -292,3 +292,12 @@ def test_codes_count_as_itertools_product_does() -> None:
     ]
     assert found == list(itertools.product(*choices.values.values()))
     assert choices.spec_values(dict.fromkeys(codes, 0))["alpha3"] == FAMILIES["espnet"].spec().alpha3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("variant", ["C", "ESPNet"])
+def test_a_single_row_counts_as_among_others(variant: str) -> None:
+    """A row that skips a stage, alone: no piece of that stage exists then."""
+    choices = Choices("espnet", {"variant": (variant,)})
+    bulk = BulkLowering(choices, Shape(3, 64, 128)).lower(choices.codes(np.array([0])))
+    spec = FAMILIES["espnet"].spec(variant=variant)  # type: ignore[call-arg]
+    assert bulk.peak_activation_bytes.tolist() == [lower(spec, (64, 128)).peak_activation_bytes]

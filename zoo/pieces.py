@@ -35,11 +35,11 @@ class Step:
 
     def reading(self, name: str) -> Bools:
         """Which rows run a piece that reads a tensor."""
-        return np.append([name in piece.reads for piece in self.pieces], False)[self.index]
+        return np.array([*(name in piece.reads for piece in self.pieces), False])[self.index]
 
     def writing(self, name: str) -> Bools:
         """Which rows run a piece that names a tensor."""
-        return np.append([name in piece.writes for piece in self.pieces], False)[self.index]
+        return np.array([*(name in piece.writes for piece in self.pieces), False])[self.index]
 
 
 def peak_bytes_of(steps: Sequence[Step], kept: Mapping[str, Bools], sizes: Ints) -> Ints:
