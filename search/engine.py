@@ -49,6 +49,7 @@ class Engine(Protocol):
     """Runs up to `slots` evaluations at a time."""
 
     slots: int
+    evaluator: Evaluator
 
     def start(self, task: Task) -> None:
         """Begin one."""

@@ -408,7 +408,7 @@ def _stage(
             left = 1.0 if end is None else max(0.0, min(1.0, end - time.monotonic()))
             for task, outcome in runner.finished(left):
                 running -= 1
-                _tell(study, ledger, evaluator, task.number, outcome, say)
+                _tell(study, ledger, runner.evaluator, task.number, outcome, say)
         say(f"{ledger.name}: the time is used up")
     finally:
         runner.close()

@@ -161,7 +161,8 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     trials, front = document["trials"], document["front"]
     console.print(
         f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible, {trials['asked']:,} measured "
-        f"({trials['stopped']} stopped early, {trials['failed']} failed), {len(front):,} on the front of what was measured."
+        f"({trials['stopped']} stopped early, {trials['failed']} failed), {len(front):,} on the front of what was "
+        "measured."
     )
     miou = document["accuracy"]
     console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")

@@ -1,0 +1,614 @@
+"""Studies: samplers against definitions, and nothing lost whatever happens."""
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from study_evaluators import Bad, NeedsFile, Steady
+
+pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edgeseg-zoo[optuna]'")
+moocore = pytest.importorskip("moocore", reason="moocore is not installed; pip install 'edgeseg-zoo[optuna]'")
+
+import search.journal
+from search.belief import NOTHING, Belief, Scale, Told, fit, prior, told_of
+from search.candidates import candidates
+from search.engine import Inline, Processes, Task, attempt
+from search.evaluators import Held, Published, Train
+from search.exact import NothingFeasible
+from search.exact import search as exact
+from search.fidelity import Halving, ranks
+from search.findings import Findings, Noise, write_findings
+from search.improvement import surface
+from search.journal import FolderLock, mend
+from search.ledger import Entry
+from search.query import DeviceAt, Query
+from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose
+from search.space import SearchSpace
+from search.study import Plan, follow_ups, history, local, resumed, start
+from zoo.choices import Choices
+from zoo.cli import main
+from zoo.config import Limits
+from zoo.errors import ConfigError, ZooError
+
+SPACE = SearchSpace(
+    Choices("espnet", {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3": (3, 5, 8)}), (256, 512)
+)
+LIMITS = Limits(max_params=300_000)
+QUERY = Query(space=SPACE, devices=(DeviceAt("tx2"),), limits=LIMITS)
+
+
+def with_evaluator(evaluator, **options):
+    """An engine for `start` that measures by another evaluator."""
+
+    def make(planned, decide, logs, plan):
+        if not evaluator.isolated:
+            return Inline(evaluator, decide)
+        return Processes(evaluator, decide, logs, limit_s=plan.limit_s, **options)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def found():
+    return candidates(QUERY)
+
+
+@pytest.fixture(scope="module")
+def setting(found):
+    return Setting(found, prior(found, same_protocol=True), Scale(), 0, 20)
+
+
+def rows_of(folder):
+    with (folder / "trials.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+# The candidates
+
+
+def test_candidates_are_what_the_exact_search_finds_feasible(found):
+    result = exact(found.query)
+    assert (found.enumerated, len(found)) == (result.enumerated, result.feasible)
+    front = {int(row) for row in result.columns.rows}
+    points = found.points(np.arange(len(found)), found.miou[:, 1])
+    assert {int(r) for r in found.rows[ranks(points) == 0]} == front
+
+
+def test_objectives_without_miou_need_no_study():
+    with pytest.raises(ConfigError, match="none of them is measured"):
+        candidates(replace(QUERY, objectives=("latency", "size")))
+
+
+def test_nothing_feasible_is_said_with_what_would_help():
+    with pytest.raises(NothingFeasible, match="binds") as caught:
+        candidates(replace(QUERY, limits=Limits(max_params=1000)))
+    assert caught.value.report["binding"] == ["max_params"]
+
+
+def test_a_family_without_published_figures_is_searched_as_well():
+    space = SearchSpace(Choices("enet", {"classes": (5, 12, 19)}), (256, 512))
+    query = Query(space=space, devices=(DeviceAt("tx2"),))
+    found = candidates(query)
+    assert len(found) == 3
+    mean, sd = Belief(prior(found, same_protocol=False), NOTHING, Scale()).at(np.arange(3))
+    assert (sd > 5).all()
+    assert mean == pytest.approx([50.0] * 3)
+
+
+# Expected improvement and belief, against their definitions
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_expected_improvement_is_the_mean_of_hypervolume_improvements(axes, size):
+    rng = np.random.default_rng(axes * 10 + size)
+    known, miou = rng.uniform(0, 1, (size, axes)), rng.uniform(40, 70, size)
+    floor, worst = 45.0, np.full(axes, 0.9)
+    z, mean, sd = rng.uniform(0, 1.1, (6, axes)), rng.uniform(45, 70, 6), rng.uniform(0.5, 5, 6)
+
+    def volume(points):
+        inside = points[(points < [-floor, *worst]).all(axis=1)] if len(points) else points
+        return moocore.hypervolume(inside, ref=[-floor, *worst]) if len(inside) else 0.0
+
+    front = np.column_stack([-miou, known])
+    quantiles = (np.arange(2000) + 0.5) / 2000
+    from statistics import NormalDist
+
+    normal = np.array([NormalDist().inv_cdf(q) for q in quantiles])
+    expected = [
+        np.mean([volume(np.vstack([front, [-(m + s * n), *point]])) for n in normal[:: 1 if size < 2 else 10]])
+        - volume(front)
+        for m, s, point in zip(mean, sd, z, strict=True)
+    ]
+    result = surface(miou, known, (floor, worst), np.minimum(z.min(axis=0), known.min(axis=0, initial=1)))
+    assert result.improvement(mean, sd, z) == pytest.approx(expected, rel=0.03, abs=0.02)
+
+
+def test_a_belief_is_the_conditional_of_the_joint_normal(setting):
+    told = told_of([(0, 50.0, 0.0), (7, 55.0, 0.0), (3, 48.0, 1.0)])
+    belief = Belief(setting.prior, told, Scale(1.5, 0.4))
+    own = setting.prior
+    everyone = np.arange(len(setting.found))
+    distance = ((own.positions[:, None] - own.positions) ** 2).sum(axis=2)
+    joint = own.features @ own.covariance @ own.features.T + 1.5**2 * np.exp(-distance / (2 * 0.6**2))
+    from search.additive import points
+
+    observed = joint[np.ix_(told.index, told.index)] + np.diag(0.4**2 + told.extra)
+    gain = joint[:, told.index] @ np.linalg.inv(observed)
+    centre = own.features @ own.mean
+    mean = centre + gain @ (points(told.miou) - centre[told.index])
+    variance = np.diag(joint - gain @ joint[told.index])
+    assert belief.points_at(everyone)[0] == pytest.approx(mean)
+    assert belief.points_at(everyone)[1] == pytest.approx(variance)
+
+
+def test_left_out_is_a_fit_without_the_trial(setting):
+    told = told_of([(0, 50.0, 0.0), (7, 55.0, 0.0), (3, 48.0, 0.0), (11, 51.0, 0.0)])
+    scale = Scale(1.0, 0.5)
+    mean, sd = Belief(setting.prior, told, scale).left_out()
+    for i in range(4):
+        rest = np.delete(np.arange(4), i)
+        without = Belief(setting.prior, Told(told.index[rest], told.miou[rest], told.extra[rest]), scale)
+        m, _ = without.at([told.index[i]])
+        v = without.points_at([told.index[i]])[1] + scale.noise**2
+        assert mean[i] == pytest.approx(m[0])
+        assert sd[i] == pytest.approx(np.sqrt(v[0]) * m[0] * (100 - m[0]) / 2500)
+
+
+def test_a_likelier_scale_is_found(setting):
+    rng = np.random.default_rng(0)
+    own, index = setting.prior, np.arange(len(setting.found))
+    from search.additive import percent
+
+    truth = own.features @ rng.multivariate_normal(own.mean, own.covariance)
+    noisy = told_of([(int(i), float(percent(truth[i] + rng.normal(0, 1.6))), 0.0) for i in np.tile(index, 4)])
+    clean = told_of([(int(i), float(percent(truth[i])), 0.0) for i in index])
+    assert fit(own, noisy).noise >= 0.8
+    assert fit(own, clean).noise == 0.05
+
+
+# Samplers
+
+
+def play(sampler, found, count, start_at=()):
+    tried = list(start_at)
+    for number in range(len(tried), count):
+        told = told_of([(t.index, t.miou, 0.0) for t in tried])
+        taken = np.array([t.index for t in tried], np.int64)
+        proposal = sampler(History(tuple(tried), told, np.empty(0, np.int64), taken), number)
+        tried.append(Tried(proposal.index, float(found.miou[proposal.index, 1]), dict(proposal.notes)))
+    return tried
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])
+def test_a_sampler_never_asks_twice_and_goes_on_as_if_never_stopped(name, setting, found):
+    whole = play(SAMPLERS[name](setting), found, len(found))
+    assert sorted(t.index for t in whole) == list(range(len(found))), "all of them, each once"
+    again = play(SAMPLERS[name](setting), found, 14, whole[:11])
+    assert [t.index for t in again] == [t.index for t in whole[:14]]
+    with pytest.raises(Exhausted):
+        play(SAMPLERS[name](setting), found, len(found) + 1, whole)
+
+
+def test_optunas_gp_asks_within_the_limits(setting, found):
+    pytest.importorskip("torch", reason="Optuna's GPSampler needs torch")
+    tried = play(SAMPLERS["gp"](setting), found, 13)
+    assert len({t.index for t in tried}) == 13
+
+
+def test_running_trials_are_not_asked_again_and_spread_the_proposals(setting, found):
+    sampler = SAMPLERS["ehvi"](setting)
+    running = np.empty(0, np.int64)
+    for number in range(5):
+        running = np.append(running, sampler(History((), NOTHING, running, running), number).index)
+    assert len(set(running.tolist())) == 5
+
+
+def test_improvement_finds_the_front_sooner_than_chance(setting, found):
+    points = found.points(np.arange(len(found)), found.miou[:, 1])
+    span = np.ptp(points, axis=0)
+    unit = (points - points.min(axis=0)) / span
+
+    def share(name):
+        tried = play(SAMPLERS[name](setting), found, 6)
+        return moocore.hypervolume(unit[[t.index for t in tried]], ref=[1.1] * 3)
+
+    assert share("ehvi") > share("random")
+
+
+def test_auto_says_why():
+    assert choose(30, 70_000)[0] == "ehvi"
+    assert "30 trials" in choose(30, 70_000)[1]
+    assert choose(100, 100)[0] == "random"
+
+
+def test_an_unknown_sampler_has_a_nearest_name():
+    with pytest.raises(ConfigError, match="did you mean 'ehvi'"):
+        Plan(sampler="ehiv")
+
+
+# Successive halving
+
+
+def test_ranks_peel_fronts():
+    rng = np.random.default_rng(3)
+    points = rng.integers(0, 6, (40, 3)).astype(float)
+    found = ranks(points)
+    for i, p in enumerate(points):
+        beaten_by = [found[j] for j, q in enumerate(points) if (q <= p).all() and (q < p).any()]
+        assert found[i] == max(beaten_by, default=-1) + 1
+
+
+def test_what_lags_is_stopped_and_a_front_goes_on():
+    line = np.array([[i, i] for i in range(8)], dtype=float)
+    halving = Halving((1,), keep=0.5)
+    assert [halving.goes_on(line, i) for i in range(8)] == [True] * 4 + [False] * 4
+    front = np.array([[i, -i] for i in range(8)], dtype=float)
+    assert all(halving.goes_on(front, i) for i in range(8))
+    assert all(halving.goes_on(line[:3], i) for i in range(3)), "too few to judge"
+
+
+def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, found, monkeypatch):
+    monkeypatch.setattr(Published, "epochs", 8)
+    plan = Plan(trials=len(found), sampler="random", promote=0)
+    monkeypatch.setattr("search.study.Published", lambda: Steady(epochs=8))
+    done = start(QUERY, plan, tmp_path)
+    states = {e.state for e in done.searched}
+    assert states == {"complete", "stopped"}
+    for entry in done.searched:
+        assert max(entry.reports) == (8 if entry.state == "complete" else max(entry.reports))
+        assert entry.state == "complete" or max(entry.reports) in (2, 4)
+    told = history(done.searched).told
+    assert len(told) > sum(e.state == "complete" for e in done.searched), "stopped trials are evidence too"
+    final = {e.index: found.miou[e.index, 1] for e in done.searched}
+    raised = [abs(m - final[i]) for i, m, x in zip(told.index, told.miou, told.extra, strict=True) if x]
+    assert np.median(raised) < 5, "raised by what the others gained"
+
+
+# Nothing is lost
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_study import QUERY, with_evaluator
+from study_evaluators import Steady
+from search.findings import write_findings
+from search.study import Plan, resumed, start
+folder, resume = Path(sys.argv[1]), (Path(sys.argv[1]) / "study.json").exists()
+plan = Plan(trials={trials}, sampler={sampler!r}, seed=3, storage={storage!r})
+done = start(QUERY, plan, folder, engine=with_evaluator(Steady(pause_s={pause})), resume=resume)
+write_findings(done, folder)
+"""
+
+
+def process(folder, *, trials=12, sampler="ehvi", pause=0.05, storage=None):
+    root = str(Path(__file__).resolve().parents[1])
+    code = SCRIPT.format(root=root, tests=f"{root}/tests", trials=trials, sampler=sampler, pause=pause, storage=storage)
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stderr=subprocess.PIPE, text=True)
+
+
+def finish(child):
+    _, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+
+
+KILLS = 50 if os.environ.get("ZOO_SLOW_TESTS") else 3
+
+
+def test_killed_at_any_moment_it_ends_as_if_never_interrupted(tmp_path):
+    """ZOO_SLOW_TESTS=1 kills 50 times."""
+    trials = max(12, KILLS // 2)
+    finish(process(tmp_path / "whole", trials=trials, pause=0))
+    chance = random.Random(5)
+    for _ in range(KILLS):
+        child = process(tmp_path / "killed", trials=trials)
+        journal, before = tmp_path / "killed" / "trials.journal", 0
+        before = journal.stat().st_size if journal.exists() else 0
+        until = time.monotonic() + 60
+        while child.poll() is None and time.monotonic() < until:
+            if journal.exists() and journal.stat().st_size > before:
+                time.sleep(chance.uniform(0, 0.15))
+                break
+            time.sleep(0.005)
+        child.kill()
+        child.wait()
+        child.stderr.close()
+    finish(process(tmp_path / "killed", trials=trials, pause=0))
+    whole, killed = rows_of(tmp_path / "whole"), rows_of(tmp_path / "killed")
+    assert len(whole) == trials
+    assert killed == whole
+
+
+def test_two_processes_share_a_study(tmp_path):
+    first = process(tmp_path, trials=16, pause=0.15)
+    while not (tmp_path / "study.json").exists():
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.01)
+    second = process(tmp_path, trials=16, pause=0.15)
+    finish(first)
+    finish(second)
+    rows = rows_of(tmp_path)
+    assert len(rows) == 16
+    assert [row["state"] for row in rows] == ["complete"] * 16
+    specs = [json.dumps({k: row[k] for k in ("variant", "k", "alpha2", "alpha3")}) for row in rows]
+    assert len(set(specs)) == 16, "no candidate twice"
+
+
+def test_a_database_gives_what_the_journal_gives(tmp_path):
+    for name, storage in (("journal", None), ("database", f"sqlite:///{tmp_path}/studies.db")):
+        done = start(QUERY, Plan(trials=5, sampler="nsga2", storage=storage), tmp_path / name)
+        write_findings(done, tmp_path / name)
+    assert rows_of(tmp_path / "journal") == rows_of(tmp_path / "database")
+
+
+def test_an_ended_study_goes_on_with_more_trials_as_if_it_had_more_from_the_start(tmp_path):
+    for trials, resume in ((4, False), (9, True)):
+        done = start(QUERY, Plan(trials=trials, sampler="ehvi"), tmp_path / "more", resume=resume)
+    write_findings(done, tmp_path / "more")
+    write_findings(start(QUERY, Plan(trials=9, sampler="ehvi"), tmp_path / "whole"), tmp_path / "whole")
+    assert rows_of(tmp_path / "more") == rows_of(tmp_path / "whole")
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path):
+    start(QUERY, Plan(trials=3), tmp_path)
+    journal = tmp_path / "trials.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')
+    done = start(QUERY, Plan(trials=4), tmp_path, resume=True)
+    assert [e.state for e in done.searched] == ["complete"] * 4
+    assert journal.read_bytes().startswith(whole)
+    for line in journal.read_bytes().splitlines():
+        json.loads(line)
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    mend(empty)
+    assert empty.read_bytes() == b""
+
+
+def test_optuna_understands_the_study(tmp_path):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    start(QUERY, Plan(trials=5), tmp_path)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "trials.journal")))
+    study = optuna.load_study(study_name="search", storage=storage)
+    assert study.metric_names == ["miou", "latency_s", "weight_bytes"]
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    assert len(study.trials) == 5
+    for trial in study.trials:
+        assert trial.constraints["max_params"] <= 0
+        assert SPACE.row(SPACE.spec(trial.user_attrs["row"])) == trial.user_attrs["row"]
+    assert study.best_trials
+
+
+# What may go wrong
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        ("raise", "ValueError: no such layer"),
+        ("memory", "MemoryError: no memory left"),
+        ("nan", "mIOU of nan"),
+        ("hang", "time limit of 3 s"),
+        ("killed", "SIGKILL"),
+        ("exit", "exit code 3"),
+    ],
+)
+def test_a_trial_that_fails_is_kept_with_its_log(way, says, tmp_path):
+    if way in ("raise", "memory", "nan"):  # no process of its own is needed to see these
+        outcome = attempt(Bad(way=way), Task(1, SPACE.spec(0), 0), lambda epoch, miou: True)
+        assert outcome.state == "failed"
+        assert says in outcome.error
+        return
+    plan = Plan(trials=3 if way == "killed" else 2, sampler="random", limit_s=3.0)
+    done = start(QUERY, plan, tmp_path, engine=with_evaluator(Bad(way=way)))
+    assert [e.state for e in done.searched] == ["complete", "failed", "complete"][: plan.trials]
+    assert says in done.searched[1].error
+    log = (tmp_path / "logs" / "search" / "0001.failed.log").read_text()
+    assert "evaluating 1" in log
+
+
+def test_a_study_of_failures_only_says_so(tmp_path):
+    class AllBad(Steady):
+        def evaluate(self, spec, number, seed, report):
+            raise ValueError("no such layer")
+
+    with pytest.raises(ZooError, match="all 3 trials failed, the last with: ValueError: no such layer"):
+        start(QUERY, Plan(trials=3), tmp_path, engine=with_evaluator(AllBad()))
+
+
+def test_a_data_set_that_vanishes_stops_the_study_and_loses_no_trial(tmp_path):
+    path = tmp_path / "data"
+    path.touch()
+    with pytest.raises(ZooError, match="no such data set; what was told is kept: go on with --resume"):
+        start(QUERY, Plan(trials=4), tmp_path / "run", engine=with_evaluator(NeedsFile(path=str(path))))
+    done = start(QUERY, Plan(trials=4), tmp_path / "run", resume=True)
+    assert [e.state for e in done.searched] == ["complete"] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"devices": (DeviceAt("titanx"),)}, "devices"),
+        ({"space": replace(SPACE, size=(512, 1024))}, "space.size is '512x256' there and '1024x512' here"),
+        ({"limits": Limits(max_params=200_000)}, "limits.max_params is 300000 there and 200000 here"),
+    ],
+)
+def test_a_study_of_another_search_is_refused(changes, says, tmp_path):
+    start(QUERY, Plan(trials=2), tmp_path)
+    with pytest.raises(ConfigError, match="made for another search") as caught:
+        start(replace(QUERY, **changes), Plan(trials=2), tmp_path, resume=True)
+    assert says in str(caught.value)
+    (tmp_path / "study.json").unlink()  # the storage itself knows as well
+    with pytest.raises(ConfigError, match="made for another search"):
+        start(replace(QUERY, **changes), Plan(trials=2), tmp_path)
+
+
+def test_a_folder_with_a_study_is_not_begun_again(tmp_path):
+    start(QUERY, Plan(trials=2), tmp_path)
+    with pytest.raises(ZooError, match="--resume"):
+        start(QUERY, Plan(trials=2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////nowhere/at/all/studies.db", "postgresql+none://me:secret@host/x", "rubbish"]
+)
+def test_a_storage_out_of_reach_is_one_sentence_without_the_password(url, tmp_path):
+    with pytest.raises(ZooError, match="cannot be reached|needs the Python package") as caught:
+        start(QUERY, Plan(trials=2, storage=url), tmp_path)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in (tmp_path / "study.json").read_text()
+
+
+def test_a_lock_that_is_never_let_go_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(search.journal, "LOCK_S", 0.05)
+    with FolderLock(tmp_path)(), pytest.raises(ZooError, match="another process has held"):
+        start(QUERY, Plan(trials=2), tmp_path)
+
+
+def test_a_budget_too_small_for_one_trial_is_said(tmp_path):
+    with pytest.raises(ZooError, match="budget of 1e-09 s is too small for one trial"):
+        start(QUERY, Plan(trials=2, budget_s=1e-9), tmp_path)
+    done = start(QUERY, Plan(trials=2), tmp_path, resume=True)
+    assert [e.state for e in done.searched] == ["complete"] * 2
+
+
+@pytest.mark.parametrize("wrong", [{"trials": 0}, {"accuracy": "train"}, {"accuracy": "guess"}, {"promote": -1}])
+def test_a_plan_that_means_nothing_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        Plan(**wrong)
+
+
+def test_a_folder_without_a_study_cannot_be_resumed(tmp_path):
+    with pytest.raises(ConfigError, match="holds no study"):
+        resumed(tmp_path)
+
+
+# Follow-up and findings
+
+
+def entry(number, index, miou, *, state="complete", seed=0):
+    return Entry(number, state, index, seed, miou, {}, {}, 1.0, None, None, 0.0, void=False)
+
+
+def test_the_best_train_longer_and_their_front_again_with_other_seeds(found):
+    plan = Plan(accuracy="train", dataset="scenes", promote=3, repeats=2, seed=5)
+    index = np.argsort(found.known[:, 0])[:6]
+    searched = [entry(n, int(i), 40.0 + 3 * n) for n, i in enumerate(index)]
+    first = follow_ups(found, searched, [], plan)
+    assert len(first) == 3
+    assert all(seed == 5 for _, seed in first)
+    rank = ranks(found.points(index, [e.miou for e in searched]))
+    assert {i for i, _ in first} <= {int(i) for i, r in zip(index, rank, strict=True) if r == 0}
+    done = [entry(n, i, 50.0 + n, seed=5) for n, (i, _) in enumerate(first)]
+    done[0] = replace(done[0], state="failed", miou=None)
+    due = follow_ups(found, searched, done, plan)
+    assert due[:3] == first
+    assert {seed for _, seed in due[3:]} == {6, 7}
+    assert done[0].index not in {i for i, _ in due[3:]}
+
+
+def test_noise_is_pooled_and_differences_within_it_are_said(tmp_path, found):
+    plan = Plan(accuracy="train", dataset="scenes")
+    done = start(QUERY, Plan(trials=4), tmp_path)
+    best, other = found.known[:, 0].argsort()[[8, 0]]
+    followed = [
+        entry(0, int(best), 60.0),
+        entry(1, int(best), 62.0),
+        entry(2, int(other), 58.0),
+        entry(3, int(other), 58.5),
+    ]
+    findings = Findings(replace(done, followed=followed, plan=plan))
+    pooled = np.sqrt((2 * 1.0**2 + 2 * 0.25**2) / 2)
+    assert findings.noise == Noise(pytest.approx(pooled), 2)
+    assert findings.noise.reach(2, 2) == pytest.approx(4.303 * pooled)
+    document = findings.document()
+    assert [e["miou"]["mean"] for e in document["front"]] == [61.0, 58.25]
+    assert document["differences"] == [
+        {"ranks": [1, 2], "difference": 2.75, "noise": pytest.approx(4.303 * pooled), "exceeds_noise": False}
+    ]
+    assert all(e["miou_source"].startswith("predicted") for e in document["predicted"])
+
+
+def test_training_reports_every_epoch_and_goes_on_from_its_checkpoint(tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
+    from zoo.data.labels import CAMVID
+
+    rng = np.random.default_rng(0)
+    samples = tuple(
+        (rng.integers(0, 255, (32, 64, 3), dtype=np.uint8), rng.integers(0, 11, (32, 64), dtype=np.uint8))
+        for _ in range(4)
+    )
+    sets = (Held("made", "train", CAMVID, samples), Held("made", "val", CAMVID, samples[:2]))
+    evaluator = Train("made", None, 2, (32, 64), tmp_path, changes={"batch": 2}, sets=sets)
+    spec = Choices("espnet", {"variant": ("C",), "alpha3": (0,)})
+    space = SearchSpace(spec, (64, 128))
+    whole: list[tuple[int, float]] = []
+
+    def keep(epoch, miou):
+        whole.append((epoch, miou))
+
+    score = evaluator.evaluate(space.spec(0), 0, 7, keep)
+    assert [epoch for epoch, _ in whole] == [1, 2]
+    assert score == max(miou for _, miou in whole)
+
+    def interrupted(epoch, miou):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluator.evaluate(space.spec(0), 1, 7, interrupted)
+    again: list[tuple[int, float]] = []
+    assert evaluator.evaluate(space.spec(0), 1, 7, lambda e, m: again.append((e, m))) == score
+    assert again == whole
+
+
+# The command
+
+
+def test_the_command_measures_and_goes_on(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    argv = ["search", "--space", "tiny", "--device", "tx2", "--max-params", "300k", "--trials", "4", "--no-plots"]
+    assert main([*argv, "-o", run, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"run", "enumerated", "feasible", "front", "complete", "chosen"} <= document.keys()
+    assert document["complete"] is False
+    assert document["trials"]["complete"] == 4
+    assert {"rank", "spec", "miou", "params", "weight_bytes", "macs", "latency_s", "power_w", "energy_j"} <= document[
+        "front"
+    ][0].keys()
+    assert main(["search", "--resume", run, "--trials", "6", "--no-plots", "--json"]) == 0
+    more = json.loads(capsys.readouterr().out)
+    assert more["trials"]["complete"] == 6
+    assert main(["search", "--resume", run, "--no-plots"]) == 0
+    assert "6 measured" in capsys.readouterr().out
+
+
+def test_the_command_refuses_what_means_nothing(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    tiny = ["search", "--space", "tiny", "--no-plots", "-o", run]
+    assert main([*tiny, "--trials", "2", "--max-params", "10"]) == 3
+    assert main([*tiny, "--accuracy", "train"]) == 1
+    assert "--dataset" in capsys.readouterr().err
+    assert main([*tiny, "--accuracy", "train", "--dataset", "camvid", "--data", str(tmp_path / "none")]) == 1
+    assert str(tmp_path / "none") in capsys.readouterr().err
+    assert main(["search", "--resume", run, "--device", "tx2"]) == 2
+    assert main([*tiny, "--trials", "2", "--address", "auto"]) == 2
+    assert main(["search", "--resume", str(tmp_path)]) == 1
+
+
+def test_local_runs_trained_candidates_in_processes(tmp_path):
+    plan = Plan(accuracy="train", dataset="scenes")
+    short, long = plan.evaluators(tmp_path)
+    assert (short.epochs, long.epochs) == (10, 40)
+    assert isinstance(local(short, lambda *a: True, tmp_path, plan), Processes)
+    assert isinstance(local(Published(), lambda *a: True, tmp_path, plan), Inline)
