@@ -280,6 +280,14 @@ def test_a_and_b_without_units_are_one_network() -> None:
     assert a == b
 
 
+def test_a_decoder_as_wide_as_there_are_classes_is_the_published_one() -> None:
+    published = ESPNetSpec(variant="ESPNet", classes=20)
+    assert lower(replace(published, decoder_width=20)).params == lower(published).params
+    # Of 20 classes only the last transposed convolution, 20 x classes x 2 x 2, knows that there are 11.
+    narrowed = lower(replace(published, decoder_width=20, classes=11))
+    assert narrowed.params == lower(published).params - 20 * 9 * 4
+
+
 # Rules
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -300,6 +308,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "variant B has no image path, but image_path is": {"variant": "B", "image_path": "fusion"},
     "variant C without an image path is variant B; set variant=B": {"image_path": "none"},
     "decoder_sees_image needs variant=ESPNet and an image path": {"decoder_sees_image": True},
+    "decoder_width needs variant=ESPNet, but variant is C": {"decoder_width": 20},
+    "decoder_k is 5 and decoder_width is 4": {"variant": "ESPNet", "decoder_width": 4},
 }
 
 

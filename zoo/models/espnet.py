@@ -29,11 +29,16 @@ def _branches_fit(s: "ESPNetSpec") -> str | None:
 
 
 def _decoder_branches_fit(s: "ESPNetSpec") -> str | None:
-    if s.variant != "ESPNet" or s.decoder_k <= s.classes:
+    width, name = (s.decoder_width, "decoder_width") if s.decoder_width else (s.classes, "classes")
+    if s.variant != "ESPNet" or s.decoder_k <= width:
         return None
-    return (
-        f"decoder_k must be at most classes, but decoder_k is {s.decoder_k} and classes is {s.classes}; lower decoder_k"
-    )
+    return f"decoder_k must be at most {name}, but decoder_k is {s.decoder_k} and {name} is {width}; lower decoder_k"
+
+
+def _decoder_width_fits(s: "ESPNetSpec") -> str | None:
+    if not s.decoder_width or s.variant == "ESPNet":
+        return None
+    return f"decoder_width needs variant=ESPNet, but variant is {s.variant}; set decoder_width=0"
 
 
 def _image_path_fits(s: "ESPNetSpec") -> str | None:
@@ -91,6 +96,8 @@ class ESPNetSpec(Spec):
     levels see the image (section 3.2); `fusion` is input-aware fusion, see `see_image`.
     decoder_sees_image: the last step of the decoder reads level 1 together with the image, as in the
     released CamVid weights. decoder_k: branches of the decoder's ESP unit, 5 in all released weights.
+    decoder_width: channels that the decoder works in; with 0, as published, as many as there are classes,
+    of which few make it too narrow: of 11 its ESP unit leaves two to each branch.
 
     The paper's comparison of blocks (section 4.2) is variant C with alpha3 = 3 and downsample=conv. It
     prints 0.233 (mobilenet), 0.181 (shufflenet, k = 4), 0.328 (inception), 0.424 (resnext) and 1.200
@@ -103,6 +110,7 @@ class ESPNetSpec(Spec):
     rules: ClassVar[tuple[Rule, ...]] = (
         _branches_fit,
         _decoder_branches_fit,
+        _decoder_width_fits,
         _image_path_fits,
         _decoder_image_fits,
         _block_reads,
@@ -125,6 +133,7 @@ class ESPNetSpec(Spec):
     image_path: Literal["none", "reinforcement", "fusion"] = "reinforcement"
     decoder_sees_image: bool = False
     decoder_k: BranchCount = 5
+    decoder_width: Annotated[int, Interval(ge=0, le=4096)] = 0
 
 
 def down(g: GraphBuilder, x: str, path: str, out_channels: int, s: ESPNetSpec) -> str:
@@ -217,23 +226,24 @@ def level3_merge(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
 
 def head(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
     """1x1 convolution to the classes, at 1/8 of the image's size."""
-    t["logits"] = g.conv(t["x"], f"{prefix(s)}classifier.conv", s.classes)
+    t["logits"] = g.conv(t["x"], f"{prefix(s)}classifier.conv", s.decoder_width or s.classes)
 
 
 def decoder_level3(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
     """Decoder, l = 3: BN and upsample the encoder's logits (section 3.2, figure 4d)."""
     if s.variant == "ESPNet":
-        t["up"] = g.deconv(g.bn(t["logits"], "br"), "up_l3.0", s.classes)
+        t["up"] = g.deconv(g.bn(t["logits"], "br"), "up_l3.0", s.decoder_width or s.classes)
 
 
 def decoder_level2(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
     """Decoder, l = 2: reduce level 2 to the classes, merge, transform with an ESP unit, upsample."""
     if s.variant != "ESPNet":
         return
-    reduced = g.conv(t["level2"], "level3_C.conv", s.classes)
+    width = s.decoder_width or s.classes
+    reduced = g.conv(t["level2"], "level3_C.conv", width)
     merged = bn_act(g, g.concat((reduced, t["up"]), "combine_l2_l3.cat"), "combine_l2_l3.0", s)
-    merged = esp_unit(g, merged, "combine_l2_l3.1", s.classes, s, k=s.decoder_k, residual=False)
-    t["up"] = bn_act(g, g.deconv(merged, "up_l2.0", s.classes), "up_l2.1", s)
+    merged = esp_unit(g, merged, "combine_l2_l3.1", width, s, k=s.decoder_k, residual=False)
+    t["up"] = bn_act(g, g.deconv(merged, "up_l2.0", width), "up_l2.1", s)
 
 
 def decoder_level1(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
@@ -241,7 +251,7 @@ def decoder_level1(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
     if s.variant != "ESPNet":
         return
     merged = g.concat((t["up"], t["level1"]), "conv.cat")
-    reduced = conv_bn_act(g, merged, "conv", s.classes, s, kernel=3)
+    reduced = conv_bn_act(g, merged, "conv", s.decoder_width or s.classes, s, kernel=3)
     t["logits"] = g.deconv(reduced, "classifier", s.classes)
 
 
