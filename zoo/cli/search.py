@@ -20,6 +20,7 @@ from zoo.cli.command import (
     probability_argument,
     si,
     table,
+    usage,
 )
 
 from zoo.cli.study import configure_study, is_study, run_study
@@ -263,17 +264,26 @@ def _verify(args: Arguments) -> int:
 
 def _configure_pareto(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", nargs="+", help="folders of searches; several are overlaid")
-    parser.add_argument("--x", metavar="AXIS", help="size, latency, power, energy, params, macs, memory")
+    axes = "size, latency, power, energy, params, macs, memory; of one of several devices as latency@titanx"
+    parser.add_argument("--x", metavar="AXIS", help=axes)
     parser.add_argument("--y", metavar="AXIS", default="miou", help="the other axis (default miou)")
-    parser.add_argument("-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png in the run)")
+    parser.add_argument("--sensitivity", metavar="AXIS", help="draw the best mIOU against the limit on AXIS instead")
+    parser.add_argument(
+        "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
+    )
 
 
 def _pareto(args: Arguments) -> int:
-    from search.report import draw
+    from search.report import draw, draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
-    output = Path(args.output) if args.output else folders[0] / "pareto.png"
-    draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
+    if args.sensitivity and args.x:
+        raise usage("--x and --sensitivity are two charts; give one of them")
+    output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
+    if args.sensitivity:
+        draw_sensitivity(folders, [output], args.sensitivity)
+    else:
+        draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
     emit(args, {"path": str(output)}, lambda console: console.print(str(output)))
     return 0
 
