@@ -94,6 +94,17 @@ def test_a_label_set_that_nobody_declared_travels_with_the_weights(tmp_path):
         checkpoint.labels_from("nonsense")
 
 
+def test_a_run_may_be_scored_now_and_then(tmp_path):
+    done = train(job(tmp_path / "a", score_every=2))
+    assert [row.miou is not None for row in done.rows] == [False, True, True]
+    every = train(job(tmp_path / "b"))
+    assert done.rows[2].miou == every.rows[2].miou
+    early = train(job(tmp_path / "c", score_every=2), stop_after=1)
+    assert early.best is None
+    assert early.weights.name == LAST
+    assert early.weights.is_file()
+
+
 def test_a_run_is_not_overwritten(tmp_path):
     train(job(tmp_path), stop_after=1)
     with pytest.raises(ZooError, match="--resume"):

@@ -48,6 +48,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda; with torchrun, each process its own")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare batches (default 1)")
+    parser.add_argument(
+        "--score-every", type=int, default=1, metavar="N", help="score after every N epochs (default 1)"
+    )
     fields = parser.add_argument_group("fields of the recipe")
     for name in ("epochs", "batch", "accumulate", "seed"):
         fields.add_argument(f"--{name}", type=int, metavar="N")
@@ -72,7 +75,7 @@ def _train(args: Arguments) -> int:
     document = {
         "run": str(done.run),
         "epochs": done.rows[-1].epoch,
-        "best": {"miou": done.best.miou, "epoch": done.best.epoch},
+        "best": {"miou": done.best.miou, "epoch": done.best.epoch} if done.best else None,
         "weights": str(done.weights),
         "protocol": _protocol(job),
     }
@@ -107,6 +110,7 @@ def _job(args: Arguments) -> "Job":
         {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher},
         args.device,
         args.workers,
+        args.score_every,
         _teacher(args.teacher, len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
@@ -201,7 +205,8 @@ def _protocol(job: "Job") -> dict[str, Any]:
 
 def _show_trained(console: "Console", document: dict[str, Any]) -> None:
     best = document["best"]
-    console.print(f"{document['weights']}: mIOU {best['miou']:.2f} after epoch {best['epoch']} of {document['epochs']}")
+    scored = f"mIOU {best['miou']:.2f} after epoch {best['epoch']}" if best else "not scored yet"
+    console.print(f"{document['weights']}: {scored}; {document['epochs']} epochs trained")
 
 
 def _configure_eval(parser: argparse.ArgumentParser) -> None:

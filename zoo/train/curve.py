@@ -17,7 +17,9 @@ def save_curve(path: Path, rows: Sequence[Row]) -> None:
     right = left.twinx()
     epochs = [row.epoch for row in rows]
     left.plot(epochs, [row.loss for row in rows], color="tab:grey", label="loss")
-    right.plot(epochs, [row.miou for row in rows], color="tab:blue", label="mIOU")
+    scored = [(row.epoch, row.miou) for row in rows if row.miou is not None]
+    if scored:
+        right.plot(*zip(*scored, strict=True), color="tab:blue", label="mIOU", marker=".")
     left.set(xlabel="epoch", ylabel="training loss")
     right.set_ylabel("validation mIOU (%)", color="tab:blue")
     with atomic(path) as partial:

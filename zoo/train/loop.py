@@ -1,6 +1,7 @@
 """A whole run: epochs with a checkpoint each, resumable to the same result."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,14 +25,14 @@ class Trained:
     rows: tuple[Row, ...]
 
     @property
-    def best(self) -> Row:
-        """The row with the highest mIOU, the earlier one of equals."""
+    def best(self) -> Row | None:
+        """The row with the highest mIOU, the earlier one of equals; None where none was scored."""
         return best_of(self.rows)
 
     @property
     def weights(self) -> Path:
-        """The weights of the best row."""
-        return self.run / BEST
+        """The weights of the best row or, where none was scored, of the last."""
+        return self.run / (BEST if self.best else LAST)
 
 
 def train(
@@ -56,16 +57,18 @@ def train(
         if job.ranks.first:
             keep(trainer)
         left_s = (last - row.epoch) * median(r.seconds for r in trainer.rows)
+        miou = "" if row.miou is None else f"mIOU {row.miou:.2f}, "
         progress(
-            f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, mIOU {row.miou:.2f}, "
+            f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, {miou}"
             f"{row.images_per_s:.1f} images/s, {row.seconds:.0f} s, {left_s / 60:.0f} min left\n"
         )
     return Trained(job.run, tuple(trainer.rows))
 
 
-def best_of(rows: tuple[Row, ...] | list[Row]) -> Row:
-    """The row with the highest mIOU, the earlier one of equals."""
-    return max(rows, key=lambda row: (row.miou, -row.epoch))
+def best_of(rows: Sequence[Row]) -> Row | None:
+    """The row with the highest mIOU, the earlier one of equals; None where none was scored."""
+    scored = [row for row in rows if row.miou is not None]
+    return max(scored, key=lambda row: (row.miou, -row.epoch)) if scored else None
 
 
 def keep(trainer: Trainer) -> None:

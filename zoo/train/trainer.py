@@ -40,7 +40,7 @@ class Job:
     """What is trained on what, how, and where the results go.
 
     about: what is written into the weights beside: model, spec, labels, preprocessing, init. val: the split
-    that is scored after each epoch. workers: threads that prepare batches.
+    that is scored after every `score_every` epochs and the last. workers: threads that prepare batches.
     """
 
     module: nn.Module
@@ -52,6 +52,7 @@ class Job:
     about: Mapping[str, Any]
     device: str = "cpu"
     workers: int = 1
+    score_every: int = 1
     teacher: Teacher | None = None
     ranks: Ranks = ALONE
 
@@ -71,11 +72,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One epoch of the log; miou in percent, on the validation split, of the weights that are kept."""
+    """One epoch of the log; miou in percent, on the validation split, of the kept weights, or None."""
 
     epoch: int
     loss: float
-    miou: float
+    miou: float | None
     lr: float
     images_per_s: float
     seconds: float
@@ -158,13 +159,17 @@ class Trainer:
             Row(
                 epoch=self.epoch,
                 loss=float(np.mean(losses)),
-                miou=self.score().miou,
+                miou=self.score().miou if self._is_scored() else None,
                 lr=learning_rate(how, self.epoch - 1 / len(batches)),
                 images_per_s=len(batches) * how.batch / trained,
                 seconds=time.perf_counter() - started,
             )
         )
         return self.rows[-1]
+
+    def _is_scored(self) -> bool:
+        """Whether the epoch that has just ended is scored: each `score_every`-th, and the last."""
+        return self.epoch % self.job.score_every == 0 or self.epoch == self.job.recipe.epochs
 
     def _batches(self, batches: list[Any]) -> Iterator[Batch]:
         how, ranks = self.job.recipe, self.job.ranks
