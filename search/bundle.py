@@ -6,6 +6,7 @@ specs, or the run is said to be damaged.
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -16,6 +17,8 @@ from hw_models.predict import predict
 from search.accuracy import MODELS, published_points
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs import query_from, read_json
+from zoo.choices import Choices
+from zoo.config import Config
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.registry import lower, spec_from_dict
 from zoo.spec import Spec
@@ -159,7 +162,7 @@ def device_of(run: Run, along: Axis) -> int:
         if along.device in (device.name, str(device)):
             return i
     known = did_you_mean(along.device, [device.name for device in run.query.devices])
-    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} is not for that device; {known}")
+    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} has no such device; {known}")
 
 
 def values(run: Run, entry: Mapping[str, Any], along: Axis) -> tuple[float, float, float]:
@@ -259,11 +262,21 @@ LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
 """Limit -> what it bounds, in which unit, from which side."""
 
 
-def command(query: Query, folder: str = "RUN", space: str = "SPACE") -> str:
+def command(query: Query, folder: str, space: str) -> str:
     """The `zoo search` command that asks this query, of a space called `space` in zoo.yaml."""
     height, width = query.space.size
-    words = ["zoo search", f"--space {space}", *(f"--device {device}" for device in query.devices)]
-    words += [f"--{name.replace('_', '-')} {json.dumps(value)}" for name, value in query.limits.given()]
-    words += [f"--confidence {query.confidence!r}", f"--objective {','.join(query.objectives)}"]
-    words += [f"--accuracy {query.accuracy}", f"--size {width}x{height}", f"-o {folder}"]
-    return " ".join(words)
+    words = ["zoo", "search", "--space", space]
+    words += [word for device in query.devices for word in ("--device", str(device))]
+    for name, value in query.limits.given():
+        words += [f"--{name.replace('_', '-')}", json.dumps(value)]
+    words += ["--confidence", repr(query.confidence), "--objective", ",".join(query.objectives)]
+    words += ["--accuracy", query.accuracy, "--size", f"{width}x{height}", "-o", folder]
+    return shlex.join(words)
+
+
+def space_name(query: Query, config: Config) -> str | None:
+    """The name under which zoo.yaml has the space of a query; None where it has no such space."""
+    for name, space in config.spaces.items():
+        if Choices(space.family, space.choices) == query.space.choices:
+            return name
+    return None

@@ -17,10 +17,11 @@ from hw_models.device import device_folders, load_device
 from hw_models.predict import Cost, predict
 from hw_models.validate import validate
 from search.accuracy import accuracy_model
-from search.bundle import AXES, LIMIT_WORDS, PARTS, Run, command, published, question, sampled_si, spelt
+from search.bundle import AXES, LIMIT_WORDS, PARTS, Run, command, published, question, sampled_si, space_name, spelt
 from search.evaluate import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
 from search.tradeoff import SENSITIVITIES, Staircase, regrets, sensitivity
+from zoo.config import load_config
 from zoo.graph import Graph
 from zoo.registry import lower
 from zoo.spec import as_dict
@@ -33,6 +34,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
     specs = [as_dict(run.spec(entry["rank"])) for entry in run.front]
+    space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
     costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices]
@@ -57,7 +59,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "accuracy_used": run.document.get("accuracy"),
         "certificate": run.certificate,
         "certificate_sha256": certificate_hash(run),
-        "command": command(query, "RUN", "SPACE"),
+        "command": command(query, "RUN", space or "SPACE"),
+        "space": space,
         "sensitivity": _sensitivity(run),
         "regret": _regret(run),
     }

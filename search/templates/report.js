@@ -144,7 +144,7 @@ function tell() {
     const text = `${l.option} ${Number(l.own(l.bound).toPrecision(6))}`;
     line = line.includes(`${l.option} `) ? line.replace(new RegExp(`${l.option} \\S+`), text) : line.replace(" --confidence", ` ${text} --confidence`);
   }
-  again.append(el("span", { class: "fine" }, "The front is complete for the limits of the search. Under tighter ones others may join it; the complete answer (SPACE is the space's name in zoo.yaml):"), el("code", { class: "block" }, line));
+  again.append(el("span", { class: "fine" }, "The front is complete for the limits of the search. Under tighter ones others may join it; this asks for the complete answer" + (D.space ? ":" : " (SPACE: the name in your zoo.yaml of the space under Certificate):")), el("code", { class: "block" }, line));
 }
 function changed() {
   filter();

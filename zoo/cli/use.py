@@ -138,8 +138,22 @@ def _export(args: Arguments) -> int:
         "dynamic": args.dynamic,
         "weights": f"{model.canonical}.{model.tag}" if model.tag else None,
     }
+    if "#" in model.name:
+        document |= _papers(args, model, written.path)
     emit(args, document, lambda console: console.print(_written(document), markup=False))
     return 0
+
+
+def _papers(args: Arguments, model: "Model", path: Path) -> dict[str, Any]:
+    """Spec and card of a candidate of a search beside its file; none for one that --set has changed."""
+    from search.papers import write_papers
+
+    if args.settings:
+        note(f"zoo: --set makes {model.name} another network, so no spec and no card of the candidate are written")
+        return {}
+    folder, _, rank = model.name.rpartition("#")
+    papers = write_papers(Path(folder), int(rank), path, config_of(args))
+    return {"spec": str(papers.spec), "card": str(papers.card), "command": papers.command}
 
 
 def _untrained(model: "Model") -> "Network":
@@ -156,10 +170,11 @@ def _untrained(model: "Model") -> "Network":
 
 
 def _written(document: dict[str, Any]) -> str:
+    papers = f"; beside it {document['spec']} and {document['card']}" if "spec" in document else ""
     return (
         f"{document['path']}: opset {document['opset']}, {document['size']}"
         f"{' (dynamic)' if document['dynamic'] else ''}, weights {document['weights'] or 'random'}; "
-        f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}"
+        f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}{papers}"
     )
 
 
