@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NAMES = ("counting", "searching")
+NAMES = ("counting", "searching", "training")
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
