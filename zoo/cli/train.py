@@ -71,7 +71,8 @@ def _train(args: Arguments) -> int:
 
     job = _job(args)
     done = train(job, resume=args.resume, progress=_Printer(quiet=not job.ranks.first), stop_after=args.stop_after)
-    _curve(done)
+    if job.ranks.first:
+        _curve(done)
     document = {
         "run": str(done.run),
         "epochs": done.rows[-1].epoch,

@@ -38,6 +38,12 @@ class Ranks:
             return module
         return nn.parallel.DistributedDataParallel(module)
 
+    def agree_(self, module: nn.Module) -> None:
+        """Give every process the first one's BN statistics, which each gathers from its own samples."""
+        if self.count > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def mean(self, value: float) -> float:
         """Mean of a number over the processes."""
         return float(self._reduced(np.array([value]))[0]) / self.count
@@ -64,5 +70,8 @@ def ranks(device: str) -> Ranks:
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return ALONE
-    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    cuda = device.startswith("cuda")
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
     return Ranks(torch.distributed.get_rank(), count)

@@ -211,6 +211,7 @@ class Trainer:
     def score(self) -> Scores:
         """Scores on the validation split at its own resolution, void ignored."""
         self.mean.eval()
+        self.job.ranks.agree_(self.mean)
         classes = len(self.job.val.labels.classes)
         matrix = pooled(self._logits, self.load_val, self.job.ranks.share(np.arange(len(self.job.val))), classes)
         return Scores(self.job.ranks.sum(matrix))
