@@ -1,6 +1,7 @@
 """What every candidate of a space costs and is expected to score: columns of numbers, computed at once."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from hw_models.predict import Predictor, predictor
 from search.accuracy import AccuracyModel, accuracy_model
-from search.query import DEVICE_METRICS, Query
-from zoo.bulk import BulkLowering
+from search.query import DEVICE_METRICS, DeviceAt, Query
+from zoo.bulk import Bulk, BulkLowering
 from zoo.choices import Ints
 from zoo.graph import Shape
 
@@ -67,44 +68,109 @@ def join(parts: list[Columns]) -> Columns:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What does not depend on the query: lowered candidates, their codes and counts."""
+
+    bulk: Bulk
+    codes: Mapping[str, Ints]
+    counts: Mapping[str, Ints]
+
+
+KEPT_ROWS = 1 << 19
+"""Candidates whose lowering is kept for the next clock; beyond that they are lowered again, to bound memory."""
+
+
 class Evaluator:
     """Evaluates candidates of one query; keeps lowered pieces and priced layers between calls."""
 
     def __init__(self, query: Query) -> None:
-        self.query = query
         height, width = query.space.size
-        self.lowering = BulkLowering(query.space.choices, Shape(3, height, width))
-        self.predictors: tuple[Predictor, ...] = tuple(predictor(d.name, clock_mhz=d.clock_mhz) for d in query.devices)
-        self.accuracy: AccuracyModel = accuracy_model(query.accuracy)
+        self._lowering = BulkLowering(query.space.choices, Shape(3, height, width))
+        self._accuracy: AccuracyModel = accuracy_model(query.accuracy)
+        self._kept: dict[bytes, Lowered] = {}
+        self._prices: dict[DeviceAt, Predictor] = {}
+        self.query = query
 
-    def __call__(self, rows: Ints) -> Columns:
-        """Columns of the valid combinations `rows`."""
-        query = self.query
-        codes = query.space.choices.codes(rows)
-        bulk = self.lowering.lower(codes)
-        counts = {
-            "params": bulk.params,
-            "macs": bulk.macs,
-            "weight_bytes": bulk.weight_bytes,
-            "memory_bytes": bulk.weight_bytes + bulk.peak_activation_bytes,
-        }
-        accuracy = self.accuracy.predict(query.space.choices, codes, query.confidence)
-        miou = {"mean": accuracy.mean, "low": accuracy.low, "high": accuracy.high}
-        terms = [bulk.total(p.terms, width=p.width) for p in self.predictors]
-        devices = []
-        for one, sums in zip(self.predictors, terms, strict=True):
-            cost = one.finish(sums, confidence=query.confidence)
-            devices.append(
-                {
-                    metric: {part: getattr(cost, f"{metric}_{part}") for part in ("mean", "low", "high")}
-                    for metric in DEVICE_METRICS
-                }
-            )
+    @property
+    def predictors(self) -> tuple[Predictor, ...]:
+        """One for each device of the query."""
+        for device in self.query.devices:
+            if device not in self._prices:
+                self._prices[device] = predictor(device.name, clock_mhz=device.clock_mhz)
+        return tuple(self._prices[device] for device in self.query.devices)
+
+    def at(self, query: Query) -> "Evaluator":
+        """An evaluator of another query to the same space, which shares all that this one has lowered and priced."""
+        other = copy(self)
+        other.query = query
+        return other
+
+    def lowered(self, rows: Ints) -> Lowered:
+        """Lower and count combinations, or find them lowered."""
+        key = rows.tobytes()
+        found = self._kept.get(key)
+        if found is None:
+            query = self.query
+            codes = query.space.choices.codes(rows)
+            bulk = self._lowering.lower(codes)
+            counts = {
+                "params": bulk.params,
+                "macs": bulk.macs,
+                "weight_bytes": bulk.weight_bytes,
+                "memory_bytes": bulk.weight_bytes + bulk.peak_activation_bytes,
+            }
+            found = Lowered(bulk, codes, counts)
+            if sum(kept.bulk.count for kept in self._kept.values()) + len(rows) <= KEPT_ROWS:
+                self._kept[key] = found
+        return found
+
+    def price(self, rows: Ints) -> "Priced":
+        """What decides whether the valid combinations `rows` are within the limits."""
+        query, found = self.query, self.lowered(rows)
+        terms = tuple(found.bulk.total(p.terms, width=p.width) for p in self.predictors)
         bounds = [
-            counts[b.metric].astype(np.float64)
+            found.counts[b.metric].astype(np.float64)
             if b.device is None
             else self.predictors[b.device].quantile(terms[b.device], b.metric, query.probability_each)
             for b in query.bounds()
         ]
         stacked = np.stack(bounds, axis=1) if bounds else np.empty((len(rows), 0))
-        return Columns(rows, counts, miou, tuple(devices), stacked)
+        return Priced(rows, found, terms, stacked)
+
+    def columns(self, priced: "Priced", index: Ints) -> Columns:
+        """Columns of some of the priced combinations."""
+        query, found = self.query, priced.lowered
+        codes = {name: column[index] for name, column in found.codes.items()}
+        accuracy = self._accuracy.predict(query.space.choices, codes, query.confidence)
+        costs = [
+            one.finish(terms[index], confidence=query.confidence)
+            for one, terms in zip(self.predictors, priced.terms, strict=True)
+        ]
+        return Columns(
+            priced.rows[index],
+            {name: column[index] for name, column in found.counts.items()},
+            {"mean": accuracy.mean, "low": accuracy.low, "high": accuracy.high},
+            tuple(
+                {
+                    metric: {part: getattr(cost, f"{metric}_{part}") for part in ("mean", "low", "high")}
+                    for metric in DEVICE_METRICS
+                }
+                for cost in costs
+            ),
+            priced.bounds[index],
+        )
+
+    def __call__(self, rows: Ints) -> Columns:
+        """Columns of the valid combinations `rows`."""
+        return self.columns(self.price(rows), np.arange(len(rows)))
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """Lowered candidates with the additive terms of their cost on each device, and their value for each bound."""
+
+    rows: Ints
+    lowered: Lowered
+    terms: tuple[Floats, ...]
+    bounds: Floats

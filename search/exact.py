@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hw_models.predict import predictor
-from search.evaluate import Columns, Evaluator, join
+from search.evaluate import Columns, Evaluator, Priced, join
 from search.pareto import nondominated
 from search.query import Bound, DeviceAt, Query
 from zoo.errors import ConfigError, NegativeAnswer
@@ -59,9 +59,11 @@ def answer(asked: Query, progress: Progress | None = None) -> Result:
     the report of the default clocks.
     """
     first: NothingFeasible | None = None
+    evaluator: Evaluator | None = None
     for query in at_clocks(asked):
+        evaluator = evaluator.at(query) if evaluator else Evaluator(query)
         try:
-            return search(query, progress)
+            return search(query, progress, evaluator)
         except NothingFeasible as nothing:
             first = first or nothing
     assert first is not None
@@ -87,23 +89,24 @@ SAMPLE = 1500
 """Feasible candidates kept, spread evenly over the enumeration, to show what the front dominates."""
 
 
-def search(query: Query, progress: Progress | None = None) -> Result:
+def search(query: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
     """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
-    evaluator = Evaluator(query)
+    evaluator = evaluator or Evaluator(query)
     limits = np.array([b.bound for b in query.bounds()])
     enumerated = feasible = done = 0
     parts: list[Columns] = []
     clouds: list[Columns] = []
     nearest = _Nearest(query)
     for rows in query.space.chunks():
-        columns = evaluator(rows)
-        admitted = np.flatnonzero((columns.bounds <= limits).all(axis=1))
+        priced = evaluator.price(rows)
+        admitted = np.flatnonzero((priced.bounds <= limits).all(axis=1))
         enumerated, feasible = enumerated + len(rows), feasible + len(admitted)
         if len(admitted):
-            inside = columns.take(admitted)
+            inside = evaluator.columns(priced, admitted)
             parts.append(inside.take(nondominated(objectives(query, inside))))
             clouds.append(inside.take(np.arange(0, len(admitted), 1 + len(admitted) // SAMPLE)))
-        nearest.see(columns)
+        if not feasible:
+            nearest.see(priced)
         done = int(rows[-1]) + 1
         if progress:
             progress(done, query.space.combinations)
@@ -139,10 +142,10 @@ class _Nearest:
         self.lowest = np.full(len(self.bounds), np.inf)
         self.closest: tuple[float, int, Any] = (np.inf, -1, None)
 
-    def see(self, columns: Columns) -> None:
+    def see(self, priced: Priced) -> None:
         if not len(self.bounds):
             return
-        values = columns.bounds
+        values = priced.bounds
         misses = values > self.limits
         self.lowest = np.minimum(self.lowest, values.min(axis=0))
         for i in range(len(self.bounds)):
@@ -151,7 +154,7 @@ class _Nearest:
         excess = (values / self.limits).max(axis=1)
         best = int(excess.argmin())
         if excess[best] < self.closest[0]:
-            self.closest = (float(excess[best]), int(columns.rows[best]), values[best])
+            self.closest = (float(excess[best]), int(priced.rows[best]), values[best])
 
     def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
         from search.runs import entry

@@ -59,17 +59,6 @@ def staircase(limit: Floats, miou: Floats) -> Staircase:
     return Staircase(limit[order][rises], best[rises])
 
 
-def evaluator_like(known: Evaluator, query: Query, devices: Sequence[int]) -> Evaluator:
-    """An evaluator of another query to the same space, which keeps the pieces and prices that `known` has.
-
-    devices: which of the devices of `known` are those of `query`.
-    """
-    out = Evaluator(query)
-    out.lowering = known.lowering
-    out.predictors = tuple(known.predictors[i] for i in devices)
-    return out
-
-
 def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Staircase:
     """Best mIOU against the limit called `name` (latency, power, …), the query's other limits as they are.
 
@@ -87,7 +76,7 @@ def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Stai
     bounds = asked.bounds()
     moved = np.array([b.limit == limit for b in bounds])
     fixed = np.array([b.bound for b in bounds])[~moved]
-    evaluator = evaluator_like(known or Evaluator(asked), asked, range(len(asked.devices)))
+    evaluator = (known or Evaluator(asked)).at(asked)
     found: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
         columns = evaluator(rows)
@@ -131,7 +120,7 @@ def regrets(query: Query) -> tuple[Regret, ...]:
     """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible."""
     alone = [replace(query, devices=(device,)) for device in query.devices]
     joint = Evaluator(query)
-    evaluators = [joint, *(evaluator_like(joint, one, [i]) for i, one in enumerate(alone))]
+    evaluators = [joint, *(joint.at(one) for one in alone)]
     limits = [np.array([b.bound for b in one.bounds()]) for one in (query, *alone)]
     parts: list[list[tuple[Floats, Floats, Floats, Floats]]] = [[] for _ in alone]
     for rows in query.space.chunks():
