@@ -94,14 +94,17 @@ def test_aliases_of_aliases_do_not_explode() -> None:
 LIKE_A_NUMBER = re.compile(r"\d[eE][-+]?\d")
 """PyYAML writes such text without quotes, and we refuse to guess what it means."""
 
+# YAML 1.1 folds the line breaks of Unicode inside plain text, PyYAML on both sides, so they do not come back.
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=12)
+
 PLAIN_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**400), 10**400)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"), max_size=12).filter(lambda text: not LIKE_A_NUMBER.search(text))
+    | WORDS.filter(lambda text: not LIKE_A_NUMBER.search(text))
     | st.sampled_from(["yes", "010", "0x1F", "1:30", "~", "null", "2020-01-01", ".inf", "<<", "=", "true"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
     max_leaves=12,
 )
 
