@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from zoo.build import build  # noqa: E402
+from zoo.network import build  # noqa: E402
 from zoo.data.labels import CAMVID, CITYSCAPES, LabelSet  # noqa: E402
 from zoo.data.scenes import Scenes  # noqa: E402
 from zoo.data.sets import DataError  # noqa: E402
@@ -92,6 +92,22 @@ def test_a_label_set_that_nobody_declared_travels_with_the_weights(tmp_path):
     assert checkpoint.labels_about(CAMVID) == "camvid"
     with pytest.raises(ZooError, match="must be one of"):
         checkpoint.labels_from("nonsense")
+
+
+def test_a_card_says_where_weights_come_from_and_what_they_score(tmp_path):
+    from zoo.evaluate import evaluate, module_scored
+    from zoo.train.card import Origin, card
+
+    done = train(job(tmp_path), stop_after=1)
+    kept = read_weights(done.weights)
+    module = build(kept.spec, SIZE).eval()
+    module.load_state_dict(kept.state)
+    module.preprocessing = kept.preprocessing
+    scores = evaluate(module_scored("tiny", module, CAMVID), Scenes("val", SIZE, 2)).document()
+    text = card(kept, scores, 1, Origin("tiny.scenes", "zoo train tiny", "2 cores", 0.1, ("Made for a test.",)))
+    assert scores["miou"] == pytest.approx(done.best.miou)
+    for said in ("tiny.scenes", "zoo train tiny", "random weights", "lr 0.01", "| car |", f"mIOU {scores['miou']:.2f}"):
+        assert said in text
 
 
 def test_a_run_may_be_scored_now_and_then(tmp_path):

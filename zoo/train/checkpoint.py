@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.build import flush_subnormals_
+from zoo.network import flush_subnormals_
 from zoo.data.labels import LABEL_SETS, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zoo import spec as with_changes
-from zoo.build import Network, build
+from zoo.network import Network, build
 from zoo.data.labels import LabelSet
 from zoo.preprocess import Preprocessing
 from zoo.spec import Spec
