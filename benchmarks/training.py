@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from zoo import spec as spec_of
-from zoo.build import build
+from zoo.network import build
 from zoo.data.batches import Maker
 from zoo.data.labels import CAMVID
 from zoo.data.scenes import Scenes

@@ -17,8 +17,8 @@ from hw_models.energy import Counter, Reading, Sensor, measured
 from hw_models.predict import predict
 from hw_models.runtimes import Settings, entries_of, network_sample, settled
 from hw_models.timing import Effort, Timing, refuse_noise, time_of
-from zoo.build import Network, build
 from zoo.export import export_onnx
+from zoo.network import Network, build
 from zoo.spec import Spec, as_dict
 
 Size = tuple[int, int]

@@ -250,7 +250,7 @@ def run(todo: Plan, visits: Visits, journal: Journal, settings: Any, progress: P
     """Time all that is still to time, with the runtime that `settings` (runtimes.Settings) names, and power."""
     from hw_models import energy
     from hw_models.runtimes import block_sample, entries_of, network_sample, settled
-    from zoo.build import module_from_graph
+    from zoo.network import module_from_graph
 
     meter = energy.source()
     if meter is not None and visits.idle_w is None:

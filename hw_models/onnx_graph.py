@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo import graph as g
-from zoo.build import Network
 from zoo.errors import ZooError
 from zoo.graph import Layer, Shape
+from zoo.network import Network
 
 OPSET = 13
 IR_VERSION = 8

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from hw_models.blocks import Block, chained
 from hw_models.onnx_graph import model_of
-from zoo.build import Network, flush_subnormals_, module_from_graph
 from zoo.errors import ZooError
 from zoo.graph import Graph, Input, PReLU, Shape
+from zoo.network import Network, flush_subnormals_, module_from_graph
 
 Backend = Literal["onnxruntime", "torch", "torch-cuda"]
 BACKENDS: tuple[str, ...] = get_args(Backend)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pretrained.download import check_bytes, obtain
 from pretrained.manifest import Weights, manifest
-from zoo.build import Network, flush_subnormals_
+from zoo.network import Network, flush_subnormals_
 from zoo.errors import ZooError
 from zoo.preprocess import Preprocessing
 from zoo.registry import lower

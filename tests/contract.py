@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import pytest
 import torch
 
-from zoo.build import Network, build
+from zoo.network import Network, build
 from zoo.counters import count_with
 from zoo.errors import SpecError
 from zoo.graph import Graph, Input

@@ -7,7 +7,7 @@ import pytest
 import torch
 from contract import FamilyContract
 
-from zoo.build import module_from_graph
+from zoo.network import module_from_graph
 from zoo.errors import SpecError
 from zoo.graph import Conv, Graph, GraphBuilder, Shape
 from zoo.models.block_costs import COSTS, Setting, block_rows

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.build import Network, build, flush_subnormals_, module_from_graph
+from zoo.network import Network, build, flush_subnormals_, module_from_graph
 from zoo.counters import TOOLS, count_with, extras
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Input, Op, Shape

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 import torch
 
-from zoo.build import build
+from zoo.network import build
 from zoo.errors import SpecError
 from zoo.graph import Conv, Crop, Graph, MaxPool, MaxUnpool
 from zoo.models.deeplab import DeepLabSpec

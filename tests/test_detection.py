@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.build import build
+from zoo.network import build
 from zoo.detection import anchors, boxes_from, decode, offsets_to, overlap, sides, softmax, suppress
 from zoo.errors import ZooError
 from zoo.models.espnetv2_ssd import BOXES, ESPNetv2SSDSpec

@@ -11,7 +11,7 @@ import torch
 from contract import FamilyContract
 from torch.nn import functional
 
-from zoo.build import flush_subnormals_, module_from_graph
+from zoo.network import flush_subnormals_, module_from_graph
 from zoo.bulk import BulkLowering
 from zoo.choices import Choices
 from zoo.errors import SpecError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pretrained import find
 from pretrained.download import obtain
 from zoo import export
-from zoo.build import Network, build, module_from_graph
+from zoo.network import Network, build, module_from_graph
 from zoo.cli import main
 from zoo.errors import SpecError, ZooError
 from zoo.export import OPSETS, export_onnx

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 import pretrained
 from pretrained.download import obtain
 from zoo import segment as library
-from zoo.build import Network, build, module_from_graph
+from zoo.network import Network, build, module_from_graph
 from zoo.cli import main
 from zoo.data.labels import CAMVID, CITYSCAPES, LABEL_SETS, PASCAL
 from zoo.errors import SpecError, ZooError

@@ -26,7 +26,7 @@ from pretrained.manifest import Manifest, Metric, Source, Weights, manifest, rea
 from pretrained.transport import Patience
 from pretrained.weights import PretrainedNetwork, fit, load, load_state
 from zoo import cli
-from zoo.build import build
+from zoo.network import build
 from zoo.config import load_config
 from zoo.data.labels import LABEL_SETS
 from zoo.errors import ConfigError, ZooError

@@ -48,7 +48,7 @@ def build(model: str | Spec, **changes: Any) -> "torch.nn.Module":
     H' and W' are those of the graph's output: an eighth of the image for ESPNet-A, B and C, the image's
     own for ESPNet.
     """
-    from zoo.build import build as build_spec
+    from zoo.network import build as build_spec
 
     return build_spec(spec(model, **changes))
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zoo import graph as ops
-from zoo.build import Linear, Network, build
+from zoo.network import Linear, Network, build
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Graph, Layer
 from zoo.spec import Spec

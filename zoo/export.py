@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import __version__
-from zoo.build import FIXED_SIZES, Network
+from zoo.network import FIXED_SIZES, Network
 from zoo.data.labels import LABEL_SETS
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic

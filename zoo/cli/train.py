@@ -276,7 +276,7 @@ def _module(text: str) -> tuple[Any, Any, str | None]:
         named = load(text)
         return named, label_set(named.labels), named.weights.sha256
     from pretrained.weights import fit
-    from zoo.build import build
+    from zoo.network import build
     from zoo.evaluate import sha256_of
     from zoo.train.checkpoint import read_weights
 

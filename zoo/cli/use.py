@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pretrained.weights import PretrainedNetwork
-    from zoo.build import Network
+    from zoo.network import Network
     from zoo.overlay import Legend
     from zoo.resolve import Model
     from zoo.segment import Settings
@@ -160,7 +160,7 @@ def _untrained(model: "Model") -> "Network":
     import torch
 
     from pretrained import weights_of
-    from zoo.build import build
+    from zoo.network import build
 
     tags = [row["tag"] for row in weights_of(model.canonical)]
     hint = f"; name trained ones with {model.name}.{tags[0]}" if tags else ""

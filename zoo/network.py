@@ -6,11 +6,9 @@ pass runs the graph's layers in order. No size is baked in, so a module takes an
 """
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -294,7 +292,7 @@ def module_of(layer: Layer, *, remember: bool = False, rectified: bool = False) 
     """
     make = MODULES.get(type(layer.op))
     if make is None:
-        raise ZooError(f"{layer.name}: {layer.kind} has no torch module; add it to zoo.build.MODULES")
+        raise ZooError(f"{layer.name}: {layer.kind} has no torch module; add it to zoo.network.MODULES")
     module = make(layer.op, *layer.in_shapes)
     if isinstance(module, nn.MaxPool2d):
         module.return_indices = remember
@@ -351,15 +349,3 @@ def flush_subnormals_(state: State) -> State:
         if tensor.is_floating_point():
             tensor.masked_fill_(tensor.abs() < torch.finfo(torch.float32).tiny, 0.0)
     return state
-
-
-class _CallableModule(ModuleType):
-    """Keeps `zoo.build(...)` working: importing this file puts the module where the package had its function."""
-
-    def __call__(self, model: Any, **changes: Any) -> Network:
-        from zoo import spec
-
-        return build(spec(model, **changes))
-
-
-sys.modules[__name__].__class__ = _CallableModule
