@@ -175,22 +175,20 @@ def values(run: Run, entry: Mapping[str, Any], along: Axis) -> tuple[float, floa
 
 def sampled(run: Run, row: Mapping[str, str], along: Axis) -> float:
     """The same of a row of the sample: the central estimate. Raises ConfigError for a damaged row."""
-    try:
-        return sampled_si(run, row, along.metric, device_of(run, along)) / along.scale
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"{run.folder / 'sample.csv'}: is damaged; run the search again") from None
+    return sampled_si(run, row, along.metric, device_of(run, along)) / along.scale
 
 
 def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part: str = "mean") -> float:
-    """One number of a row of sample.csv, in SI units."""
-    if metric in EXACT_METRICS:
-        text = row[metric]
-    else:
-        several = metric in DEVICE_METRICS and len(run.devices) > 1
-        text = row[f"{run.devices[device]}.{metric}.{part}" if several else f"{metric}.{part}"]
-    number = float(text)
+    """One number of a row of sample.csv, in SI units. Raises ConfigError for a damaged row."""
+    name = metric if metric in EXACT_METRICS else f"{metric}.{part}"
+    if metric in DEVICE_METRICS and len(run.devices) > 1:
+        name = f"{run.devices[device]}.{name}"
+    try:
+        number = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        number = float("nan")
     if not isfinite(number):
-        raise ValueError(text)
+        raise ConfigError(f"{run.folder / 'sample.csv'}: is damaged; run the search again")
     return number
 
 

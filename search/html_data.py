@@ -20,6 +20,7 @@ from search.accuracy import accuracy_model
 from search.bundle import AXES, LIMIT_WORDS, PARTS, Run, command, published, question, sampled_si, space_name, spelt
 from search.evaluate import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
+from search.space import digest
 from search.tradeoff import SENSITIVITIES, Staircase, regrets, sensitivity
 from zoo.config import load_config
 from zoo.graph import Graph
@@ -59,6 +60,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "accuracy_used": run.document.get("accuracy"),
         "certificate": run.certificate,
         "certificate_sha256": certificate_hash(run),
+        "certified": digest(run.front) == run.certificate.get("front_sha256"),
         "command": command(query, "RUN", space or "SPACE"),
         "space": space,
         "sensitivity": _sensitivity(run),
@@ -86,11 +88,13 @@ def rounded(value: float, digits: int = DIGITS) -> float | int:
 def spread(parts: Mapping[str, float], confidence: float) -> float:
     """Standard deviation of the logarithm of a prediction, from its interval.
 
-    Of a bound that was cut off (power, at idle and at the device's limit) the other side is taken.
+    Of a bound that was cut off (power, at idle and at the device's limit) the other side is taken; 0 for what
+    is no interval of positive numbers.
     """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    sides = [log(parts["high"] / parts["mean"]), log(parts["mean"] / parts["low"])] if parts["low"] > 0 else [0.0]
-    return max(*sides, 0.0) / z if len(sides) > 1 else 0.0
+    mean, low, high = (parts[part] for part in PARTS)
+    if not 0 < low <= mean <= high:
+        return 0.0
+    return max(log(high / mean), log(mean / low)) / NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def _scores(confidence: float, count: int) -> list[float]:
@@ -170,7 +174,7 @@ def _interval(values: Sequence[Mapping[str, float]], run: Run) -> dict[str, list
 
 
 def _cloud(run: Run, specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Central estimates and spreads of the sample; rows that are damaged are an error of the whole."""
+    """Central estimates and spreads of the sample; Raises ConfigError for damaged rows."""
     rows = run.sample
     text = {name: [str(_csv(value)) for value in known] for name, known in _fields(specs).items()}
     spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), known) for name, known in text.items()}

@@ -518,6 +518,7 @@ function proof() {
   const c = D.certificate, hold = $("proof");
   if (!Object.keys(c).length) { hold.append(el("p", {}, "This run has no certificate: it was not an exact search, or it did not finish.")); return; }
   const hashes = flat(c.basis || {}, ""), counts = ["enumerated", "feasible", "front", "complete", "front_sha256"].filter((k) => k in c).map((k) => [k, show(c[k])]);
+  if ("front_sha256" in c && !D.certified) hold.append(el("p", { class: "warning", role: "alert" }, "The front of this run is not the one that its certificate was written for: it was changed after the search."));
   hold.append(el("p", {}, "It binds the question and everything the answer rests on to the answer. To verify is to answer again: every combination is made a network, every member of the front is counted and priced on its own, and every other candidate is shown to be over a limit or dominated."),
     el("code", { class: "block" }, `zoo verify ${D.folder}`),
     grid(["", ""], [...counts, ...hashes, ["sha256 of certificate.json", D.certificate_sha256], ["made by", `edgeseg-zoo ${D.version}`]]),

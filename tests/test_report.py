@@ -1,0 +1,711 @@
+"""What people look at: the HTML report, the static charts, what a limit costs, and the papers of a candidate."""
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw_models.predict import predictor
+from search import html_report
+from search.bundle import axis, load_run, values
+from search.exact import answer
+from search.exact import search as exact
+from search.html_data import _scores, canonical, report_data, spread
+from search.html_report import policy, render, write_report
+from search.papers import write_papers
+from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.runs import claimed, write
+from search.space import SearchSpace
+from search.tradeoff import SENSITIVITIES, regrets, sensitivity, staircase
+from zoo.choices import Choices
+from zoo.cli import main
+from zoo.config import Limits, load_config
+from zoo.errors import ConfigError, ZooError
+from zoo.registry import lower, spec_from_dict
+from zoo.resolve import resolve
+from zoo.spec import as_dict
+from zoo.yaml_strict import read_yaml
+
+SPACE = SearchSpace(
+    Choices("espnet", {"variant": ("C", "ESPNet"), "k": (3, 4, 5, 8), "alpha2": (1, 2, 3), "alpha3": (3, 5, 8)}),
+    (256, 512),
+)
+LIMITS = Limits(max_latency_ms=26.0, max_params=400_000)
+ONE = Query(space=SPACE, devices=(DeviceAt("tx2"),), limits=LIMITS)
+JOINT = replace(ONE, devices=(DeviceAt("tx2"), DeviceAt("titanx")))
+
+
+def written(folder: Path, query: Query) -> Path:
+    with claimed(folder, query):
+        write(query, answer(query), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("runs") / "one", ONE)
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("runs") / "joint", JOINT)
+
+
+@pytest.fixture(scope="module")
+def data(run):
+    return report_data(load_run(run))
+
+
+@pytest.fixture(scope="module")
+def joint_data(joint):
+    return report_data(load_run(joint))
+
+
+def copied(run, tmp_path, change=lambda document: None, name="copy"):
+    """A copy of a run whose front.json is changed."""
+    folder = tmp_path / name
+    shutil.copytree(run, folder)
+    document = json.loads((folder / "front.json").read_text())
+    change(document)
+    (folder / "front.json").write_text(json.dumps(document))
+    return folder
+
+
+class Page(HTMLParser):
+    """Elements of a page with their attributes, and the text of scripts, styles and title."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.inside, self.text = [], None, {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.inside = len(self.elements) - 1 if tag in ("script", "style", "title") else None
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        if self.inside is not None:
+            self.text[self.inside] = self.text.get(self.inside, "") + data
+
+    def of(self, tag):
+        return [(attrs, self.text.get(i, "")) for i, (name, attrs) in enumerate(self.elements) if name == tag]
+
+    @property
+    def data(self):
+        return json.loads(next(text for attrs, text in self.of("script") if attrs.get("id") == "data"))
+
+
+# The page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_holds_the_front(run, tmp_path):
+    document = write_report(run, tmp_path / "page.html")
+    shown = Page((tmp_path / "page.html").read_text()).data
+    front = json.loads((run / "front.json").read_text())["front"]
+    assert document["candidates"] == len(front) > 5
+    fields = shown["fields"]
+    for i, entry in enumerate(front):
+        assert {name: fields[name][shown["front"]["spec"][name][i]] for name in fields} == entry["spec"]
+        for name in ("params", "macs", "weight_bytes", "memory_bytes"):
+            assert shown["front"][name][i] == entry[name]
+        pairs = [(shown["front"]["miou"], entry["miou"])]
+        pairs += [(shown["front"]["devices"][0][m], entry["devices"]["tx2@1300"][m]) for m in DEVICE_METRICS]
+        for column, value in pairs:
+            assert [column[part][i] for part in value] == pytest.approx(list(value.values()), rel=1e-5)
+
+
+def test_the_page_asks_for_nothing(data):
+    page = render(data)
+    parsed = Page(page)
+    for tag, attrs in parsed.elements:
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            assert not attrs.get(name) or attrs[name].startswith(("#", "data:")), (tag, attrs)
+        assert not any(name.startswith("on") or name == "style" for name in attrs), (tag, attrs)
+    code = "".join(text for attrs, text in parsed.of("script") if "type" not in attrs) + parsed.of("style")[0][1]
+    for word in ("fetch(", "XMLHttpRequest", "import(", "@import", "url(", "innerHTML", "eval(", "document.write"):
+        assert word not in code.replace("`url(#${clip})`", ""), word
+    assert len(code) <= 60_000
+
+
+def test_the_policy_admits_only_the_pages_own_script_and_style(data):
+    parsed = Page(render(data))
+    (said,) = [attrs["content"] for attrs, _ in parsed.of("meta") if "http-equiv" in attrs]
+    directives = dict(part.strip().split(" ", 1) for part in said.split(";"))
+    assert directives["default-src"] == "'none'"
+    ((_, style),) = parsed.of("style")
+    (script,) = [text for attrs, text in parsed.of("script") if "type" not in attrs]
+    for name, text in (("style-src", style), ("script-src", script)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert directives[name] == f"'sha256-{digest}'"
+
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&{{DATA}}\u2028"
+
+
+def hostile(run, tmp_path):
+    def change(document):
+        for entry in document["front"]:
+            entry["miou_source"] = EVIL
+        document["accuracy"]["protocol"] = EVIL
+
+    return copied(run, tmp_path, change, name="<img src=x onerror=alert(1)>&lt;{{SCRIPT}}")
+
+
+def test_nothing_from_a_run_becomes_markup(run, data, tmp_path):
+    folder = hostile(run, tmp_path)
+    write_report(folder, tmp_path / "page.html")
+    clean, page = Page(render(data)), Page((tmp_path / "page.html").read_text())
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in clean.elements]
+    assert page.of("title")[0][1].startswith(folder.name)
+    assert page.data["front"]["source"][0] == EVIL
+    assert page.data["certified"] is False
+
+
+def test_canonical_json_is_json_without_markup():
+    value = {"a": EVIL, "b": ["<!--", 1.5, "é"]}
+    text = canonical(value)
+    assert json.loads(text) == value
+    assert not set("<>&\u2028\u2029") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("front", 0, "miou", "mean"), float("nan")),
+        (("front", 0, "params"), "12"),
+        (("front", 1, "rank"), 7),
+        (("front", 0, "spec", "alpha3"), -1),
+        (("front", 0, "devices"), {}),
+        (("front",), []),
+        (("chosen",), 10_000),
+        (("query", "objectives"), ["beauty"]),
+    ],
+    ids=lambda x: ".".join(map(str, x)) if isinstance(x, tuple) else "",
+)
+def test_a_damaged_run_is_one_sentence(path, value, run, tmp_path):
+    def change(document):
+        *way, last = path
+        for key in way:
+            document = document[key]
+        document[last] = value
+
+    with pytest.raises(ConfigError) as caught:
+        write_report(copied(run, tmp_path, change), tmp_path / "page.html")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_damaged_sample_is_one_sentence(run, tmp_path):
+    folder = copied(run, tmp_path)
+    text = (folder / "sample.csv").read_text()
+    (folder / "sample.csv").write_text(re.sub(r"(?m)^1,espnet,(.*)$", "1,espnet,x", text))
+    with pytest.raises(ConfigError, match=r"sample\.csv: is damaged; run the search again"):
+        write_report(folder, tmp_path / "page.html")
+
+
+def test_a_run_without_predictions_of_miou_is_shown(run, tmp_path):
+    def change(document):
+        document["query"]["accuracy"] = "train"
+        document["accuracy"] = {"model": "train", "protocol": "CamVid val, 12 epochs"}
+        document["complete"] = False
+        for entry in document["front"]:
+            entry["miou_source"] = "trained, 12 epochs"
+
+    folder = copied(run, tmp_path, change)
+    (folder / "certificate.json").unlink()
+    (folder / "sample.csv").unlink()
+    shown = report_data(load_run(folder))
+    assert shown["accuracy"] is None
+    assert shown["accuracy_used"]["protocol"] == "CamVid val, 12 epochs"
+    assert (shown["sensitivity"], shown["regret"], shown["published"], shown["certificate"]) == ([], [], [], {})
+    assert canonical(shown)
+
+
+# What the sliders compute -----------------------------------------------------------------------------------------
+
+
+def test_the_sliders_formula_is_the_predictors_quantile(joint, joint_data):
+    loaded = load_run(joint)
+    scores = joint_data["scores"]
+    for m in (1, 2, 6):
+        probability = 1 - (1 - JOINT.confidence) / m
+        for d, device in enumerate(loaded.query.devices):
+            prices = predictor(device.name, device.clock_mhz)
+            for i in (0, len(loaded.front) // 2, len(loaded.front) - 1):
+                terms = prices.terms(lower(loaded.spec(i + 1), SPACE.size).layers)
+                for metric in DEVICE_METRICS:
+                    column = joint_data["front"]["devices"][d][metric]
+                    own = column["mean"][i] * np.exp(scores[m - 1] * column["sd"][i])
+                    if metric == "power_w":
+                        shown = joint_data["devices"][d]
+                        own = np.clip(own, shown["idle_w"], shown["limit_w"])
+                    assert own == pytest.approx(float(prices.quantile(terms, metric, probability)), rel=5e-5)
+
+
+def test_scores_are_those_of_the_query():
+    from statistics import NormalDist
+
+    both = replace(JOINT, limits=Limits(max_latency_ms=26.0, max_power_w=9.0))
+    for query, uncertain in ((ONE, 1), (JOINT, 2), (both, 4)):
+        assert NormalDist().cdf(_scores(query.confidence, 6)[uncertain - 1]) == pytest.approx(query.probability_each)
+
+
+def test_a_bound_that_was_cut_off_does_not_narrow_the_spread():
+    z = 1.6448536269514722
+    whole = {"mean": 4.0, "low": 4.0 * np.exp(-0.3 * z), "high": 4.0 * np.exp(0.3 * z)}
+    assert spread(whole, 0.9) == pytest.approx(0.3)
+    assert spread(whole | {"high": 4.2}, 0.9) == pytest.approx(0.3)
+    assert spread({"mean": 0.0, "low": 0.0, "high": 0.0}, 0.9) == 0.0
+
+
+def test_the_breakdown_adds_up(run, data):
+    spec = load_run(run).spec(1)
+    graph, layers = lower(spec, SPACE.size), data["breakdown"]["layers"]
+    assert sum(layer["params"] for layer in layers) == graph.params == data["front"]["params"][0]
+    assert sum(layer["macs"] for layer in layers) == graph.macs
+    kernels = [layer["kernels"][0] for layer in layers if layer["kernels"][0]]
+    assert len(kernels) == data["breakdown"]["devices"][0]["kernels"]
+    assert sum(kernel["share"] for kernel in kernels) == pytest.approx(1.0, rel=1e-3)
+    assert sum(data["breakdown"]["devices"][0]["provenance"].values()) == pytest.approx(1.0, rel=1e-3)
+
+
+# What a limit costs -----------------------------------------------------------------------------------------------
+
+
+def test_a_staircase_is_the_best_within_each_limit():
+    rng = np.random.default_rng(0)
+    limit, miou = rng.integers(1, 9, 40).astype(float), rng.uniform(40, 70, 40)
+    steps = staircase(limit, miou)
+    for at in np.arange(0.5, 10, 0.5):
+        inside = miou[limit <= at]
+        assert steps.at(at) == (inside.max() if len(inside) else None)
+    assert (np.diff(steps.limit) > 0).all()
+    assert (np.diff(steps.miou) > 0).all()
+
+
+@pytest.mark.parametrize("query", [ONE, JOINT], ids=["one device", "joint"])
+@pytest.mark.parametrize("name", ["latency", "energy", "params"])
+def test_sensitivity_is_the_best_of_a_search_at_each_limit(name, query):
+    """The definition: at every limit, what the exact search finds there."""
+    steps = sensitivity(query, name)
+    assert len(steps.limit) >= 2
+    for at in (steps.limit[0] * 1.0001, float(np.mean(steps.limit[:2])), steps.limit[-1] * 1.5):
+        limit = round(at) if name == "params" else float(at)
+        kept = dict(query.limits.given()) | {SENSITIVITIES[name]: limit}
+        found = exact(replace(query, limits=Limits(**kept)))
+        assert steps.at(limit) == pytest.approx(found.columns.miou["mean"].max(), rel=1e-12)
+
+
+def test_regret_is_what_a_search_for_one_device_finds_more():
+    best = exact(JOINT).columns.miou["mean"].max()
+    found = regrets(JOINT)
+    assert [one.device for one in found] == ["tx2", "titanx"]
+    for one, device in zip(found, JOINT.devices, strict=True):
+        own = exact(replace(JOINT, devices=(device,))).columns.miou["mean"].max()
+        assert one.best == pytest.approx(own - best)
+        assert one.best >= 0
+        assert one.largest[0] >= one.best - 1e-12
+    assert found[1].best > 0, "the slower device must bind, or this tests nothing"
+
+
+def test_regret_alone_is_zero():
+    (only,) = regrets(ONE)
+    assert only.best == 0
+    assert only.largest[0] == 0
+
+
+def test_the_joint_report_has_the_regret(joint_data):
+    assert [one["device"] for one in joint_data["regret"]] == ["tx2@1300", "titanx@1531"]
+    for one in joint_data["regret"]:
+        assert one["lost"] == pytest.approx(one["own"] - one["joint"], abs=1e-4)
+
+
+# Static charts ----------------------------------------------------------------------------------------------------
+
+
+def test_axes_are_found_by_name(joint):
+    loaded = load_run(joint)
+    entry = loaded.front[0]
+    slow, fast = (axis(f"latency@{name}", [loaded]) for name in ("tx2", "titanx@1531"))
+    assert values(loaded, entry, slow)[0] == pytest.approx(1e3 * entry["devices"]["tx2@1300"]["latency_s"]["mean"])
+    assert values(loaded, entry, fast)[0] == pytest.approx(1e3 * entry["devices"]["titanx@1531"]["latency_s"]["mean"])
+    assert values(loaded, entry, axis("latency", [loaded])) == values(loaded, entry, slow)
+    assert values(loaded, entry, axis("macs", [loaded])) == (entry["macs"] / 1e9,) * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("energi", "did you mean 'energy'"),
+        ("latency@titan", "did you mean 'titanx'"),
+        ("miou@tx2", "does not depend on a device; write miou"),
+    ],
+)
+def test_a_wrong_axis_suggests(name, way_out, joint):
+    with pytest.raises(ConfigError, match=way_out):
+        axis(name, [load_run(joint)])
+
+
+def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
+    report = pytest.importorskip("search.report", exc_type=ImportError)
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for turn in ("a", "b"):
+        outputs = [tmp_path / f"{turn}.{kind}" for kind in starts]
+        report.draw([run, joint], outputs, axes=[("latency@tx2", "miou")])
+    for kind, start in starts.items():
+        first = (tmp_path / f"a.{kind}").read_bytes()
+        assert first.startswith(start)
+        assert first == (tmp_path / f"b.{kind}").read_bytes()
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+
+
+@pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])
+def test_names_in_charts_overlap_nothing(x, y, run):
+    report = pytest.importorskip("search.report", exc_type=ImportError)
+    from matplotlib.figure import Figure
+
+    loaded = load_run(run)
+    figure = Figure(figsize=(6.2, 5.2), dpi=150, layout="constrained")
+    panel = figure.add_subplot()
+    names, marks = report._panel(panel, [loaded], axis(x, [loaded]), axis(y, [loaded]))
+    report._finish(figure, [panel], "title")
+    boxes = report.place(panel, names, marks)
+    assert len(boxes) >= 10
+    inside = panel.get_window_extent()
+    for a, b in combinations(boxes, 2):
+        assert not a.overlaps(b)
+    for box in boxes:
+        assert inside.x0 < box.x0 < box.x1 < inside.x1
+        assert inside.y0 < box.y0 < box.y1 < inside.y1
+    points = panel.transData.transform([(px, py) for _, px, py in names])
+    assert not any(box.contains(px, py) for box in boxes for px, py in points)
+
+
+def test_sensitivity_chart(run, joint, tmp_path):
+    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report.draw_sensitivity([run, joint], [tmp_path / "s.svg"], "latency")
+    assert (tmp_path / "s.svg").read_text().startswith("<?xml")
+    with pytest.raises(ConfigError, match="did you mean 'latency'"):
+        report.draw_sensitivity([run], [tmp_path / "t.svg"], "latncy")
+    with pytest.raises(ZooError, match="png, svg, pdf"):
+        report.draw_sensitivity([run], [tmp_path / "t.gif"], "latency")
+
+
+# The papers of a candidate ----------------------------------------------------------------------------------------
+
+
+def test_the_spec_of_a_candidate_is_a_model(run, tmp_path):
+    papers = write_papers(run, 3, tmp_path / "net.onnx", load_config())
+    spec = load_run(run).spec(3)
+    assert (papers.spec, papers.card) == (tmp_path / "net.yaml", tmp_path / "net.md")
+    assert resolve(str(papers.spec), load_config()).spec == spec
+    own = tmp_path / "zoo.yaml"
+    own.write_text(json.dumps({"models": {"mine": read_yaml(papers.spec)}}))
+    assert load_config(str(own)).model("mine").spec == spec
+
+
+def test_the_yaml_in_the_card_is_a_zoo_yaml_and_its_command_repeats_the_search(run, tmp_path, monkeypatch, capsys):
+    papers = write_papers(run, 2, tmp_path / "net.onnx", load_config())
+    text = papers.card.read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2, "the model, and the space, which no zoo.yaml has"
+    (tmp_path / "zoo.yaml").write_text("\n".join(blocks))
+    assert load_config(str(tmp_path / "zoo.yaml")).model("my-network").spec == load_run(run).spec(2)
+    (command,) = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
+    assert command == papers.command
+    monkeypatch.chdir(tmp_path)
+    program, *arguments = shlex.split(command)
+    assert program == "zoo"
+    assert main([*arguments, "--no-plots", "--json"]) == 0
+    capsys.readouterr()
+    first, again = (json.loads((folder / "certificate.json").read_text()) for folder in (run, tmp_path / "again"))
+    assert again["front_sha256"] == first["front_sha256"]
+    assert again["query"] == first["query"]
+
+
+def test_the_card_states_what_the_numbers_are(run, tmp_path):
+    papers = write_papers(run, 1, tmp_path / "net.onnx", load_config(), "net.camvid")
+    text, entry = papers.card.read_text(), load_run(run).front[0]
+    latency = entry["devices"]["tx2@1300"]["latency_s"]
+    for part in (
+        f"{entry['params']:,}",
+        f"{1e3 * latency['mean']:.4g} | {1e3 * latency['low']:.4g} to {1e3 * latency['high']:.4g}",
+        f"{entry['miou']['mean']:.1f} % ({entry['miou']['low']:.1f} to {entry['miou']['high']:.1f}, 90% interval)",
+        "Cityscapes val mIOU in percent, authors' training, 300 epochs",
+        hashlib.sha256((run / "certificate.json").read_bytes()).hexdigest(),
+        "Weights in `net.onnx`: net.camvid.",
+        "rests on:",
+    ):
+        assert part in text, part
+
+
+def test_a_folders_name_is_not_markdown(run, tmp_path):
+    folder = copied(run, tmp_path, name="a`b\n# c <b>")
+    papers = write_papers(folder, 1, tmp_path / "net.onnx", load_config())
+    assert "<b>" not in papers.card.read_text()
+    assert "\n# c" not in papers.card.read_text()
+    assert spec_from_dict(read_yaml(papers.spec)) == load_run(run).spec(1)
+
+
+def test_papers_do_not_overwrite_their_file(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"name it \.onnx"):
+        write_papers(run, 1, tmp_path / "net.yaml", load_config())
+
+
+# Commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_report_command(run, tmp_path, capsys):
+    assert main(["report", f"{run}#2", "-o", str(tmp_path / "r.html"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["path"] == str(tmp_path / "r.html")
+    assert document["rank"] == 2
+    assert Path(document["path"]).stat().st_size == document["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["report", "{run}#999"], 1, "the rank must be from 1 to"),
+        (["report", "{run}#x"], 2, "must be a rank"),
+        (["report", "{run}", "-o", "r.pdf"], 2, "is an HTML page"),
+        (["report", "nowhere"], 1, "not the folder of a finished search"),
+        (["pareto", "{run}", "--x", "latncy"], 1, "did you mean 'latency'"),
+        (["pareto", "{run}", "--x", "size", "--sensitivity", "latency"], 2, "give one of them"),
+    ],
+)
+def test_wrong_commands_are_one_sentence(arguments, code, sentence, run, capsys):
+    assert main([part.format(run=run) for part in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_export_of_a_candidate_writes_its_papers(run, tmp_path, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime")
+    smallest = min(load_run(run).front, key=lambda entry: entry["macs"])["rank"]
+    path = tmp_path / "net.onnx"
+    assert main(["export", f"{run}#{smallest}", "--size", "64x32", "-o", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {document[key] for key in ("path", "spec", "card")} == {
+        str(tmp_path / f"net.{x}") for x in ("onnx", "yaml", "md")
+    }
+    assert main(["show", document["spec"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"] == as_dict(load_run(run).spec(smallest))
+
+
+# In a browser -----------------------------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
+
+WATCH = """
+const seen = [];
+addEventListener("error", (e) => seen.push(`error: ${e.message}`));
+addEventListener("securitypolicyviolation", (e) => seen.push(`policy: ${e.violatedDirective} ${e.blockedURI}`));
+for (const level of ["error", "warn"]) console[level] = (...all) => seen.push(`${level}: ${all.join(" ")}`);
+"""
+REPORT = """
+addEventListener("load", () => {
+  const out = { seen };
+  try { drive(out); } catch (error) { seen.push(`drive: ${error.stack}`); }
+  out.requests = performance.getEntriesByType("resource").map((r) => r.name);
+  out.title = document.title;
+  document.documentElement.dataset.result = JSON.stringify(out);
+});
+"""
+
+
+def browse(page: str, tmp_path: Path, drive: str, *flags: str) -> dict:
+    """Open a page in headless Chromium, run `drive(out)` in it, and return `out`."""
+    style, script = html_report._read("report.css"), html_report._read("report.js")
+    driven = f"{WATCH}{script}\nfunction drive(out) {{{drive}}}\n{REPORT}"
+    assert page.count(script) == 1
+    page = page.replace(script, driven).replace(policy(style, script), policy(style, driven))
+    path = tmp_path / "driven.html"
+    path.write_text(page, encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-extensions",
+    ]
+    command += [
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        *flags,
+        "--dump-dom",
+    ]
+    done = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=90, check=False)
+    found = [attrs["data-result"] for tag, attrs in Page(done.stdout.decode()).elements if "data-result" in attrs]
+    assert found, done.stderr.decode()[-2000:]
+    return json.loads(found[0])
+
+
+USE = """
+const $ = (id) => document.getElementById(id), all = (q) => [...document.querySelectorAll(q)];
+const words = () => $("status").textContent;
+out.charts = all("svg.chart").length;
+out.first = words();
+out.names = all("#charts svg.chart")[0].querySelectorAll("text.name").length;
+out.limitLines = all("#charts line.limit").length;
+const move = (q, value) => {
+  const s = document.querySelector(q);
+  s.value = value;
+  s.dispatchEvent(new Event("input"));
+};
+move("[data-limit=max_latency_ms]", 500);
+out.tightened = words();
+out.asks = document.querySelector("#controls code").textContent;
+out.rows = all("#rows tbody tr").length;
+out.passing = all("#rows tbody tr").map((r) => Number(r.dataset.i) + 1);
+const chart = all("#charts svg.chart")[0], box = chart.getBoundingClientRect();
+const zoom = box.width / chart.viewBox.baseVal.width;
+const [x, y] = chart.querySelector("path.dot").getAttribute("d").split("h")[0].slice(1).split(" ").map(Number);
+const at = { clientX: box.left + x * zoom, clientY: box.top + y * zoom, bubbles: true };
+chart.dispatchEvent(new PointerEvent("pointermove", at));
+out.tip = $("tip").hidden ? null : $("tip").textContent;
+chart.dispatchEvent(new PointerEvent("pointerleave"));
+out.after = $("tip").hidden;
+chart.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+out.keyed = $("tip").textContent;
+document.querySelectorAll("#rows th button")[2].click();
+out.sorted = all("#rows tbody tr td:nth-child(3)").map((c) => parseFloat(c.textContent));
+out.sort = document.querySelectorAll("#rows th")[2].getAttribute("aria-sort");
+all("#rows tbody tr")[0].click();
+out.card = $("one").querySelector("h3").textContent;
+document.querySelector("#controls button").click();
+out.reset = words();
+const pick = document.querySelector("#charts figure select:last-of-type");
+pick.selectedIndex = 5; pick.dispatchEvent(new Event("change"));
+out.axis = document.querySelector("#charts svg.chart").getAttribute("aria-label");
+out.layers = all("#parts details tbody tr").length;
+out.text = document.querySelector("main").textContent.includes("[object");
+"""
+
+
+@in_chromium
+def test_the_page_works_in_chromium(run, data, tmp_path):
+    out = browse(render(data), tmp_path, USE, "--window-size=1280,900")
+    loaded = load_run(run)
+    count = len(loaded.front)
+    assert out["seen"] == []
+    assert out["requests"] == []
+    assert out["charts"] >= 5
+    assert out["names"] >= 8
+    assert out["limitLines"] >= 1
+    assert out["first"].startswith(f"{count} of {count} on the front")
+
+    # The slider at its middle: the candidates that are probably below that limit, and no others.
+    bound = float(re.search(r"--max-latency-ms (\S+)", out["asks"])[1])
+    assert bound < LIMITS.max_latency_ms
+    prices = predictor("tx2")
+    terms = np.array([prices.terms(lower(loaded.spec(i + 1), SPACE.size).layers) for i in range(count)])
+    expected = (np.flatnonzero(prices.quantile(terms, "latency_s", 0.9) <= 1e-3 * bound) + 1).tolist()
+    assert 0 < len(expected) < count
+    assert out["tightened"].startswith(f"{len(expected)} of {count}")
+    assert sorted(out["passing"]) == expected[: out["rows"]]
+
+    assert "mIOU" in out["tip"]
+    assert "alpha3" in out["tip"]
+    assert "family espnet" in out["tip"]
+    assert out["after"] is True
+    assert out["keyed"].startswith("#")
+    assert out["sorted"] == sorted(out["sorted"])
+    assert out["sort"] == "ascending"
+    assert "#" in out["card"]
+    assert out["reset"] == out["first"]
+    assert "parameters" in out["axis"]
+    assert out["layers"] == len(lower(loaded.spec(1), SPACE.size).layers)
+    assert out["text"] is False
+
+
+NARROW = """
+const root = document.documentElement;
+const beyond = (edge) => [...document.querySelectorAll("body *")]
+  .filter((e) => !e.closest(".scroll, svg, #tip") && e.getBoundingClientRect().right > edge + 1)
+  .map((e) => `${e.tagName}.${e.className}`);
+out.dark = matchMedia("(prefers-color-scheme: dark)").matches;
+out.paper = getComputedStyle(document.body).backgroundColor;
+out.over = beyond(root.clientWidth);
+root.style.width = "360px";
+dispatchEvent(new Event("resize"));
+out.narrower = beyond(360);
+out.regret = document.getElementById("costs").textContent.includes("Regret");
+"""
+
+
+@in_chromium
+def test_dark_and_narrow_in_chromium(joint_data, tmp_path):
+    out = browse(
+        render(joint_data), tmp_path, NARROW, "--window-size=500,900", "--blink-settings=preferredColorScheme=0"
+    )
+    assert out["seen"] == []
+    assert out["dark"] is True
+    assert out["paper"] == "rgb(20, 23, 26)"
+    assert out["over"] == []
+    assert out["narrower"] == []
+    assert out["regret"] is True
+
+
+@in_chromium
+def test_a_hostile_run_stays_text_in_chromium(run, tmp_path):
+    folder = hostile(run, tmp_path)
+    write_report(folder, tmp_path / "page.html")
+    drive = (
+        "out.images = document.images.length; out.scripts = document.scripts.length;"
+        "out.alert = !!document.querySelector('[role=alert]');"
+    )
+    out = browse((tmp_path / "page.html").read_text(), tmp_path, drive)
+    assert out["seen"] == []
+    assert out["title"].startswith(folder.name)
+    assert (out["images"], out["scripts"], out["alert"]) == (0, 2, True)
+
+
+# Colours ----------------------------------------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as the contrast rules of WCAG 2.1 define it."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_and_marks_have_contrast(dark):
+    style = html_report._read("report.css")
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    assert len(blocks) == 2
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", blocks[dark]))
+
+    def contrast(a: str, b: str) -> float:
+        high, low = sorted((luminance(colours[a]), luminance(colours[b])), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for text in ("ink", "dim", "limit"):
+        assert contrast(text, "paper") >= 4.5, text
+    for mark in ("front", "trained", "limit", "mark"):
+        assert contrast(mark, "paper") >= 3.0, mark
+
+
+def test_the_template_ships_with_the_package():
+    folder = Path(html_report.__file__).parent
+    assert {path.name for path in (folder / "templates").iterdir()} == {"report.html", "report.css", "report.js"}
