@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from zoo.network import build  # noqa: E402
 from zoo.data.labels import CAMVID, CITYSCAPES, LabelSet  # noqa: E402
 from zoo.data.scenes import Scenes  # noqa: E402
 from zoo.data.sets import DataError  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
 from zoo.metrics import VOID  # noqa: E402
 from zoo.models.espnet import ESPNetSpec  # noqa: E402
+from zoo.network import build  # noqa: E402
 from zoo.preprocess import Preprocessing, network_input  # noqa: E402
 from zoo.spec import as_dict  # noqa: E402
 from zoo.train import checkpoint  # noqa: E402

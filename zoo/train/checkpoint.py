@@ -12,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.network import flush_subnormals_
 from zoo.data.labels import LABEL_SETS, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.network import flush_subnormals_
 from zoo.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
 from zoo.spec import Spec

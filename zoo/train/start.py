@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from zoo import spec as with_changes
-from zoo.network import Network, build
 from zoo.data.labels import LabelSet
+from zoo.network import Network, build
 from zoo.preprocess import Preprocessing
 from zoo.spec import Spec
 from zoo.train.transfer import Transfer, classes_between, transfer_
