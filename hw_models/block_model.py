@@ -29,7 +29,7 @@ FEWEST = 6
 FOLDS = 5
 BORROWED = 0.02
 """Weight of blocks of other kinds when the rates of one kind are fitted."""
-ROUNDS = 8
+ROUNDS = 6
 ENOUGH = 20
 """Blocks of a kind from which the interpolation's claim is checked; below, it is widened by UNPROVEN."""
 UNPROVEN = 1.5
@@ -91,8 +91,9 @@ class BlockModel:
         self.call_s = call_s
         self._known = {(row.block, row.batch): row for row in rows}
         counts, net = np.array([features(r.block, r.batch) for r in rows]), self._net(rows)
-        own = np.array([[r.block.kind == kind for r in rows] for kind in KINDS])
-        self.rates = {kind: _rates(counts, net, np.where(own[i], 1.0, BORROWED)) for i, kind in enumerate(KINDS)}
+        kinds = np.array([r.block.kind for r in rows])
+        self.rates = {kind: _rates(counts, net, np.where(kinds == kind, 1.0, BORROWED)) for kind in sorted(set(kinds))}
+        self._any = _rates(counts, net, np.ones(len(rows)))
         self._kinds = self._fit_kinds()
         self._memo: dict[tuple[Block, int], Estimate] = {}
         self._widening = widening
@@ -132,7 +133,7 @@ class BlockModel:
         return np.asarray(np.maximum(seconds - calls, 0.1 * seconds))
 
     def _base(self, block: Block, batch: int) -> float:
-        return float(features(block, batch) @ self.rates[block.kind]) or 1e-9
+        return float(features(block, batch) @ self.rates.get(block.kind, self._any)) or 1e-9
 
     @cached_property
     def base_sd(self) -> float:
@@ -250,17 +251,29 @@ def _rates(counts: Array, seconds: Array, weights: Array) -> Array:
     return np.asarray(rates / scale)
 
 
-def _nonnegative(gram: Array, pull: Array, sweeps: int = 500) -> Array:
-    """Minimiser of x'Gx/2 - p'x over x >= 0, coordinate by coordinate."""
-    x = np.zeros(len(pull))
-    for _ in range(sweeps):
-        moved = 0.0
-        for i in range(len(x)):
-            new = max(0.0, x[i] + (pull[i] - float(gram[i] @ x)) / gram[i, i])
-            moved = max(moved, abs(new - x[i]))
-            x[i] = new
-        if moved <= 1e-6 * float(x.max(initial=0.0)):
+def _nonnegative(gram: Array, pull: Array) -> Array:
+    """Minimiser of x'Gx/2 - p'x over x >= 0, by active sets (Lawson and Hanson, 1974, algorithm NNLS)."""
+    size = len(pull)
+    x, free = np.zeros(size), np.zeros(size, dtype=bool)
+    tolerance = 1e-10 * float(np.abs(pull).max(initial=1e-300))
+    for _ in range(3 * size):
+        slope = np.where(free, -np.inf, pull - gram @ x)
+        enter = int(np.argmax(slope))
+        if slope[enter] <= tolerance:
             break
+        free[enter] = True
+        while free.any():
+            trial = np.zeros(size)
+            trial[free] = np.linalg.solve(gram[np.ix_(free, free)], pull[free])
+            below = free & (trial <= 0)
+            if not below.any():
+                x = trial
+                break
+            # As far towards the trial as nothing turns negative; what then is zero leaves.
+            step = float(np.min(x[below] / (x[below] - trial[below])))
+            x = x + step * (trial - x)
+            free &= x > 1e-15 * max(float(x.max()), 1e-300)
+            x = np.where(free, x, 0.0)
     return x
 
 

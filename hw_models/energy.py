@@ -55,8 +55,7 @@ class Reading:
 
 def source(root: Path = Path("/"), nvidia_smi: str | None = None) -> Counter | Sensor | None:
     """The best reading that this machine gives, or None: a Jetson's sensors, then a card's, then RAPL."""
-    found = ina(root) or nvml(nvidia_smi) or rapl(root)
-    return found if found is None or _works(found) else None
+    return next((found for found in (ina(root), nvml(nvidia_smi), rapl(root)) if found and _works(found)), None)
 
 
 def _works(found: Counter | Sensor) -> bool:
@@ -72,7 +71,7 @@ def rapl(root: Path = Path("/")) -> Counter | None:
     base = root / "sys/class/powercap"
     zones = [z for z in sorted(base.glob("intel-rapl:*")) if z.name.count(":") == 1 and (z / "energy_uj").is_file()]
     if not zones:
-        return None
+        return None  # a package is `intel-rapl:0`, its parts `intel-rapl:0:0`
     wrap = sum(_number(zone / "max_energy_range_uj") for zone in zones if (zone / "max_energy_range_uj").is_file())
     return Counter(
         "RAPL",

@@ -50,8 +50,9 @@ class Effort:
 
 def time_of(sample: Sample, effort: Effort = Effort()) -> Timing:  # frozen
     """Time one thing: warm up, then bursts until two agree or the effort is spent."""
-    spent = sum(sample() for _ in range(effort.warm_up))
-    bursts: list[list[float]] = []
+    for _ in range(effort.warm_up):
+        sample()
+    spent, bursts = 0.0, list[list[float]]()
     while len(bursts) < effort.bursts:
         bursts.append(_burst(sample))
         spent += sum(bursts[-1])
