@@ -59,11 +59,12 @@ MAPILLARY_CODES: Codes = {
 
 
 def label_ids(classes: NDArray[Any]) -> NDArray[np.uint8]:
-    """Label ids, as Cityscapes takes them in a submission, of train ids; void and what lies beyond becomes 0, unlabelled.
+    """Label ids, as a Cityscapes submission needs them, of train ids; void and what lies beyond become 0, unlabelled.
 
     >>> label_ids(np.array([[0, 18, 19, 255]])).tolist()
     [[7, 33, 0, 0]]
     """
     table = np.zeros(256, np.uint8)
     table[: len(CITYSCAPES_IDS)] = CITYSCAPES_IDS
-    return table[classes]
+    ids: NDArray[np.uint8] = table[classes]
+    return ids
