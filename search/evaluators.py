@@ -13,7 +13,7 @@ from zoo.spec import Spec, as_dict
 if TYPE_CHECKING:
     from zoo.data.sets import Split
     from zoo.train.recipe import Recipe
-    from zoo.train.trainer import Job
+    from zoo.train.trainer import Job, Row
 
 Report = Callable[[int, float], None]
 """Is told the mIOU after each epoch, from 1. Raises Stopped where the trial is not worth going on."""
@@ -139,13 +139,14 @@ class Train:
         if (job.run / STATE).exists():
             trainer.resume()
         for row in list(trainer.rows):
-            report(row.epoch, row.miou)
+            _tell(report, row)
         while trainer.epoch < job.recipe.epochs:
             row = trainer.run_epoch(lambda text: None)
             keep(trainer)
-            print(f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, mIOU {row.miou:.2f}", flush=True)
-            report(row.epoch, row.miou)
-        return float(best_of(trainer.rows).miou)
+            print(f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, mIOU {row.miou}", flush=True)
+            _tell(report, row)
+        best = best_of(trainer.rows)
+        return math.nan if best is None or best.miou is None else best.miou
 
     def portable(self) -> "Train":
         """With both splits in memory."""
@@ -177,6 +178,12 @@ class Train:
         run = self.folder / f"{number:04}"
         run.mkdir(parents=True, exist_ok=True)
         return Job(begun.module, begun.preprocessing, train, val, how, run, about, self.device)
+
+
+def _tell(report: Report, row: "Row") -> None:
+    """A recipe may leave epochs unscored."""
+    if row.miou is not None:
+        report(row.epoch, row.miou)
 
 
 @dataclass(frozen=True)

@@ -17,26 +17,26 @@ from study_evaluators import Bad, NeedsFile, Steady
 pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edgeseg-zoo[optuna]'")
 moocore = pytest.importorskip("moocore", reason="moocore is not installed; pip install 'edgeseg-zoo[optuna]'")
 
-import search.journal
-from search.belief import NOTHING, Belief, Scale, Told, fit, prior, told_of
-from search.candidates import candidates
-from search.engine import Inline, Processes, Task, attempt
-from search.evaluators import Held, Published, Train
-from search.exact import NothingFeasible
-from search.exact import search as exact
-from search.fidelity import Halving, ranks
-from search.findings import Findings, Noise, write_findings
-from search.improvement import surface
-from search.journal import FolderLock, mend
-from search.ledger import Entry
-from search.query import DeviceAt, Query
-from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose
-from search.space import SearchSpace
-from search.study import Plan, follow_ups, history, local, resumed, start
-from zoo.choices import Choices
-from zoo.cli import main
-from zoo.config import Limits
-from zoo.errors import ConfigError, ZooError
+import search.journal  # noqa: E402
+from search.belief import NOTHING, Belief, Scale, Told, fit, prior, told_of  # noqa: E402
+from search.candidates import candidates  # noqa: E402
+from search.engine import Inline, Processes, Task, attempt  # noqa: E402
+from search.evaluators import Held, Published, Train  # noqa: E402
+from search.exact import NothingFeasible  # noqa: E402
+from search.exact import search as exact  # noqa: E402
+from search.fidelity import Halving, ranks  # noqa: E402
+from search.findings import Findings, Noise, write_findings  # noqa: E402
+from search.improvement import surface  # noqa: E402
+from search.journal import FolderLock, mend  # noqa: E402
+from search.ledger import Entry  # noqa: E402
+from search.query import DeviceAt, Query  # noqa: E402
+from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
+from search.space import SearchSpace  # noqa: E402
+from search.study import Plan, follow_ups, history, local, resumed, start  # noqa: E402
+from zoo.choices import Choices  # noqa: E402
+from zoo.cli import main  # noqa: E402
+from zoo.config import Limits  # noqa: E402
+from zoo.errors import ConfigError, ZooError  # noqa: E402
 
 SPACE = SearchSpace(
     Choices("espnet", {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3": (3, 5, 8)}), (256, 512)
@@ -464,7 +464,7 @@ def test_a_folder_with_a_study_is_not_begun_again(tmp_path):
     "url", ["sqlite:////nowhere/at/all/studies.db", "postgresql+none://me:secret@host/x", "rubbish"]
 )
 def test_a_storage_out_of_reach_is_one_sentence_without_the_password(url, tmp_path):
-    with pytest.raises(ZooError, match="cannot be reached|needs the Python package") as caught:
+    with pytest.raises(ZooError, match=r"cannot be reached|needs the Python package") as caught:
         start(QUERY, Plan(trials=2, storage=url), tmp_path)
     assert "secret" not in str(caught.value)
     assert "secret" not in (tmp_path / "study.json").read_text()

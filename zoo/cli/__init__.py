@@ -70,6 +70,8 @@ EXTRAS = {
     "safetensors": "torch",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "optuna": "optuna",
+    "ray": "ray",
     "matplotlib": "plots",
     "fvcore": "counters",
     "ptflops": "counters",

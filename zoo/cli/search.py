@@ -22,7 +22,6 @@ from zoo.cli.command import (
     table,
     usage,
 )
-
 from zoo.cli.study import configure_study, is_study, run_study
 
 if TYPE_CHECKING:

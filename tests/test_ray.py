@@ -1,0 +1,165 @@
+"""Trials on two real Ray nodes, which this file starts and ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Ray reads these when it is imported: the cluster of this file asks for a token.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+pytest.importorskip("ray", reason="ray is not installed; pip install 'edgeseg-zoo[ray]'")
+pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edgeseg-zoo[optuna]'")
+if sys.platform == "win32":
+    pytest.skip("nodes are started as on Linux", allow_module_level=True)
+
+from study_evaluators import Bad, KillsItsWorkerOnce, Steady
+from test_study import QUERY
+
+from search.ray_backend import on_ray
+from search.study import Plan, start
+from zoo.errors import ZooError
+
+TESTS = str(Path(__file__).parent)
+STORE = "100000000"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def node(name, log, *options):
+    """A Ray node as a process of its own group, with a store of 100 MB and one CPU."""
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block", "--num-cpus=1"]
+    environment = os.environ | {"STUDY_NODE": name, "PYTHONPATH": os.pathsep.join([TESTS, str(Path(TESTS).parent)])}
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [*command, f"--object-store-memory={STORE}", "--disable-usage-stats", *options],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def end(process):
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two nodes that ask for a token; the address of the head."""
+    import ray
+
+    folder = tmp_path_factory.mktemp("ray")
+    port = free_port()
+    nodes = [node("head", folder / "head.log", "--head", f"--port={port}", "--include-dashboard=false")]
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        nodes.append(node("second", folder / "second.log", f"--address=127.0.0.1:{port}"))
+        on_ray(address=f"127.0.0.1:{port}")
+        while len(ray.nodes()) < 2 and time.monotonic() < until:
+            time.sleep(0.2)
+        assert ray.cluster_resources().get("CPU") == 2, (folder / "second.log").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        ray.shutdown()
+        for one in reversed(nodes):
+            end(one)
+
+
+def engine(cluster, evaluator):
+    make = on_ray(address=cluster)
+    return lambda planned, decide, logs, plan: make(evaluator, decide, logs, plan)
+
+
+def marks(folder):
+    """Evaluations of each trial, and the nodes that made any."""
+    files = list(folder.iterdir())
+    numbers = [int(path.name.partition("-")[0]) for path in files]
+    return {n: numbers.count(n) for n in numbers}, {path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("always", [False, True], ids=["once", "always"])
+def test_a_killed_workers_trial_is_retried_once(always, cluster, tmp_path):
+    (tmp_path / "marks").mkdir()
+    evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), number=2, always=always, pause_s=0.3, epochs=2)
+    done = start(QUERY, Plan(trials=8, sampler="random"), tmp_path / "run", engine=engine(cluster, evaluator))
+    states = [entry.state for entry in done.searched]
+    assert states == ["complete", "complete", "failed" if always else "complete"] + ["complete"] * 5
+    counts, nodes = marks(tmp_path / "marks")
+    assert counts == {n: 2 if n == 2 else 1 for n in range(8)}
+    assert nodes == {"head", "second"}, "both nodes worked"
+    if always:
+        assert "lost 2 times" in done.searched[2].error
+        assert "Error" in (tmp_path / "run" / "logs" / "search" / "0002.failed.log").read_text()
+
+
+def test_a_hanging_trial_is_ended_and_others_go_on(cluster, tmp_path):
+    plan = Plan(trials=3, sampler="random", limit_s=3.0)
+    done = start(QUERY, plan, tmp_path, engine=engine(cluster, Bad(way="hang")))
+    assert [entry.state for entry in done.searched] == ["complete", "failed", "complete"]
+    assert "time limit of 3 s" in done.searched[1].error
+
+
+def test_an_interrupted_driver_goes_on(cluster, tmp_path):
+    told = []
+
+    def say(text):
+        told.append(text)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    make = engine(cluster, Steady(pause_s=0.1))
+    with pytest.raises(KeyboardInterrupt):
+        start(QUERY, Plan(trials=8, sampler="random"), tmp_path, engine=make, say=say)
+    done = start(QUERY, Plan(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
+    assert [entry.state for entry in done.searched] == ["complete"] * 8
+    assert len({entry.index for entry in done.searched}) == 8
+
+
+def test_more_than_the_cluster_has_is_refused(cluster, tmp_path):
+    with pytest.raises(ZooError, match=r"needs 64 CPUs and 0 GPUs, and the Ray cluster has 2 and 0"):
+        start(QUERY, Plan(trials=2, threads=64), tmp_path, engine=engine(cluster, Steady()))
+
+
+def test_a_head_that_is_not_there_is_said_at_once():
+    code = (
+        "from search.ray_backend import connect\nfrom zoo.errors import ZooError\n"
+        f"try: connect('127.0.0.1:{free_port()}')\nexcept ZooError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "cannot be reached" in done.stdout
+    assert "ray start --head" in done.stdout
+
+
+def test_without_ray_the_command_says_what_to_install(monkeypatch, capsys, tmp_path):
+    from zoo.cli import main
+
+    class NoRay:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "ray":
+                raise ModuleNotFoundError("No module named 'ray'", name="ray")
+
+    monkeypatch.delitem(sys.modules, "ray")
+    monkeypatch.setattr(sys, "meta_path", [NoRay, *sys.meta_path])
+    argv = ["search", "--space", "tiny", "--trials", "2", "--engine", "ray", "-o", str(tmp_path / "run")]
+    assert main(argv) == 1
+    assert "edgeseg-zoo[ray]" in capsys.readouterr().err
