@@ -175,7 +175,20 @@ def _choose(known: Iterable[Block], count: int) -> list[Block]:
     for found in simple.values():
         # Few of a kind are all timed, for nothing near would stand in for them.
         chosen += farthest(found, max(round(room * len(found) / total), min(len(found), LEAST_OF_KIND)))
-    return chosen + farthest(by_kind["unit"], max(count - len(chosen), 1))
+    chosen += farthest(by_kind["unit"], max(count - len(chosen), 1))
+    return chosen + _uncovered(by_kind, chosen)
+
+
+def _uncovered(by_kind: Mapping[str, Sequence[Block]], chosen: Sequence[Block]) -> list[Block]:
+    """The smallest block of each way of computing that none of the chosen has, so that nothing stays unknown."""
+    counts = {block: features(block) > 0 for blocks in by_kind.values() for block in blocks}
+    seen = np.any([counts[block] for block in chosen], axis=0)
+    added: list[Block] = []
+    for block in sorted(counts, key=lambda block: (block.macs, block.text)):
+        if (counts[block] & ~seen).any():
+            added.append(block)
+            seen |= counts[block]
+    return added
 
 
 def _reference(blocks: Sequence[Block]) -> Block:

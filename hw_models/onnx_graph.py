@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from zoo import graph as g
 from zoo.errors import ZooError
 from zoo.graph import Layer, Shape
-from zoo.network import Network
+from zoo.network import Network, averaging
 
 OPSET = 13
 IR_VERSION = 8
@@ -146,16 +147,23 @@ def _pool(op_name: str, **settings: Any) -> _Rule:
 
 
 def _adaptive(w: _Writer, layer: Layer) -> None:
-    if (layer.out_shape.height, layer.out_shape.width) != (1, 1):
-        raise ZooError(f"{layer.name}: op {layer.kind} cannot be timed with onnxruntime; use --backend torch")
-    w.add("GlobalAveragePool", layer.inputs[:1], layer.name)
+    x, out = layer.in_shapes[0], layer.out_shape
+    if (out.height, out.width) == (1, 1):
+        w.add("GlobalAveragePool", layer.inputs[:1], layer.name)
+        return
+    # As zoo export has it: the averages over an axis are one product.
+    like = torch.empty(0)
+    rows = w.constant(f"{layer.name}.rows", averaging(x.height, out.height, like).numpy())
+    columns = w.constant(f"{layer.name}.columns", averaging(x.width, out.width, like).numpy().T)
+    down = w.add("MatMul", [rows, layer.inputs[0]], f"{layer.name}.down")
+    w.add("MatMul", [down, columns], layer.name)
 
 
 def _shuffle(w: _Writer, layer: Layer) -> None:
     op: Any = layer.op
     x = layer.in_shapes[0]
     apart = [0, op.groups, x.channels // op.groups, x.height, x.width]
-    split = w.add("Reshape", [*layer.inputs, _ints(w, layer, "split", apart)], f"{layer.name}.split")
+    split = w.add("Reshape", [*layer.inputs, _ints(w, layer, "split", apart)], f"{layer.name}.apart")
     turned = w.add("Transpose", [split], f"{layer.name}.turned", perm=[0, 2, 1, 3, 4])
     w.add("Reshape", [turned, _ints(w, layer, "join", [0, x.channels, x.height, x.width])], layer.name)
 
