@@ -66,13 +66,15 @@ AXES: Mapping[str, Axis] = {
 class Run:
     """A finished search: its folder, its query, its front by rank, a sample of the feasible, its certificate.
 
-    `certificate` is empty where the folder has none.
+    Of a study the front was measured, and `predicted` is the front that its trials lead one to expect; its
+    `certificate` is empty, as of every folder that has none.
     """
 
     folder: Path
     query: Query
     front: list[dict[str, Any]]
     sample: list[dict[str, str]]
+    predicted: list[dict[str, Any]]
     chosen: int
     document: Mapping[str, Any]
     certificate: Mapping[str, Any]
@@ -90,7 +92,12 @@ class Run:
     @property
     def enumerable(self) -> bool:
         """Whether every candidate's mIOU can be computed, so that the whole space can be asked again."""
-        return self.query.accuracy in MODELS
+        return not self.study and self.query.accuracy in MODELS
+
+    @property
+    def study(self) -> bool:
+        """Whether candidates were measured one by one."""
+        return self.document.get("kind") == "study"
 
     def spec(self, rank: int) -> Spec:
         """The spec of a rank. Raises ConfigError where the front has no such rank."""
@@ -104,9 +111,12 @@ def load_run(folder: Path) -> Run:
     document = read_json(folder / "front.json")
     try:
         query = query_from(document["query"])
-        front = list(document["front"])
+        front, predicted = list(document["front"]), list(document.get("predicted", []))
         chosen = int(document["chosen"])
-        _check_front(front, [str(device) for device in query.devices])
+        if not front:
+            raise ValueError("its front is empty")
+        for entries in (front, predicted):
+            _check_entries(entries, [str(device) for device in query.devices])
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
@@ -114,21 +124,19 @@ def load_run(folder: Path) -> Run:
         raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
     held = folder / "certificate.json"
     certificate = read_json(held) if held.exists() else {}
-    return Run(folder, query, front, _sample(folder / "sample.csv"), chosen, document, certificate)
+    return Run(folder, query, front, _sample(folder / "sample.csv"), predicted, chosen, document, certificate)
 
 
-def _check_front(front: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:
-    if not front:
-        raise ValueError("its front is empty")
-    for i, entry in enumerate(front):
+def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:
+    for i, entry in enumerate(entries):
         if entry["rank"] != i + 1:
             raise ValueError(f"rank {entry['rank']!r} in place {i + 1}")
-        spec_from_dict(entry["spec"], f"front[{i}].spec")
+        spec_from_dict(entry["spec"], f"[{i}].spec")
         numbers = [entry["miou"][part] for part in PARTS] + [entry[metric] for metric in EXACT_METRICS]
         numbers += [entry["devices"][d][metric][part] for d in devices for metric in DEVICE_METRICS for part in PARTS]
         for number in numbers:
             if isinstance(number, bool) or not isinstance(number, (int, float)) or not isfinite(number):
-                raise ValueError(f"front[{i}]: {number!r} where a number must be")
+                raise ValueError(f"[{i}]: {number!r} where a number must be")
 
 
 def _sample(path: Path) -> list[dict[str, str]]:
@@ -192,14 +200,15 @@ def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part:
     return number
 
 
-def published(query: Query) -> list[dict[str, Any]]:
-    """The published networks of the query's family as entries of a front, with `name` and `source`.
+def published(run: Run) -> list[dict[str, Any]]:
+    """The published networks of the run's family as entries of a front, with `name` and `source`.
 
     mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
     left out; there are none where mIOU comes from elsewhere, under another protocol.
     """
     out: list[dict[str, Any]] = []
-    if query.accuracy != "published":
+    query = run.query
+    if not run.enumerable or query.accuracy != "published":
         return out
     for point in published_points():
         if point.spec.family != query.space.choices.family:

@@ -25,7 +25,6 @@ from search.tradeoff import SENSITIVITIES, Staircase, regrets, sensitivity
 from zoo.config import load_config
 from zoo.graph import Graph
 from zoo.registry import lower
-from zoo.spec import as_dict
 
 DIGITS = 6
 """Significant digits of what is shown."""
@@ -34,7 +33,7 @@ DIGITS = 6
 def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
-    specs = [as_dict(run.spec(entry["rank"])) for entry in run.front]
+    fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted)])
     space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
@@ -50,10 +49,12 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "scores": _scores(query.confidence, len(DEVICE_METRICS) * len(query.devices)),
         "axes": _axes(run),
         "limits": _limits(run),
-        "fields": _fields(specs),
-        "front": _columns(run, run.front, specs),
-        "cloud": _cloud(run, specs),
-        "published": [_published(run, entry) for entry in published(query)],
+        "fields": fields,
+        "front": _columns(run, run.front, fields),
+        "expected": _columns(run, run.predicted, fields),
+        "cloud": _cloud(run, fields),
+        "study": {name: run.document.get(name) for name in ("sampler", "trials", "differences")} if run.study else None,
+        "published": [_published(run, entry) for entry in published(run)],
         "breakdown": {"rank": taken_apart, "layers": _layers(graph, costs), "devices": [_shares(c) for c in costs]},
         "devices": [_device(str(d), d.name) for d in query.devices],
         "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
@@ -154,8 +155,7 @@ def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return out
 
 
-def _columns(run: Run, entries: Sequence[Mapping[str, Any]], specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    fields = _fields(specs)
+def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {
         "miou": {part: [rounded(e["miou"][part]) for e in entries] for part in PARTS},
         "source": [str(e.get("miou_source", "")) for e in entries],
@@ -164,7 +164,7 @@ def _columns(run: Run, entries: Sequence[Mapping[str, Any]], specs: Sequence[Map
             {metric: _interval([e["devices"][d][metric] for e in entries], run) for metric in DEVICE_METRICS}
             for d in run.devices
         ],
-        "spec": {name: [known.index(spec[name]) for spec in specs] for name, known in fields.items()},
+        "spec": {name: [known.index(e["spec"][name]) for e in entries] for name, known in fields.items()},
     }
 
 
@@ -173,10 +173,10 @@ def _interval(values: Sequence[Mapping[str, float]], run: Run) -> dict[str, list
     return columns | {"sd": [rounded(spread(value, run.query.confidence)) for value in values]}
 
 
-def _cloud(run: Run, specs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _cloud(run: Run, fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Central estimates and spreads of the sample; Raises ConfigError for damaged rows."""
     rows = run.sample
-    text = {name: [str(_csv(value)) for value in known] for name, known in _fields(specs).items()}
+    text = {name: [str(_csv(value)) for value in known] for name, known in fields.items()}
     spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), known) for name, known in text.items()}
     out: dict[str, Any] = {"spec": spec, "values": text, "miou": {"mean": _sampled(run, "miou", 0)}}
     out |= {metric: _sampled(run, metric, 0) for metric in EXACT_METRICS}

@@ -177,7 +177,7 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Nam
 
 def _axis_label(along: Axis, runs: Sequence[Run]) -> str:
     if along.metric == "miou":
-        predicted = all(run.query.accuracy == "published" for run in runs)
+        predicted = all(run.enumerable for run in runs)
         return f"{along.label} (predicted, Cityscapes val)" if predicted else along.label
     devices = {run.devices[device_of(run, along)] for run in runs}
     one = along.metric in DEVICE_METRICS and len(devices) == 1
@@ -189,7 +189,16 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     if run.sample and alone:
         grey = [(sampled(run, row, x), sampled(run, row, y)) for row in run.sample]
         xs, ys = zip(*grey, strict=True)
-        panel.scatter(xs, ys, s=4, lw=0, color="0.75", zorder=1, label="feasible (a sample)", rasterized=True)
+        panel.scatter(
+            xs,
+            ys,
+            s=4,
+            lw=0,
+            color="0.75",
+            zorder=1,
+            label="predicted (a sample)" if run.study else "feasible (a sample)",
+            rasterized=True,
+        )
     points = [(values(run, entry, x), values(run, entry, y)) for entry in run.front]
     means = np.array([(px[0], py[0]) for px, py in points])
     best = nondominated(means * np.array([x.better, y.better]))
@@ -213,6 +222,7 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
         chosen[0], chosen[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=name
     )
     _trained(panel, run, means, colour)
+    _expected(panel, run, x, y, colour)
     corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
     return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
 
@@ -235,6 +245,15 @@ def _trained(panel: Axes, run: Run, means: Any, colour: str) -> None:
         panel.scatter(xs, ys, marker="s", s=20, color=colour, edgecolor="black", lw=0.6, zorder=4, label="trained")
 
 
+def _expected(panel: Axes, run: Run, x: Axis, y: Axis, colour: str) -> None:
+    """The front that a study's trials lead one to expect, which nobody measured."""
+    if run.predicted:
+        xs, ys = zip(*((values(run, e, x)[0], values(run, e, y)[0]) for e in run.predicted), strict=True)
+        panel.scatter(
+            xs, ys, s=14, facecolor="none", edgecolor=colour, lw=0.7, zorder=2, label="expected from the trials"
+        )
+
+
 def _limits(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
     """Limits on what the axes show, as lines, where they are near what is drawn."""
     for name, value in run.query.limits.given():
@@ -253,4 +272,4 @@ def _names(runs: Sequence[Run], x: Axis, y: Axis) -> list[Name]:
     devices = {run.devices[device_of(run, along)] for run in runs for along in predicted}
     if "miou" not in (x.metric, y.metric) or len(devices) > 1:
         return []
-    return [(p["name"], values(first, p, x)[0], values(first, p, y)[0]) for p in published(first.query)]
+    return [(p["name"], values(first, p, x)[0], values(first, p, y)[0]) for p in published(first)]

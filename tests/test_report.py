@@ -217,22 +217,42 @@ def test_a_damaged_sample_is_one_sentence(run, tmp_path):
         write_report(folder, tmp_path / "page.html")
 
 
-def test_a_run_without_predictions_of_miou_is_shown(run, tmp_path):
-    def change(document):
-        document["query"]["accuracy"] = "train"
-        document["accuracy"] = {"model": "train", "protocol": "CamVid val, 12 epochs"}
-        document["complete"] = False
-        for entry in document["front"]:
-            entry["miou_source"] = "trained, 12 epochs"
+def studied(run, tmp_path):
+    """A run as a study leaves it: some candidates trained, the others expected from those."""
 
-    folder = copied(run, tmp_path, change)
+    def change(document):
+        document |= {"kind": "study", "complete": False, "predicted": document["front"], "front": document["front"][:2]}
+        document["accuracy"] = {"model": "trained", "predicted": False, "protocol": "scenes, 12 epochs"}
+        document["sampler"], document["trials"] = {"name": "ehvi"}, {"asked": 4}
+        document["differences"] = [{"ranks": [1, 2], "difference": 1.0, "noise": 2.0, "exceeds_noise": False}]
+        document["front"] = [entry | {"miou_source": "trained (long)"} for entry in document["front"]]
+
+    folder = copied(run, tmp_path, change, name="study")
     (folder / "certificate.json").unlink()
-    (folder / "sample.csv").unlink()
-    shown = report_data(load_run(folder))
+    return folder
+
+
+def test_a_study_is_shown_with_what_it_expects_apart(run, tmp_path):
+    shown = report_data(load_run(studied(run, tmp_path)))
     assert shown["accuracy"] is None
-    assert shown["accuracy_used"]["protocol"] == "CamVid val, 12 epochs"
+    assert shown["accuracy_used"]["protocol"] == "scenes, 12 epochs"
     assert (shown["sensitivity"], shown["regret"], shown["published"], shown["certificate"]) == ([], [], [], {})
-    assert canonical(shown)
+    assert shown["front"]["source"] == ["trained (long)"] * 2
+    assert len(shown["expected"]["params"]) == len(load_run(run).front)
+    assert shown["study"]["differences"][0]["exceeds_noise"] is False
+
+
+def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
+    report = pytest.importorskip("search.report", exc_type=ImportError)
+    from matplotlib.figure import Figure
+
+    loaded = load_run(studied(run, tmp_path))
+    panel = Figure().add_subplot()
+    names, _ = report._panel(panel, [loaded], axis("size", [loaded]), axis("miou", [loaded]))
+    assert names == [], "published mIOU is of another protocol"
+    assert {"trained", "expected from the trials"} <= set(panel.get_legend_handles_labels()[1])
+    with pytest.raises(ZooError, match="draw its front instead"):
+        report.draw_sensitivity([loaded.folder], [tmp_path / "s.svg"], "latency")
 
 
 # What the sliders compute -----------------------------------------------------------------------------------------
@@ -663,6 +683,24 @@ def test_dark_and_narrow_in_chromium(joint_data, tmp_path):
     assert out["over"] == []
     assert out["narrower"] == []
     assert out["regret"] is True
+
+
+STUDY = """
+const drawn = (name) => document.querySelector(`#charts path.${name}`).getAttribute("d").split("M").length - 1;
+out.trained = drawn("trained");
+out.expected = drawn("expected");
+out.text = document.querySelector("main").textContent;
+"""
+
+
+@in_chromium
+def test_a_study_in_chromium(run, tmp_path):
+    folder = studied(run, tmp_path)
+    out = browse(render(report_data(load_run(folder))), tmp_path, STUDY)
+    assert out["seen"] == []
+    assert (out["trained"], out["expected"]) == (2, len(load_run(run).front))
+    for part in ("scenes, 12 epochs", "#1 and #2", "A study has no certificate"):
+        assert part in out["text"]
 
 
 @in_chromium

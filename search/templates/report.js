@@ -31,7 +31,7 @@ const plural = (n, noun) => `${fmt(n)} ${noun}${n === 1 ? "" : "s"}`;
 const published = { miou: { mean: D.published.map((p) => p.miou) }, devices: D.devices.map((_, d) => Object.fromEntries(
   PREDICTED.map((m) => [m, Object.fromEntries(["mean", "low", "high"].map((part) => [part, D.published.map((p) => p.devices[d][m][part])]))]))) };
 for (const m of ["params", "macs", "weight_bytes", "memory_bytes"]) published[m] = D.published.map((p) => p[m]);
-const SETS = { front: D.front, cloud: D.cloud, published };
+const SETS = { front: D.front, expected: D.expected, cloud: D.cloud, published };
 function read(set, metric, device, i, part = "mean") {
   const column = device === null || device === undefined ? set[metric] : set.devices[device][metric];
   return Array.isArray(column) ? column[i] : (column[part] || column.mean)[i];
@@ -40,7 +40,7 @@ const along = (set, axis, i, part) => read(set, axis.metric, axis.device, i, par
 const axisOf = (name) => D.axes.find((a) => a.name === name) || D.axes.find((a) => a.name.split("@")[0] === name);
 const label = (axis) => (axis.unit ? `${axis.title}, ${axis.unit}` : axis.title);
 const varying = Object.keys(D.fields).filter((f) => D.fields[f].length > 1);
-const field = (name, i) => show(D.fields[name][D.front.spec[name][i]]);
+const field = (name, i, set = D.front) => show(D.fields[name][set.spec[name][i]]);
 const measured = (i) => !D.front.source[i].startsWith("predicted");
 
 // ---- limits: bounds in SI units, loosest (what the search allowed) to tightest ------------------------------------
@@ -68,14 +68,13 @@ for (const l of limits) {
 }
 const miou = D.front.miou.mean;
 const floor = { least: Math.min(...miou), most: Math.max(...miou), at: -Infinity };
-const within = { front: [], cloud: [] };
+const within = { front: [], expected: [], cloud: [] };
 let best = -1, selected = D.breakdown.rank - 1, pointed = null;
 function filter() {
   const asked = active(), z = score();
   // Six digits are kept of every number, so that a limit met exactly may look missed by the seventh.
   const fits = (set, i) => set.miou.mean[i] >= floor.at && asked.every((l) => worst(set, l.metric, i, z) <= l.bound * 1.00005);
-  within.front = Array.from({ length: COUNT }, (_, i) => fits(D.front, i));
-  within.cloud = Array.from({ length: D.cloud.params.length }, (_, i) => fits(D.cloud, i));
+  for (const kind of Object.keys(within)) within[kind] = SETS[kind].params.map((_, i) => fits(SETS[kind], i));
   best = within.front.indexOf(true);
 }
 
@@ -88,7 +87,7 @@ function head() {
     el("div", { class: "tiles" },
       ...[["enumerated", "candidates enumerated"], ["feasible", "within all limits"]].filter(([k]) => D.counts[k] !== null && D.counts[k] !== undefined)
         .map(([k, text]) => el("div", { class: "tile" }, el("b", {}, fmt(D.counts[k])), el("span", {}, text))),
-      el("div", { class: "tile" }, el("b", {}, fmt(COUNT)), el("span", {}, D.counts.complete ? "on the front: complete" : "on the front")),
+      el("div", { class: "tile" }, el("b", {}, fmt(COUNT)), el("span", {}, D.counts.complete ? "on the front: complete" : D.study ? "on the front of those measured" : "on the front")),
       el("div", { class: "tile" }, el("b", {}, `${fixed(miou[first], 1)} %`), el("span", {}, `mIOU of the chosen one (${fixed(D.front.miou.low[first], 1)}–${fixed(D.front.miou.high[first], 1)})`)),
       ...D.devices.map((d, i) => el("div", { class: "tile" }, el("b", {}, `${fmt(1e3 * D.front.devices[i].latency_s.mean[first])} ms`), el("span", {}, `its latency on ${d.label}`)))));
 }
@@ -138,7 +137,7 @@ function tell() {
   status.textContent = `${fmt(kept)} of ${fmt(COUNT)} on the front are within these limits` + (best < 0 ? "." : `; best: #${best + 1}, mIOU ${fixed(miou[best], 1)} %.`);
   const tighter = limits.filter((l) => l.bound < l.loosest);
   again.replaceChildren();
-  if (!tighter.length) return;
+  if (!tighter.length || D.study) return;
   let line = D.command;
   for (const l of active()) {
     const text = `${l.option} ${Number(l.own(l.bound).toPrecision(6))}`;
@@ -189,6 +188,7 @@ const starPath = (x, y, r) => Array.from({ length: 10 }, (_, k) => {
   return `${k ? "L" : "M"}${(x + radius * Math.cos(angle)).toFixed(1)} ${(y + radius * Math.sin(angle)).toFixed(1)}`;
 }).join("") + "Z";
 const diamond = (x, y, r) => `M${x} ${y - r}L${x + r} ${y}L${x} ${y + r}L${x - r} ${y}Z`;
+const circle = (x, y, r) => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`;
 const square = (x, y, r) => `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}Z`;
 
 /** Rows of the front, among those within the limits, that nobody beats on two axes; by the first axis. */
@@ -229,6 +229,7 @@ function draw(c) {
   path("cloud", dots(rows(D.cloud, (i) => within.cloud[i]).map((i) => at(D.cloud, i))));
   if ($("bars").checked) path("bars", line.filter((_, k) => k % Math.ceil(line.length / 22) === 0).map((i) => cross(c, f, D.front, i)).join(""));
   if (line.length) path("stairs", staircasePath(c, line.map((i) => at(D.front, i))));
+  path("expected", rows(D.expected, (i) => within.expected[i]).map((i) => circle(...at(D.expected, i), 3)).join(""));
   path("weak", dots(rows(D.front, (i) => within.front[i] && !onLine.has(i) && !measured(i)).map((i) => at(D.front, i))));
   path("dot", dots(line.filter((i) => !measured(i)).map((i) => at(D.front, i))));
   path("trained", rows(D.front, (i) => within.front[i] && measured(i)).map((i) => square(...at(D.front, i), 4)).join(""));
@@ -303,7 +304,7 @@ function hover(c, event) {
   const place = c.f.root.getBoundingClientRect(), zoom = c.f.root.viewBox.baseVal.width / place.width;
   const mx = (event.clientX - place.left) * zoom, my = (event.clientY - place.top) * zoom;
   let found = null, nearest = 18;
-  for (const [kind, set, allowance] of [["front", D.front, 0], ["published", published, 0], ["cloud", D.cloud, 6]]) {
+  for (const [kind, set, allowance] of [["front", D.front, 0], ["published", published, 0], ["expected", D.expected, 3], ["cloud", D.cloud, 6]]) {
     for (let i = 0; i < set.params.length; i++) {
       const [x, y] = c.at(set, i), away = Math.hypot(x - mx, y - my) + allowance + (within[kind] && !within[kind][i] ? 8 : 0);
       if (away < nearest) [found, nearest] = [{ kind, i }, away];
@@ -335,7 +336,7 @@ function keys(c, event) {
 }
 function specLine(kind, i) {
   if (kind === "published") return el("div", { class: "spec" }, el("span", { class: "same" }, D.published[i].source));
-  const value = (name) => (kind === "front" ? field(name, i) : D.cloud.values[name][D.cloud.spec[name][i]]);
+  const value = (name) => (kind === "cloud" ? D.cloud.values[name][D.cloud.spec[name][i]] : field(name, i, SETS[kind]));
   const open = varying.map((f) => el("span", {}, `${f} `, el("b", {}, value(f))));
   return el("div", { class: "spec" }, open, Object.keys(D.fields).filter((f) => !varying.includes(f)).map((f) => el("span", { class: "same" }, `${f} ${value(f)}`)));
 }
@@ -353,8 +354,8 @@ function numbers(kind, i) {
     return el("tr", {}, el("th", { class: "text", scope: "row" }, a.title), el("td", { class: "num" }, `${mean} ${unitOf(a)}`), el("td", { class: "num" }, el("span", { class: "range" }, range)));
   }));
 }
-const titleOf = (kind, i) => (kind === "front" ? `#${i + 1}${i === best ? " (best within the limits)" : ""}` : kind === "cloud" ? "feasible, but dominated" : D.published[i].name);
-const originOf = (kind, i) => (kind === "front" ? `mIOU ${D.front.source[i]}` : kind === "cloud" ? "mIOU predicted" : "mIOU published; cost predicted");
+const titleOf = (kind, i) => ({ front: `#${i + 1}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
+const originOf = (kind, i) => ({ front: `mIOU ${D.front.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
 function describe(kind, i) {
   const outside = within[kind] && !within[kind][i] ? " · outside the limits" : "";
   return [el("h4", {}, titleOf(kind, i) + outside), specLine(kind, i), numbers(kind, i), el("div", { class: "fine" }, originOf(kind, i))];
@@ -505,6 +506,8 @@ function sources() {
       el("details", {}, el("summary", {}, `${a.effects.length} effects it adds up`), grid(["effect", "prior, points", "posterior, points", "from figures", "basis"], a.effects.map((f) => [f.name, `${fmt(f.prior.mean)} ± ${fmt(f.prior.sd)}`, `${fmt(f.posterior.mean)} ± ${fmt(f.posterior.sd)}`, f.fitted ? "yes" : "no: prior only", f.basis]))),
       el("details", {}, el("summary", {}, "Published networks beside predictions made without them"), grid(["network", "published", "predicted", "interval", "error", "knows enough"], e.points.map((p) => [p.name, fixed(p.published, 1), fixed(p.predicted, 1), `${fixed(p.low, 1)}–${fixed(p.high, 1)}`, fixed(p.error, 1), p.supported ? "yes" : "no: an effect is in this network alone"]))));
   } else hold.append(el("p", {}, `Accuracy: ${D.query.accuracy}. ${[...new Set(D.front.source)].join("; ")}.`), D.accuracy_used ? grid(["", ""], flat(D.accuracy_used, "")) : "");
+  if (D.study) hold.append(el("h3", {}, "The study"), grid(["", ""], [...flat(D.study.sampler, "sampler"), ...flat(D.study.trials, "trials")]),
+    D.study.differences?.length ? grid(["neighbours on the front", "difference, points", "noise reaches, points", "larger than the noise"], D.study.differences.map((d) => [d.ranks.map((n) => `#${n}`).join(" and "), fixed(d.difference, 2), fixed(d.noise, 2), d.exceeds_noise ? "yes" : "no"])) : "");
   hold.append(el("h3", {}, "Parameters, MACs, memory"), el("p", {}, "Counted from the lowered graph, exactly. One MAC is one multiply and one add of convolutions and linear layers. Weights are 32-bit floats. Memory is weights and the largest sum of live activations, at batch 1."));
   D.devices.forEach((d, i) => {
     const p = Object.entries(D.breakdown.devices[i].provenance).map(([k, v]) => `${k} ${percent(v)}`).join(", ");
@@ -516,7 +519,7 @@ function sources() {
 }
 function proof() {
   const c = D.certificate, hold = $("proof");
-  if (!Object.keys(c).length) { hold.append(el("p", {}, "This run has no certificate: it was not an exact search, or it did not finish.")); return; }
+  if (!Object.keys(c).length) { hold.append(el("p", {}, D.study ? "A study has no certificate: it measured some candidates, and others may be better. zoo search --resume goes on with it." : "This run has no certificate.")); return; }
   const hashes = flat(c.basis || {}, ""), counts = ["enumerated", "feasible", "front", "complete", "front_sha256"].filter((k) => k in c).map((k) => [k, show(c[k])]);
   if ("front_sha256" in c && !D.certified) hold.append(el("p", { class: "warning", role: "alert" }, "The front of this run is not the one that its certificate was written for: it was changed after the search."));
   hold.append(el("p", {}, "It binds the question and everything the answer rests on to the answer. To verify is to answer again: every combination is made a network, every member of the front is counted and priced on its own, and every other candidate is shown to be over a limit or dominated."),
@@ -531,8 +534,8 @@ function legend() {
   const entry = (text, ...shapes) => el("span", {}, icon(...shapes), text);
   const p = (name, d) => svg("path", { class: name, d });
   $("legend").append(entry("beaten by none on the two axes", p("stairs", "M1 12H11V4H21"), p("dot", "M11 4h0")), entry("on the front of all objectives", p("weak", "M11 8h0")),
-    D.front.source.some((_, i) => measured(i)) ? entry("trained or measured mIOU", p("trained", square(11, 8, 4))) : "", D.cloud.params.length ? entry("feasible, dominated (a sample)", p("cloud", "M11 8h0")) : "",
-    entry("outside the sliders' limits", p("out", "M11 8h0")), D.published.length ? entry("published mIOU", p("paper", diamond(11, 8, 5))) : "", entry("best within the limits", p("star", starPath(11, 8, 8))),
+    D.front.source.some((_, i) => measured(i)) ? entry("trained or measured mIOU", p("trained", square(11, 8, 4))) : "", D.cloud.params.length ? entry(D.study ? "other candidates, predicted (a sample)" : "feasible, dominated (a sample)", p("cloud", "M11 8h0")) : "",
+    D.expected.params.length ? entry("front expected from the trials", p("expected", circle(11, 8, 3))) : "", entry("outside the sliders' limits", p("out", "M11 8h0")), D.published.length ? entry("published mIOU", p("paper", diamond(11, 8, 5))) : "", entry("best within the limits", p("star", starPath(11, 8, 8))),
     entry("selected", svg("circle", { class: "ring", cx: 11, cy: 8, r: 6 })), entry("limit", p("limit", "M11 0V16")));
 }
 head();
