@@ -34,6 +34,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
     fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted)])
+    known = Evaluator(query) if run.enumerable else None
     space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
@@ -64,8 +65,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "certified": digest(run.front) == run.certificate.get("front_sha256"),
         "command": command(query, "RUN", space or "SPACE"),
         "space": space,
-        "sensitivity": _sensitivity(run),
-        "regret": _regret(run),
+        "sensitivity": _sensitivity(run, known),
+        "regret": _regret(run, known),
     }
 
 
@@ -300,15 +301,14 @@ def _stairs(steps: Staircase) -> dict[str, list[float]]:
     return {"x": [rounded(v) for v in steps.limit.tolist()], "miou": [rounded(v) for v in steps.miou.tolist()]}
 
 
-def _sensitivity(run: Run) -> list[dict[str, Any]]:
+def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     """Of the limits that the search had, or else of the first objective with a limit."""
-    if not run.enumerable:
+    if known is None:
         return []
     given = {limit for limit, _ in run.query.limits.given()}
     names = [name for name, limit in SENSITIVITIES.items() if limit in given]
     if "min_fps" in given and "latency" not in names:
         names.insert(0, "latency")
-    known = Evaluator(run.query)
     names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
     return [
         {"name": name, "title": AXES[name].title, "unit": UNITS[name], "limit": SENSITIVITIES[name]}
@@ -321,11 +321,11 @@ UNITS: Mapping[str, str] = {name: LIMIT_WORDS[limit][1] for name, limit in SENSI
 """Sensitivity -> the unit of its limit."""
 
 
-def _regret(run: Run) -> list[dict[str, Any]]:
-    if len(run.devices) < 2 or not run.enumerable:
+def _regret(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
+    if len(run.devices) < 2 or known is None:
         return []
     out = []
-    for one in regrets(run.query):
+    for one in regrets(run.query, known):
         lost, at_ms = one.largest
         best = {"own": float(one.own.miou[-1]), "joint": float(one.joint.miou[-1]), "lost": one.best}
         out.append(

@@ -116,10 +116,13 @@ class Regret:
         return lost[worst], float(steps[worst])
 
 
-def regrets(query: Query) -> tuple[Regret, ...]:
-    """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible."""
+def regrets(query: Query, known: Evaluator | None = None) -> tuple[Regret, ...]:
+    """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible.
+
+    known: an evaluator of this space and these devices.
+    """
     alone = [replace(query, devices=(device,)) for device in query.devices]
-    joint = Evaluator(query)
+    joint = (known or Evaluator(query)).at(query)
     evaluators = [joint, *(joint.at(one) for one in alone)]
     limits = [np.array([b.bound for b in one.bounds()]) for one in (query, *alone)]
     parts: list[list[tuple[Floats, Floats, Floats, Floats]]] = [[] for _ in alone]

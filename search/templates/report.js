@@ -80,15 +80,16 @@ function filter() {
 
 // ---- head and controls ------------------------------------------------------------------------------------------
 function head() {
-  const first = D.chosen - 1;
+  const first = D.chosen - 1, [, range] = spell(D.front, axisOf("miou"), first);
   $("head").append(
     el("h1", {}, D.run),
     el("p", {}, D.question, `; all limits together with probability ${D.query.confidence}. Objectives: ${D.query.objectives.join(", ")}.`),
     el("div", { class: "tiles" },
       ...[["enumerated", "candidates enumerated"], ["feasible", "within all limits"]].filter(([k]) => D.counts[k] !== null && D.counts[k] !== undefined)
         .map(([k, text]) => el("div", { class: "tile" }, el("b", {}, fmt(D.counts[k])), el("span", {}, text))),
+      D.study?.trials ? el("div", { class: "tile" }, el("b", {}, fmt(D.study.trials.complete)), el("span", {}, "trials complete")) : null,
       el("div", { class: "tile" }, el("b", {}, fmt(COUNT)), el("span", {}, D.counts.complete ? "on the front: complete" : D.study ? "on the front of those measured" : "on the front")),
-      el("div", { class: "tile" }, el("b", {}, `${fixed(miou[first], 1)} %`), el("span", {}, `mIOU of the chosen one (${fixed(D.front.miou.low[first], 1)}–${fixed(D.front.miou.high[first], 1)})`)),
+      el("div", { class: "tile" }, el("b", {}, `${fixed(miou[first], 1)} %`), el("span", {}, `mIOU of the chosen one${range ? ` (${range})` : ""}`)),
       ...D.devices.map((d, i) => el("div", { class: "tile" }, el("b", {}, `${fmt(1e3 * D.front.devices[i].latency_s.mean[first])} ms`), el("span", {}, `its latency on ${d.label}`)))));
 }
 const STEPS = 1000;
@@ -373,7 +374,7 @@ function choose(i) {
 
 // ---- table ------------------------------------------------------------------------------------------------------------
 const sorted = { by: 0, down: false, all: false };
-const columns = [["#", (i) => i + 1, (i) => `${i + 1}`],
+const columns = [["#", (i) => i + 1, (i) => el("button", { type: "button", class: "plain", "aria-label": `show candidate ${i + 1}` }, `${i + 1}`)],
   ...D.axes.map((a) => [unitOf(a) ? label(a) : a.title, (i) => along(D.front, a, i), (i) => {
     const [mean, range] = spell(D.front, a, i);
     return range ? [mean, el("span", { class: "range" }, ` ${range}`)] : mean;
@@ -488,7 +489,7 @@ function parts() {
     el("tbody", {}, b.layers.map((l) => el("tr", {}, [l.name, l.op, l.in, l.out].map((t) => el("td", { class: "text" }, t)), el("td", {}, l.params ? fmt(l.params) : ""), el("td", {}, l.macs ? fmt(l.macs / 1e6) : ""),
       D.devices.map((_, d) => { const k = kernels(l, d); return k ? [fmt(1e6 * k.s), fixed(100 * k.share, 2), fixed(100 * k.peak, 1), fixed(100 * k.bandwidth, 1), k.rests].map((t, n) => el("td", { class: n === 4 ? "text" : null }, t)) : [el("td", { class: "text fine", colspan: 5 }, l.op === "Input" ? "" : "no kernel of its own")]; })))))));
   $("parts").append(el("p", {}, `Candidate #${b.rank} at ${D.query.space.size}, batch 1: ${D.devices.map((d, i) => `${b.devices[i].kernels} kernels on ${d.label}${b.devices[i].host_bound ? " (the host's dispatch takes longer than the device)" : ""}`).join(", ")}. zoo report ${D.folder}#RANK takes another one apart.`),
-    el("div", { class: "cols" }, sums("By stage", grouped(stage), false), sums("By kind of kernel", grouped((l) => (l.kernels[0] ? l.kernels[0].kind : null)), true)), list);
+    el("div", { class: DEVICES > 1 ? "cols one" : "cols" }, sums("By stage", grouped((l) => (l.op === "Input" ? null : stage(l))), false), sums("By kind of kernel", grouped((l) => (l.kernels[0] ? l.kernels[0].kind : null)), true)), list);
 }
 
 // ---- provenance and certificate -----------------------------------------------------------------------------------------------
@@ -515,7 +516,7 @@ function sources() {
       d.checked.length ? grid(["checked against published figures, each network left out", "figures", "mean error", "inside the interval", ""], d.checked.map((c) => [c.metric, c.points, percent(c.mape), percent(c.coverage), ""])) : "",
       el("details", {}, el("summary", {}, `Numbers of ${d.name}`), grid(["number", "value", "unit", "kind", "source"], Object.entries(d.numbers).map(([k, n]) => [k, n.value >= 1e6 ? n.value.toExponential(3) : fmt(n.value, 4), n.unit, n.kind, n.source])), el("p", { class: "fine" }, `Clocks: ${d.clocks}`), d.notes.map((t) => el("p", { class: "fine" }, t))));
   });
-  hold.append(el("h3", {}, "Published networks in the charts"), el("p", { class: "fine" }, "Their mIOU is the published one, their cost is predicted like everybody's."), grid(["network", "mIOU, %", "source"], D.published.map((p) => [p.name, fixed(p.miou, 1), p.source])));
+  if (D.published.length) hold.append(el("h3", {}, "Published networks in the charts"), el("p", { class: "fine" }, "Their mIOU is the published one, their cost is predicted like everybody's."), grid(["network", "mIOU, %", "source"], D.published.map((p) => [p.name, fixed(p.miou, 1), p.source])));
 }
 function proof() {
   const c = D.certificate, hold = $("proof");
