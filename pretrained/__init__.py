@@ -24,7 +24,7 @@ def find(name: str, tag: str | None = None) -> "Weights":
     """Find the manifest's entry of a name with or without a tag. Raises ZooError with the nearest name.
 
     >>> find("espnet-c").name, find("espnetv2-1.0.pascal").spec.classes
-    ('espnet-c-8.cityscapes', 21)
+    ('espnet-c-8.camvid', 21)
     """
     from pretrained.manifest import manifest
 

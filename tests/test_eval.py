@@ -1,5 +1,6 @@
 """`zoo eval`: scores that can be worked out by hand, and the command itself."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -249,3 +250,39 @@ def test_the_authors_camvid_weights_score_as_stated(shared, monkeypatch):
     module = pretrained.load("espnet-8.camvid-authors")
     result = evaluate(module_scored("authors", module, CAMVID), data_set("camvid", shared / "data/camvid", "val"))
     assert result.scores.miou == pytest.approx(69.4, abs=0.05)
+
+
+def bundled():
+    from pretrained.manifest import manifest
+
+    return [entry for entry in manifest().weights if entry.bundled]
+
+
+@pytest.mark.parametrize("entry", bundled(), ids=lambda entry: entry.name)
+def test_bundled_weights_are_there_with_a_card_that_says_their_score(entry):
+    from pretrained.manifest import PACKAGE
+    from zoo.evaluate import sha256_of
+    from zoo.train.checkpoint import read_weights
+
+    path = PACKAGE / entry.file
+    kept = read_weights(path)
+    assert (path.stat().st_size, sha256_of(path)) == (entry.bytes, entry.sha256)
+    assert (kept.spec, kept.labels.name, kept.preprocessing) == (entry.spec, entry.labels, entry.preprocessing)
+    text = path.with_name(f"{entry.name}.md").read_text(encoding="utf-8")
+    assert f"mIOU {entry.miou.value:.2f}" in text
+    assert entry.sha256 in text
+    assert kept.about["command"] in text
+
+
+def test_bundled_weights_score_as_their_cards_say(shared):
+    """One of them, on every third image: the mIOU of so few lies within three points of the whole split's."""
+    import pretrained
+
+    torch.set_num_threads(1)
+    entry = bundled()[0]
+    data = data_set("camvid", shared / "data/camvid", "val")
+    third = dataclasses.replace(data, samples=data.samples[::3])
+    module = pretrained.load(entry.name)
+    assert evaluate(module_scored(entry.name, module, CAMVID), third).scores.miou == pytest.approx(
+        entry.miou.value, abs=3
+    )
