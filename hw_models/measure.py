@@ -308,8 +308,10 @@ def visit(
         journal.append(entry)
         visits.add(entry)
 
-    for _ in range(MOST_PASSES):
-        waiting = list(_waiting(todo, visits))
+    # What was too noisy before is given a chance when it is resumed.
+    most = max(MOST_PASSES, 2 + max(map(len, visits.blocks.values()), default=0))
+    for _ in range(most):
+        waiting = list(_waiting(todo, visits, most))
         if not waiting:
             return
         for i, (what, number) in enumerate(waiting):
@@ -333,7 +335,7 @@ def _plain(timing: Timing) -> dict[str, Any]:
     return {name: getattr(timing, name) for name in Timing.__dataclass_fields__}
 
 
-def _waiting(todo: Plan, visits: Visits) -> Iterator[tuple[Block | tuple[Spec, tuple[int, int]], int]]:
+def _waiting(todo: Plan, visits: Visits, most: int) -> Iterator[tuple[Block | tuple[Spec, tuple[int, int]], int]]:
     """What has been visited least often, or whose visits disagree."""
     blocks = (todo.call, *todo.blocks)
     least = min(
@@ -342,17 +344,17 @@ def _waiting(todo: Plan, visits: Visits) -> Iterator[tuple[Block | tuple[Spec, t
         PASSES,
     )
     for block in blocks:
-        if _unsure(visits.blocks.get(block.text, ()), least):
+        if _unsure(visits.blocks.get(block.text, ()), least, most):
             yield block, -1
     for i, network in enumerate(todo.networks):
-        if _unsure(visits.networks.get(i, ()), least):
+        if _unsure(visits.networks.get(i, ()), least, most):
             yield network, i
 
 
-def _unsure(found: Sequence[Timing], least: int) -> bool:
+def _unsure(found: Sequence[Timing], least: int, most: int) -> bool:
     if len(found) < PASSES:
         return len(found) <= least
-    return least >= PASSES and len(found) < MOST_PASSES and difference(found) > AGREE
+    return least >= PASSES and len(found) < most and difference(found) > AGREE
 
 
 def difference(found: Sequence[Timing]) -> float:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def _measure(args: Arguments) -> int:
         "drift": report.drift,
         "spread": report.spread,
         "held_out": dict(report.device.held_out),
-        "efficiency": report.device.latency.theta[0],
+        "efficiency": exp(report.device.latency.theta[0]),
         "network_sd": report.device.latency.network_sd,
         "notes": list(report.device.notes),
     }

@@ -1,0 +1,190 @@
+"""One's own device: networks that were not measured, at sizes that were not, against what `zoo measure` makes of it.
+
+`python -m benchmarks.own_device` writes docs/measuring.md. It measures a device where there is none of the name
+(ZOO_OWN_DEVICE, by default `own-benchmark`), and times 30 random specs of the default space as `zoo bench` does.
+Each network is timed in rounds with all the others in between, and keeps its quietest round.
+"""
+
+import math
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from hw_models import measure
+from hw_models.conditions import conditions
+from hw_models.device import Device, device_folders, load_device
+from hw_models.predict import predict
+from hw_models.runtimes import Settings, available_cores, entries_of, network_sample, settled
+from hw_models.timing import Effort, Timing, time_of
+from zoo.choices import Choices
+from zoo.config import load_config
+from zoo.export import export_onnx
+from zoo.network import build
+from zoo.registry import family
+from zoo.spec import Spec
+
+SPECS, SEED = 30, 2026
+SIZES = ((192, 384), (240, 320), (360, 480), (320, 320), (384, 640), (448, 896), (200, 600))
+"""Sizes (height, width) of the test; `zoo measure` times at others (`measure.SIZES`)."""
+ROUNDS = 3
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "measuring.md"
+EFFORT = Effort(limit_s=3.0, bursts=15, least=4)
+
+
+def choices() -> Choices:
+    space = load_config().space("default")
+    return Choices(space.family, space.choices)
+
+
+def measured_device(name: str, settings: Settings) -> tuple[Device, float | None]:
+    """The device, and the seconds that measuring it took if it was measured now."""
+    if name in device_folders():
+        return load_device(name), None
+    todo = measure.plan(choices())
+    now = conditions(settings.backend, settings.threads)
+    journal = measure.Journal(measure.journal_path(name))
+    recipe = {"space": "default", "sizes": [list(s) for s in measure.SIZES], "blocks": len(todo.blocks), "networks": 8}
+    visits = journal.open(now, recipe, resume=True)
+    start = time.monotonic()
+    measure.run(todo, visits, journal, settings, progress)
+    report = measure.finish(name, todo, visits, now, time.monotonic() - start, max_spread=0.25, replaces=False)
+    journal.path.unlink()
+    return report.device, report.seconds
+
+
+def progress(done: int, planned: int, left: float) -> None:
+    if done % 50 == 0:
+        print(f"{done} of {planned}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def test_set() -> list[tuple[Spec, tuple[int, int]]]:
+    """Random specs, none of them among those that `zoo measure` timed whole, at sizes in turn that suit them."""
+    timed = {spec for spec, _ in measure.plan(choices(), count=1).networks}
+    found = []
+    for spec in measure.sample_specs(choices(), 3 * SPECS, SEED):
+        fitting = [s for s in SIZES if family(spec.family).check_size(spec, *s) is None]
+        if spec not in timed and len(found) < SPECS:
+            found.append((spec, fitting[len(found) % len(fitting)]))
+    return found
+
+
+def timed(tests: list[tuple[Spec, tuple[int, int]]], settings: Settings) -> list[list[Timing]]:
+    """Rounds of timings of the files that `zoo export` writes."""
+    timings: list[list[Timing]] = [[] for _ in tests]
+    for number in range(ROUNDS):
+        for i, (spec, size) in enumerate(tests):
+            torch.manual_seed(i)
+            network = build(spec, size)
+            entries = entries_of(network.graph, 1)
+            network = settled(network, entries)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "network.onnx"
+                export_onnx(network, file, size=size)
+                model = file.read_bytes()
+            timings[i].append(time_of(network_sample(network, entries, settings, model), EFFORT))
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+    return timings
+
+
+def ranks(values: list[float]) -> list[int]:
+    return [sorted(values).index(v) for v in values]
+
+
+def subnormal_factor() -> float:
+    """How much slower torch runs an ESPNet-C whose weights are partly subnormal, unless they are flushed."""
+    spec = choices_spec()
+    network = build(spec, (256, 512)).eval()
+    image = entries_of(network.graph, 1)[0]
+    seconds = {}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                parameter[torch.rand_like(parameter) < 0.3] *= 1e-41 / max(float(parameter.abs().mean()), 1e-9)
+        for flush in (False, True):
+            torch.set_flush_denormal(flush)
+            times = []
+            for _ in range(7):
+                start = time.perf_counter()
+                network(image)
+                times.append(time.perf_counter() - start)
+            seconds[flush] = min(times)
+    return seconds[False] / seconds[True]
+
+
+def choices_spec() -> Spec:
+    return load_config().model("espnet-c-8").spec
+
+
+def describe(spec: Spec) -> str:
+    values = {name: getattr(spec, name) for name in choices().values}
+    return " ".join("/".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values.values())
+
+
+def main() -> None:
+    """Write the section into docs/measuring.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    section = run()
+    print(section)
+    marked = f"<!-- own-device -->\n{section}<!-- /own-device -->"
+    new = re.sub(r"<!-- own-device -->.*<!-- /own-device -->", lambda match: marked, text, flags=re.DOTALL)
+    PAGE.write_text(new, encoding="utf-8")
+
+
+def run() -> str:
+    """A Markdown section."""
+    torch.set_num_threads(1)
+    settings = Settings("onnxruntime", available_cores())
+    name = os.environ.get("ZOO_OWN_DEVICE", "own-benchmark")
+    device, seconds = measured_device(name, settings)
+    tests = test_set()
+    rows, true, found, covered = [], [], [], 0
+    for (spec, size), timings in zip(tests, timed(tests, settings), strict=True):
+        best = min(timings, key=lambda t: t.median_s)
+        cost = predict(build(spec, size).graph, device).latency_s
+        covered += cost.low <= best.median_s <= cost.high
+        true.append(best.median_s)
+        found.append(cost.mean)
+        rows.append(
+            f"| {describe(spec)} | {size[1]}x{size[0]} | {1e3 * best.median_s:.2f} | {1e3 * cost.mean:.2f} "
+            f"({1e3 * cost.low:.2f}–{1e3 * cost.high:.2f}) | {cost.mean / best.median_s - 1:+.1%} |"
+        )
+    errors = np.abs(np.array(found) / np.array(true) - 1)
+    spearman = float(np.corrcoef(ranks(true), ranks(found))[0, 1])
+    within = float(np.mean(errors <= 0.1))
+    took = "" if seconds is None else f", in {seconds / 60:.0f} minutes"
+    held = "\n".join(
+        f"| {kind} | {f['rows']:.0f} | {f['median_error']:.1%} | {f['within_10_percent']:.0%} |"
+        for kind, f in device.held_out.items()
+    )
+    geometric = math.exp(float(np.mean(np.log(np.array(found) / np.array(true)))))
+    return (
+        f"## One's own device\n\n"
+        f"{device.title}. {' '.join(device.notes)}{took}\n\n"
+        f"{len(tests)} random specs of the default space, none measured, at sizes that were not measured; timed as "
+        f"`zoo bench` does, in the files that `zoo export` writes.\n\n"
+        f"| | aim | found |\n| --- | --: | --: |\n"
+        f"| within ±10 % | ≥ 90 % | {within:.0%} |\n"
+        f"| Spearman | ≥ 0.97 | {spearman:.3f} |\n"
+        f"| median error | | {median(errors):.1%} |\n"
+        f"| largest error | | {errors.max():.1%} |\n"
+        f"| predicted / measured, geometric mean | | {geometric:.3f} |\n"
+        f"| 90 % interval holds | 85–97 % | {covered / len(tests):.0%} |\n\n"
+        f"Blocks whose structure was left out of the fit, with all its sizes:\n\n"
+        f"| blocks | rows | median error | within 10 % |\n| --- | --: | --: | --: |\n{held}\n\n"
+        f"| {' '.join(choices().values)} | size | measured, ms | predicted, ms (90 %) | error |\n"
+        f"| --- | --- | --: | --: | --: |\n"
+        + "\n".join(rows)
+        + "\n\nSubnormal weights, 30 % of an ESPNet-C's, slow torch by a factor of "
+        + f"{subnormal_factor():.1f} until they are flushed.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
