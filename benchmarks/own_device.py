@@ -18,13 +18,16 @@ import numpy as np
 import torch
 
 from hw_models import measure
+from hw_models.bench import bench
 from hw_models.conditions import conditions
 from hw_models.device import Device, device_folders, load_device
 from hw_models.predict import predict
 from hw_models.runtimes import Settings, available_cores, entries_of, network_sample, settled
 from hw_models.timing import Effort, Timing, time_of
+from pretrained import load
 from zoo.choices import Choices
 from zoo.config import load_config
+from zoo.errors import ZooError
 from zoo.export import export_onnx
 from zoo.network import build
 from zoo.registry import family
@@ -33,6 +36,13 @@ from zoo.spec import Spec
 SPECS, SEED = 30, 2026
 SIZES = ((192, 384), (240, 320), (360, 480), (320, 320), (384, 640), (448, 896), (200, 600))
 """Sizes (height, width) of the test; `zoo measure` times at others (`measure.SIZES`)."""
+TRAINED = (
+    ("espnet-c-3.cityscapes", (384, 640)),
+    ("espnet-c-8.cityscapes", (384, 640)),
+    ("espnet-3.cityscapes", (360, 480)),
+    ("espnet-8.cityscapes", (448, 896)),
+    ("espnet-8.camvid-authors", (360, 480)),
+)
 ROUNDS = 3
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "measuring.md"
 EFFORT = Effort(limit_s=3.0, bursts=15, least=4)
@@ -91,6 +101,32 @@ def timed(tests: list[tuple[Spec, tuple[int, int]]], settings: Settings) -> list
             timings[i].append(time_of(network_sample(network, entries, settings, model), EFFORT))
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
     return timings
+
+
+def trained(device: Device, settings: Settings) -> str:
+    """Rows of a table: released weights, as far as they are at hand."""
+    rows = []
+    for name, size in TRAINED:
+        try:
+            weights = load(name)
+        except ZooError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        assert weights.spec is not None
+        found = min(
+            (
+                bench(name, weights.spec, size, settings, weights=weights, device=device, effort=EFFORT, max_spread=9)
+                for _ in range(ROUNDS)
+            ),
+            key=lambda one: one.timing.median_s,
+        )
+        assert found.predicted is not None
+        seconds, cost = found.timing.median_s, found.predicted
+        rows.append(
+            f"| `{name}` | {size[1]}x{size[0]} | {1e3 * seconds:.2f} | {1e3 * cost.mean:.2f} "
+            f"({1e3 * cost.low:.2f}–{1e3 * cost.high:.2f}) | {cost.mean / seconds - 1:+.1%} |"
+        )
+    return "\n".join(rows)
 
 
 def ranks(values: list[float]) -> list[int]:
@@ -181,6 +217,9 @@ def run() -> str:
         f"| {' '.join(choices().values)} | size | measured, ms | predicted, ms (90 %) | error |\n"
         f"| --- | --- | --: | --: | --: |\n"
         + "\n".join(rows)
+        + "\n\nTrained networks, with the weights that their authors released:\n\n"
+        + "| weights | size | measured, ms | predicted, ms (90 %) | error |\n| --- | --- | --: | --: | --: |\n"
+        + trained(device, settings)
         + "\n\nSubnormal weights, 30 % of an ESPNet-C's, slow torch by a factor of "
         + f"{subnormal_factor():.1f} until they are flushed.\n"
     )

@@ -114,7 +114,7 @@ SIGN_CHANGES = 0.10
 """Share of horizontal neighbours whose sign differs, at the inputs of PReLUs.
 
 In the released ESPNet-C on five photographs it is 9 to 10 % on average, from 2 to 14 % by layer; untrained
-weights have 25 to 37 %, and take 1.5 times as long in onnxruntime.
+weights have 25 to 37 %, and take 1.3 to 1.5 times as long in onnxruntime.
 """
 
 
