@@ -18,6 +18,7 @@ import pytest
 from hw_models.predict import predictor
 from search import html_report
 from search.bundle import axis, load_run, values
+from search.evaluate import Evaluator
 from search.exact import answer
 from search.exact import search as exact
 from search.html_data import _scores, canonical, report_data, spread
@@ -668,12 +669,19 @@ out.over = beyond(root.clientWidth);
 root.style.width = "360px";
 dispatchEvent(new Event("resize"));
 out.narrower = beyond(360);
+for (const [name, value] of [["max_latency_ms", 700], ["max_power_w", 800]]) {
+  const slider = document.querySelector(`[data-limit=${name}]`);
+  slider.value = value;
+  slider.dispatchEvent(new Event("input"));
+}
+out.asks = document.querySelector("#controls code").textContent;
+out.passing = [...document.querySelectorAll("#rows tbody tr")].map((r) => Number(r.dataset.i));
 out.regret = document.getElementById("costs").textContent.includes("Regret");
 """
 
 
 @in_chromium
-def test_dark_and_narrow_in_chromium(joint_data, tmp_path):
+def test_dark_narrow_and_joint_in_chromium(joint, joint_data, tmp_path):
     out = browse(
         render(joint_data), tmp_path, NARROW, "--window-size=500,900", "--blink-settings=preferredColorScheme=0"
     )
@@ -683,6 +691,16 @@ def test_dark_and_narrow_in_chromium(joint_data, tmp_path):
     assert out["over"] == []
     assert out["narrower"] == []
     assert out["regret"] is True
+
+    # Two limits on two devices: each candidate must probably be within all four bounds together.
+    asked = {name: float(re.search(rf"--{name} (\S+)", out["asks"])[1]) for name in ("max-latency-ms", "max-power-w")}
+    query = replace(JOINT, limits=Limits(max_latency_ms=asked["max-latency-ms"], max_power_w=asked["max-power-w"]))
+    loaded = load_run(joint)
+    rows = np.array([SPACE.row(loaded.spec(entry["rank"])) for entry in loaded.front])
+    inside = (Evaluator(query)(rows).bounds <= [b.bound for b in query.bounds()]).all(axis=1)
+    assert 0 < inside.sum() < len(rows)
+    assert out["passing"] == np.flatnonzero(inside).tolist()[: len(out["passing"])]
+    assert len(out["passing"]) == min(40, inside.sum())
 
 
 STUDY = """
