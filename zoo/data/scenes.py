@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
 
 from zoo.data.labels import CAMVID, Colour, LabelSet
 from zoo.data.sets import DataError, Pixels
@@ -21,21 +22,22 @@ FIRST_SEED: Mapping[str, int] = {"train": 0, "val": 1_000_000, "test": 2_000_000
 """Seed of a split's first scene; the next ones count up."""
 
 PAINT: Mapping[str, Colour] = {
-    "sky": (150, 190, 235),
-    "building": (150, 110, 95),
-    "pole": (90, 90, 95),
-    "road": (85, 85, 90),
-    "pavement": (165, 155, 150),
-    "tree": (60, 110, 50),
-    "sign": (225, 190, 40),
-    "fence": (120, 85, 50),
-    "car": (170, 30, 40),
-    "pedestrian": (60, 50, 120),
-    "bicyclist": (30, 150, 150),
+    "sky": (215, 220, 225),
+    "building": (120, 105, 95),
+    "pole": (80, 80, 80),
+    "road": (95, 90, 92),
+    "pavement": (130, 122, 120),
+    "tree": (62, 68, 45),
+    "sign": (160, 140, 90),
+    "fence": (95, 85, 70),
+    "car": (90, 40, 45),
+    "pedestrian": (55, 45, 55),
+    "bicyclist": (60, 60, 75),
 }
 """Colour that a class is painted in, before light, noise and its own variation."""
 
-DASH: Colour = (225, 225, 225)
+DASH: Colour = (205, 205, 205)
+GLASS: Colour = (60, 66, 74)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class _Canvas:
         self.polygon(name, [(x + radius / aspect * np.cos(a), y + radius * np.sin(a)) for a in turn])
 
     def _varied(self, colour: Colour) -> Colour:
-        r, g, b = (int(c) for c in np.clip(np.array(colour) + self.rng.integers(-25, 26, 3), 0, 255))
+        shift = self.rng.integers(-25, 26) + self.rng.integers(-8, 9, 3)  # brightness varies more than hue
+        r, g, b = (int(c) for c in np.clip(np.array(colour) + shift, 0, 255))
         return (r, g, b)
 
 
@@ -119,7 +122,7 @@ def scene(seed: int, size: tuple[int, int] = (360, 480)) -> tuple[Pixels, Pixels
     _ground(canvas, horizon, centre)
     _verge(canvas, horizon)
     _traffic(canvas, horizon, centre)
-    return _lit(np.asarray(canvas.image), rng), np.array(canvas.mask)
+    return _lit(canvas.image, rng), np.array(canvas.mask)
 
 
 def _houses(canvas: _Canvas, horizon: float) -> None:
@@ -131,7 +134,7 @@ def _houses(canvas: _Canvas, horizon: float) -> None:
         pane = 0.18 * (right - left)
         for y in np.arange(top + 0.03, horizon + 0.03, 0.07):
             for x in (left + pane, left + 3 * pane):
-                canvas.box("building", x, y, x + pane, y + 0.03, (60, 70, 85))
+                canvas.box("building", x, y, x + pane, y + 0.03, GLASS)
         left = right + rng.choice([0.0, 0.0, 0.05])
 
 
@@ -177,7 +180,7 @@ def _traffic(canvas: _Canvas, horizon: float, centre: float) -> None:
 
 def _car(canvas: _Canvas, x: float, foot: float, size: float) -> None:
     canvas.box("car", x - size / 2, foot - 0.45 * size, x + size / 2, foot)
-    canvas.box("car", x - 0.35 * size, foot - 0.75 * size, x + 0.35 * size, foot - 0.4 * size, (55, 60, 70))
+    canvas.box("car", x - 0.35 * size, foot - 0.75 * size, x + 0.35 * size, foot - 0.4 * size, GLASS)
     for wheel in (-0.3, 0.3):
         canvas.blob("car", x + wheel * size, foot, 0.12 * size)
 
@@ -187,10 +190,18 @@ def _walker(canvas: _Canvas, name: str, x: float, foot: float, size: float) -> N
     canvas.blob(name, x, foot - 0.88 * size, 0.1 * size)
 
 
-def _lit(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Light that falls off to one side, and noise."""
-    height, width = image.shape[:2]
-    light = rng.uniform(0.75, 1.1) + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, width)[None, :, None]
-    noise = rng.normal(0, 7, (height, width, 3))
-    out: Pixels = np.clip(image * light + noise, 0, 255).astype(np.uint8)
+def _lit(image: Image.Image, rng: np.random.Generator) -> Pixels:
+    """What a camera adds: a soft focus, surfaces with a grain, light that falls off to one side, noise."""
+    x = np.asarray(image.filter(ImageFilter.GaussianBlur(0.7)), np.float64)
+    for cell in (4, 16):
+        x = x + 8 * _grain(x.shape[:2], cell, rng)[:, :, None]
+    light = rng.uniform(0.75, 1.1) + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, x.shape[1])[None, :, None]
+    out: Pixels = np.clip(x * light + rng.normal(0, 2, x.shape), 0, 255).astype(np.uint8)
     return out
+
+
+def _grain(size: tuple[int, int], cell: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise whose spots are `cell` pixels wide."""
+    height, width = size
+    coarse = rng.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
