@@ -171,13 +171,14 @@ def run() -> str:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     protocol = f"""\
-Share of the exact hypervolume (mIOU, latency on the TX2, size) after so many trials: mean ± standard deviation over
-{SEEDS} seeds ({min(SEEDS, SLOW_SEEDS)} for `gp`, to {SLOW_AFTER} trials). Each seed has a truth of its own: the effects of
-the accuracy model drawn from their posterior, and a random field that no sum of effects explains; samplers see only what
-they ask. The space is `default` at 1024x512 within 150 ms and 400,000 parameters, its true front known by enumeration;
-the reference point is a tenth of the front's span beyond its nadir. Optuna's own samplers have its defaults and the
-constraint set on each trial; what they ask outside the limits counts as a trial. `ehvi` starts from the posterior that
-the truths are drawn from; one row says what is left where it knows nothing.
+Share of the exact hypervolume (mIOU, latency on the TX2, size) after so many trials: mean ± standard
+deviation over {SEEDS} seeds ({min(SEEDS, SLOW_SEEDS)} for `gp`, to {SLOW_AFTER} trials). Each seed has a
+truth of its own: the effects of the accuracy model drawn from their posterior, and a random field that no sum
+of effects explains; samplers see only what they ask. The space is `default` at 1024x512 within 150 ms and
+400,000 parameters, its true front known by enumeration; the reference point is a tenth of the front's span
+beyond its nadir. Optuna's own samplers have its defaults and the constraint set on each trial; what they ask
+outside the limits counts as a trial. `ehvi` starts from the posterior that the truths are drawn from; one row
+says what is left where it knows nothing.
 
 """
     return (

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,26 @@ def open_storage(folder: Path, url: str | None, lock: FolderLock) -> Any:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is not None:
         with reachable(url):
-            return optuna.storages.RDBStorage(url, engine_kwargs=_engine(url))
+            return _database(url)
     path = folder / JOURNAL
     with lock(), reachable(str(path)):
         mend(path)
         backend = JournalFileBackend(str(path), _journal_lock(path, lock))
         return optuna.storages.JournalStorage(backend)
+
+
+def _database(url: str, tries: int = 5) -> Any:
+    """Another process may make the tables at the same moment; the one that comes second finds them made."""
+    import optuna
+
+    while True:
+        tries -= 1
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=_engine(url))
+        except Exception as error:
+            if tries == 0 or not any(word in str(error).lower() for word in ("exist", "unique", "duplicate")):
+                raise
+            time.sleep(0.3)
 
 
 def _engine(url: str) -> dict[str, Any]:
@@ -116,15 +131,25 @@ def reachable(where: str) -> Iterator[None]:
         yield
     except (ZooError, KeyboardInterrupt):
         raise
-    except ModuleNotFoundError as missing:
-        if missing.name == "optuna":
-            raise
-        raise ZooError(
-            f"{masked(where)}: needs the Python package {missing.name}; install it, or leave out --storage"
-        ) from None
     except Exception as error:  # each driver has its own
+        missing = _missing(error)
+        if missing == "optuna":
+            raise
+        if missing:
+            raise ZooError(
+                f"{masked(where)}: needs the Python package {missing}; install it, or leave out --storage"
+            ) from None
         text = (str(error.__cause__ or error).splitlines() or [type(error).__name__])[0].replace(where, masked(where))
         raise ZooError(
             f"{masked(where)}: the storage cannot be reached or written ({text}); "
             "start it, free it, or correct --storage"
         ) from None
+
+
+def _missing(error: BaseException | None) -> str | None:
+    """The package whose absence is behind an error, if one is."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None

@@ -174,8 +174,11 @@ class Ledger:
             void=bool(outcome.get("void", False)),
         )
 
-    def ask(self, propose: Propose) -> Task | None:
-        """The next trial: one that lost its process, or what is proposed; None where there is none."""
+    def ask(self, propose: Propose, most: int | None = None) -> Task | None:
+        """The next trial: one that lost its process, or what is proposed; None where there is none.
+
+        most: how many trials there may be; what other machines ask at the same time is seen only afterwards.
+        """
         with self._held():
             entries = self.entries()
             for entry in entries:
@@ -187,7 +190,7 @@ class Ledger:
                     return None
                 task = self._create(wanted)
                 entries = self.entries()
-                if not self.shared or self._first(entries, task.number):
+                if not self.shared or _first(entries, task.number, most):
                     return task
                 void = Outcome("failed", None, 0.0, "asked by another process at the same time")
                 self._end(task.number, void, void=True)
@@ -229,12 +232,6 @@ class Ledger:
         self.mine[number] = trial_id
         return self._task(number, index, wanted.seed)
 
-    @staticmethod
-    def _first(entries: list[Entry], number: int) -> bool:
-        own = entries[number]
-        same = (e for e in entries[:number] if not e.void)
-        return not any((e.index, e.seed) == (own.index, own.seed) for e in same)
-
     def report(self, number: int, epoch: int, miou: float) -> None:
         """Keep the mIOU after an epoch."""
         with self._held():
@@ -261,6 +258,13 @@ class Ledger:
         states = optuna.trial.TrialState
         state = {"complete": states.COMPLETE, "stopped": states.PRUNED, "failed": states.FAIL}[outcome.state]
         self.storage.set_trial_state_values(trial_id, state, values=values)
+
+
+def _first(entries: list[Entry], number: int, most: int | None) -> bool:
+    """Whether no earlier trial has the same candidate and seed, and the trial is among the first `most`."""
+    own, earlier = entries[number], [e for e in entries[:number] if not e.void]
+    same = any((e.index, e.seed) == (own.index, own.seed) for e in earlier)
+    return not same and (most is None or len(earlier) < most)
 
 
 def metric_names(found: Candidates) -> list[str]:

@@ -392,13 +392,14 @@ def _stage(
     say: Say,
     end: float | None,
 ) -> None:
+    most = study.plan.trials if ledger.name.endswith(SEARCH) else None
     halved = evaluator is study.short and study.halving.rungs
     keep = study.goes_on(ledger) if halved else _reports(ledger)
     runner = engine(evaluator, keep, study.folder / "logs" / ledger.name, study.plan)
     running = 0
     try:
         while end is None or time.monotonic() < end:
-            while running < runner.slots and (task := ledger.ask(propose)) is not None:
+            while running < runner.slots and (task := ledger.ask(propose, most)) is not None:
                 runner.start(task)
                 running += 1
             if not running and all(e.ended for e in ledger.entries()):

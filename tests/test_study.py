@@ -343,6 +343,21 @@ def test_two_processes_share_a_study(tmp_path):
     assert len(set(specs)) == 16, "no candidate twice"
 
 
+@pytest.mark.parametrize("url", ["sqlite:///{folder}/studies.db", os.environ.get("ZOO_TEST_STORAGE")])
+def test_machines_without_a_common_folder_share_a_database(url, tmp_path):
+    """ZOO_TEST_STORAGE is the URL of an empty PostgreSQL or MySQL database."""
+    if url is None:
+        pytest.skip("ZOO_TEST_STORAGE names no database")
+    storage = url.format(folder=tmp_path)
+    children = [process(tmp_path / name, trials=14, pause=0.1, storage=storage) for name in "ab"]
+    for child in children:
+        finish(child)
+    rows = rows_of(tmp_path / "a")
+    assert rows == rows_of(tmp_path / "b")
+    assert [row["state"] for row in rows] == ["complete"] * 14
+    assert len({tuple(row[k] for k in ("variant", "k", "alpha2", "alpha3")) for row in rows}) == 14
+
+
 def test_a_database_gives_what_the_journal_gives(tmp_path):
     for name, storage in (("journal", None), ("database", f"sqlite:///{tmp_path}/studies.db")):
         done = start(QUERY, Plan(trials=5, sampler="nsga2", storage=storage), tmp_path / name)
@@ -461,7 +476,13 @@ def test_a_folder_with_a_study_is_not_begun_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:////nowhere/at/all/studies.db", "postgresql+none://me:secret@host/x", "rubbish"]
+    "url",
+    [
+        "sqlite:////nowhere/at/all/studies.db",
+        "postgresql+none://me:secret@host/x",
+        "postgresql+pg8000://me:secret@127.0.0.1:1/x",
+        "rubbish",
+    ],
 )
 def test_a_storage_out_of_reach_is_one_sentence_without_the_password(url, tmp_path):
     with pytest.raises(ZooError, match=r"cannot be reached|needs the Python package") as caught:
