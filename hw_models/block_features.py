@@ -29,6 +29,8 @@ FEATURES = (
     *("read", "read_far", "read_farther"),
 )
 """Names of the counts: MACs of convolutions by how they are computed, then values by what happens to them."""
+BY_SIZE = ("read", "read_far", "read_farther")
+"""Counts that a block has or lacks by its size alone."""
 INDEX = {name: i for i, name in enumerate(FEATURES)}
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.block_features import FEATURES, features, position
+from hw_models.block_features import BY_SIZE, FEATURES, features, position
 from hw_models.blocks import KINDS, Block
 from zoo.errors import ZooError
 from zoo.graph import Shape
@@ -124,7 +124,8 @@ class BlockModel:
     def unknown(self, block: Block) -> str:
         """What the block does that no measured block does; empty where there is nothing."""
         lacks = (features(block) > 0) & ~self._seen
-        return ", ".join(name for name, missing in zip(FEATURES, lacks, strict=True) if missing)
+        missing = (name for name, lack in zip(FEATURES, lacks, strict=True) if lack)
+        return ", ".join(name for name in missing if name not in BY_SIZE)
 
     def _net(self, rows: Sequence[Measured]) -> Array:
         """Seconds without those of the call, of which at least a tenth is taken to be the block's own."""

@@ -421,6 +421,28 @@ def test_power_that_was_not_read_cannot_be_limited(device):
         prices.quantile(terms, "power_w", 0.9)
 
 
+def test_power_that_was_read_is_predicted_and_may_be_limited(todo):
+    machine, journal = Machine(), measure.Journal(measure.journal_path("metered"))
+    visits = journal.open(NOW, RECIPE, resume=False)
+    for entry in ({"idle_w": 5.0, "covers": "1 CPU package"}, {"watts": 20.0}, {"watts": 21.0}, {"watts": 22.0}):
+        journal.append(entry)
+        visits.add(entry)
+    measure.visit(todo, visits, journal, machine.block, machine.network, lambda: 0.0)
+    device = measure.finish("metered", todo, visits, NOW, 1.0, 0.25, replaces=False).device
+    assert device.power_covers == "1 CPU package"
+    cost = predict(NETWORKS["C"], device)
+    assert cost.power_w.mean == pytest.approx(21, rel=0.02)
+    assert cost.energy_j.mean == pytest.approx(cost.power_w.mean * cost.latency_s.mean)
+    prices = predictor(device)
+    assert prices.quantile(prices.terms(NETWORKS["C"].layers), "power_w", 0.9) > cost.power_w.mean
+
+
+def test_a_larger_image_than_any_measured_is_less_sure_but_no_error(device):
+    small, large = (predict(lower(ESPNetSpec(), size), device).latency_s for size in ((64, 128), (512, 1024)))
+    assert large.mean > 20 * small.mean
+    assert large.high / large.mean > small.high / small.mean
+
+
 def test_ops_never_measured_are_an_error(device):
     with pytest.raises(DeviceError, match=r"device fake has no measurement of .*; measure a space that has it"):
         predict(lower(ESPNetv2Spec(scale=0.5), (64, 128)), "fake")
