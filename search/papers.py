@@ -1,5 +1,6 @@
 """What goes with an exported candidate: its spec as YAML, a model card, and the command that repeats the search."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ def card(run: Run, rank: int, file: Path, repeat: str, space: str | None, weight
         "To repeat it" + (", with this in zoo.yaml:" if space else ":"),
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
-        f"Check the original: {_code(f'zoo verify {run.folder}')}. Written by edgeseg-zoo {zoo.__version__}.",
+        f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}.",
+        f"Written by edgeseg-zoo {zoo.__version__}.",
     ]
     return "\n\n".join(parts) + "\n"
 

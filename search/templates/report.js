@@ -25,6 +25,7 @@ function fmt(value, digits = 3) {
 const fixed = (value, decimals) => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 const show = (value) => (Array.isArray(value) ? value.join(",") : String(value));
+const quoted = (word) => (/^[\w@%+=:,./#-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
 const plural = (n, noun) => `${fmt(n)} ${noun}${n === 1 ? "" : "s"}`;
 
 // ---- data: three sets of columns with one way to read them ------------------------------------------------------
@@ -363,10 +364,10 @@ function describe(kind, i) {
 }
 function choose(i) {
   selected = i;
-  const name = `${D.folder}#${i + 1}`, size = D.query.space.size;
+  const name = `${D.folder}#${i + 1}`, word = quoted(name), size = D.query.space.size;
   $("one").replaceChildren(el("div", { class: "cols" },
     el("div", {}, el("h3", {}, `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}`), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; intervals at ${D.query.confidence}.`)),
-    el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${name} --layers`, ...D.query.devices.map((d) => `zoo predict ${name} --device ${d.name} --clock-mhz ${d.clock_mhz} --size ${size}`), `zoo export ${name} --size ${size} -o candidate.onnx`, `zoo report ${name}`].map((line) => el("code", { class: "block" }, line)),
+    el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${word} --layers`, ...D.query.devices.map((d) => `zoo predict ${word} --device ${d.name} --clock-mhz ${d.clock_mhz} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`].map((line) => el("code", { class: "block" }, line)),
       el("p", { class: "fine" }, "The export comes with the spec as YAML, a model card, and the command that repeats this search."))));
   rings();
   for (const row of document.querySelectorAll("#rows tbody tr")) row.classList.toggle("on", Number(row.dataset.i) === i);
@@ -524,7 +525,7 @@ function proof() {
   const hashes = flat(c.basis || {}, ""), counts = ["enumerated", "feasible", "front", "complete", "front_sha256"].filter((k) => k in c).map((k) => [k, show(c[k])]);
   if ("front_sha256" in c && !D.certified) hold.append(el("p", { class: "warning", role: "alert" }, "The front of this run is not the one that its certificate was written for: it was changed after the search."));
   hold.append(el("p", {}, "It binds the question and everything the answer rests on to the answer. To verify is to answer again: every combination is made a network, every member of the front is counted and priced on its own, and every other candidate is shown to be over a limit or dominated."),
-    el("code", { class: "block" }, `zoo verify ${D.folder}`),
+    el("code", { class: "block" }, `zoo verify ${quoted(D.folder)}`),
     grid(["", ""], [...counts, ...hashes, ["sha256 of certificate.json", D.certificate_sha256], ["made by", `edgeseg-zoo ${D.version}`]]),
     el("details", {}, el("summary", {}, "The question, in full"), el("code", { class: "block" }, JSON.stringify(c.query || D.query))));
 }
