@@ -7,27 +7,22 @@ thousand candidates and its cloud in some 300 kB.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from math import log
 from statistics import NormalDist
 from typing import Any
 
 import zoo
-from hw_models.device import device_folders, load_device
-from hw_models.predict import Cost, predict
-from hw_models.validate import validate
+from hw_models.predict import predict
 from search.accuracy import accuracy_model
-from search.bundle import AXES, LIMIT_WORDS, PARTS, Run, command, published, question, sampled_si, space_name, spelt
+from search.bundle import AXES, PARTS, Run, published, sampled_si
 from search.evaluate import Evaluator
+from search.html_parts import device, layers, rounded, shares
 from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
 from search.space import digest
 from search.tradeoff import SENSITIVITIES, Staircase, regrets, sensitivity
+from search.wording import LIMIT_WORDS, command, question, space_name, spelt
 from zoo.config import load_config
-from zoo.graph import Graph
 from zoo.registry import lower
-
-DIGITS = 6
-"""Significant digits of what is shown."""
 
 
 def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
@@ -56,8 +51,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "cloud": _cloud(run, fields),
         "study": {name: run.document.get(name) for name in ("sampler", "trials", "differences")} if run.study else None,
         "published": [_published(run, entry) for entry in published(run)],
-        "breakdown": {"rank": taken_apart, "layers": _layers(graph, costs), "devices": [_shares(c) for c in costs]},
-        "devices": [_device(str(d), d.name) for d in query.devices],
+        "breakdown": {"rank": taken_apart, "layers": layers(graph, costs), "devices": [shares(c) for c in costs]},
+        "devices": [device(str(d), d.name) for d in query.devices],
         "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
         "accuracy_used": run.document.get("accuracy"),
         "certificate": run.certificate,
@@ -74,17 +69,6 @@ def certificate_hash(run: Run) -> str | None:
     """SHA-256 of certificate.json as it lies in the folder; None where there is none."""
     path = run.folder / "certificate.json"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def rounded(value: float, digits: int = DIGITS) -> float | int:
-    """A number with so many significant digits; whole numbers stay what they are.
-
-    >>> rounded(0.123456789), rounded(364569)
-    (0.123457, 364569)
-    """
-    if isinstance(value, int) or value == int(value):
-        return int(value)
-    return float(f"{value:.{digits}g}")
 
 
 def spread(parts: Mapping[str, float], confidence: float) -> float:
@@ -217,84 +201,6 @@ def _published(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
         for d in run.devices
     ]
     return {k: entry[k] for k in ("name", "source", *EXACT_METRICS)} | {"miou": entry["miou"]["mean"], "devices": cost}
-
-
-def _layers(graph: Graph, costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """Layers in the order of execution, each with its kernel on every device where one starts with it."""
-    kernels = [{kernel.name: kernel for kernel in cost.kernels} for cost in costs]
-    out = []
-    for layer in graph.layers:
-        priced = [known.get(layer.name) for known in kernels]
-        out.append(
-            {
-                "name": layer.name,
-                "op": layer.kind,
-                "in": " + ".join(map(str, layer.in_shapes)),
-                "out": str(layer.out_shape),
-                "params": layer.params,
-                "macs": layer.macs,
-                "kernels": [
-                    k
-                    and {
-                        "kind": k.kind,
-                        "s": rounded(k.latency_s),
-                        "share": rounded(k.share, 4),
-                        "bytes": k.bytes,
-                        "peak": rounded(k.of_peak, 3),
-                        "bandwidth": rounded(k.of_bandwidth, 3),
-                        "rests": k.provenance,
-                    }
-                    for k in priced
-                ],
-            }
-        )
-    return out
-
-
-def _shares(cost: Cost) -> dict[str, Any]:
-    return {
-        "kernels": len(cost.kernels),
-        "host_bound": cost.host_bound,
-        "dispatches": cost.dispatches,
-        "provenance": {name: rounded(share, 4) for name, share in cost.provenance.items()},
-    }
-
-
-def _device(label: str, name: str) -> dict[str, Any]:
-    device = load_device(name)
-    numbers = {
-        key: {"value": n.value, "unit": n.unit, "kind": n.kind, "source": n.source} for key, n in device.numbers.items()
-    }
-    return {
-        "label": label,
-        "name": name,
-        "title": device.title,
-        "stack": device.stack,
-        "power_covers": device.power_covers,
-        "power_note": device.power_note,
-        "clocks": device.clocks.source,
-        "idle_w": device.value("idle_power"),
-        "limit_w": device.value("power_limit"),
-        "numbers": numbers,
-        "notes": list(device.notes),
-        "checked": _checked(name, str(device_folders()[name])),
-    }
-
-
-@cache
-def _checked(name: str, _folder: str) -> list[dict[str, Any]]:
-    """How predictions met published figures of networks that the model was not fitted to."""
-    found = validate(load_device(name))
-    return [
-        {
-            "metric": metric,
-            "points": len(found.of(metric)),
-            "mape": found.mape(metric),
-            "coverage": found.coverage(metric),
-        }
-        for metric in DEVICE_METRICS
-        if found.of(metric)
-    ]
 
 
 def _stairs(steps: Staircase) -> dict[str, list[float]]:

@@ -11,8 +11,9 @@ import yaml
 import zoo
 from hw_models.predict import Cost, predict
 from search.accuracy import accuracy_model
-from search.bundle import Run, command, load_run, question, space_name
+from search.bundle import Run, load_run
 from search.html_data import certificate_hash
+from search.wording import command, question, space_name
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic

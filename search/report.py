@@ -17,22 +17,20 @@ from matplotlib.figure import Figure
 
 from search.bundle import (
     AXES,
-    LIMIT_WORDS,
     Axis,
     Run,
     axis,
     device_of,
     load_run,
     published,
-    question,
     sampled,
-    spelt,
     values,
 )
 from search.labels import Name, place
 from search.pareto import nondominated
 from search.query import DEVICE_METRICS, LIMITS
 from search.tradeoff import SENSITIVITIES, sensitivity
+from search.wording import LIMIT_WORDS, question, spelt
 from zoo.errors import ZooError
 from zoo.files import atomic
 
