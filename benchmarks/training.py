@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional
 
 from zoo import spec as spec_of
-from zoo.network import build
 from zoo.data.batches import Maker
 from zoo.data.labels import CAMVID
 from zoo.data.scenes import Scenes
+from zoo.network import build
 from zoo.spec import as_dict
 from zoo.train.recipe import Recipe
 from zoo.train.start import begin

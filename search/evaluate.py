@@ -87,7 +87,7 @@ class Evaluator:
     def __init__(self, query: Query) -> None:
         height, width = query.space.size
         self._lowering = BulkLowering(query.space.choices, Shape(3, height, width))
-        self._accuracy: AccuracyModel = accuracy_model(query.accuracy)
+        self.accuracy: AccuracyModel = accuracy_model(query.accuracy)
         self._kept: dict[bytes, Lowered] = {}
         self._prices: dict[DeviceAt, Predictor] = {}
         self.query = query
@@ -142,7 +142,7 @@ class Evaluator:
         """Columns of some of the priced combinations."""
         query, found = self.query, priced.lowered
         codes = {name: column[index] for name, column in found.codes.items()}
-        accuracy = self._accuracy.predict(query.space.choices, codes, query.confidence)
+        accuracy = self.accuracy.predict(query.space.choices, codes, query.confidence)
         costs = [
             one.finish(terms[index], confidence=query.confidence)
             for one, terms in zip(self.predictors, priced.terms, strict=True)

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 import pytest
 import torch
 
-from zoo.network import Network, build
 from zoo.counters import count_with
 from zoo.errors import SpecError
 from zoo.graph import Graph, Input
@@ -25,6 +24,7 @@ from zoo.models.resnet import ResNetSpec
 from zoo.models.segnet import SegNetSpec
 from zoo.models.sqnet import SQNetSpec
 from zoo.models.vgg import VGGSpec
+from zoo.network import Network, build
 from zoo.registry import family, lower
 from zoo.spec import Spec, field_types
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from contract import FamilyContract
 
-from zoo.network import module_from_graph
 from zoo.errors import SpecError
 from zoo.graph import Conv, Graph, GraphBuilder, Shape
 from zoo.models.block_costs import COSTS, Setting, block_rows
 from zoo.models.blocks import UNITS
 from zoo.models.espnet import ESPNetSpec
+from zoo.network import module_from_graph
 from zoo.registry import lower
 
 SKIPPING = ("esp", "shufflenet", "resnext", "resnet")

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.network import Network, build, flush_subnormals_, module_from_graph
 from zoo.counters import TOOLS, count_with, extras
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Input, Op, Shape
 from zoo.models.espnet import ESPNetSpec
+from zoo.network import Network, build, flush_subnormals_, module_from_graph
 from zoo.registry import FAMILIES, lower
 from zoo.spec import Spec, field_types
 

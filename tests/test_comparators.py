@@ -7,7 +7,6 @@ from typing import Literal
 import pytest
 import torch
 
-from zoo.network import build
 from zoo.errors import SpecError
 from zoo.graph import Conv, Crop, Graph, MaxPool, MaxUnpool
 from zoo.models.deeplab import DeepLabSpec
@@ -19,6 +18,7 @@ from zoo.models.resnet import Depth, ResNetSpec
 from zoo.models.segnet import SegNetSpec
 from zoo.models.sqnet import SQNetSpec
 from zoo.models.vgg import VGGSpec
+from zoo.network import build
 from zoo.published import figures
 from zoo.registry import lower
 from zoo.spec import Spec

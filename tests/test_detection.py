@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.network import build
 from zoo.detection import anchors, boxes_from, decode, offsets_to, overlap, sides, softmax, suppress
 from zoo.errors import ZooError
 from zoo.models.espnetv2_ssd import BOXES, ESPNetv2SSDSpec
+from zoo.network import build
 
 MAPS = [(38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)]
 RNG = np.random.default_rng(0)

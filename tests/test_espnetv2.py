@@ -11,7 +11,6 @@ import torch
 from contract import FamilyContract
 from torch.nn import functional
 
-from zoo.network import flush_subnormals_, module_from_graph
 from zoo.bulk import BulkLowering
 from zoo.choices import Choices
 from zoo.errors import SpecError
@@ -20,6 +19,7 @@ from zoo.models.espnetv2 import UNUSED_KEYS, ESPNetv2Spec
 from zoo.models.espnetv2_classifier import ESPNetv2ClassifierSpec
 from zoo.models.espnetv2_encoder import eesp, kernels
 from zoo.models.espnetv2_ssd import ESPNetv2SSDSpec
+from zoo.network import flush_subnormals_, module_from_graph
 from zoo.registry import family, lower
 from zoo.spec import Spec
 

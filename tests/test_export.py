@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pretrained import find
 from pretrained.download import obtain
 from zoo import export
-from zoo.network import Network, build, module_from_graph
 from zoo.cli import main
 from zoo.errors import SpecError, ZooError
 from zoo.export import OPSETS, export_onnx
 from zoo.graph import AdaptiveAvgPool, ChannelShuffle, Crop, Graph, GraphBuilder, MaxUnpool, Shape
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
+from zoo.network import Network, build, module_from_graph
 from zoo.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
 from zoo.spec import Spec

@@ -10,9 +10,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo import graph as ops
-from zoo.network import MODULES, averaging, module_from_graph
 from zoo.errors import SpecError
 from zoo.graph import Graph, GraphBuilder, Shape
+from zoo.network import MODULES, averaging, module_from_graph
 
 OPS = [
     value

@@ -17,7 +17,6 @@ from torch.nn.functional import interpolate
 import pretrained
 from pretrained.download import obtain
 from zoo import segment as library
-from zoo.network import Network, build, module_from_graph
 from zoo.cli import main
 from zoo.data.labels import CAMVID, CITYSCAPES, LABEL_SETS, PASCAL
 from zoo.errors import SpecError, ZooError
@@ -25,6 +24,7 @@ from zoo.graph import GraphBuilder, Shape
 from zoo.images import ImageError
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.resnet import ResNetSpec
+from zoo.network import Network, build, module_from_graph
 from zoo.overlay import MAX_OVERLAY_SIDE, legend, output_paths, overlay, save_labels
 from zoo.preprocess import Preprocessing
 from zoo.segment import Settings, labels_of, segment, segment_file, shares, spans

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from zoo import graph as ops
-from zoo.network import Linear, Network, build
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Graph, Layer
+from zoo.network import Linear, Network, build
 from zoo.spec import Spec
 
 

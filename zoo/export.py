@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import __version__
-from zoo.network import FIXED_SIZES, Network
 from zoo.data.labels import LABEL_SETS
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
 from zoo.graph import Graph
+from zoo.network import FIXED_SIZES, Network
 from zoo.preprocess import network_input
 from zoo.registry import lower
 from zoo.spec import as_dict

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.network import Network
 from zoo.errors import ZooError
 from zoo.images import BYTES_PER_PIXEL, ImageError, Pixels, class_counts, free_bytes, image_size, read_image, too_large
+from zoo.network import Network
 from zoo.preprocess import Preprocessing, network_input, resized_rows
 from zoo.registry import lower
 

@@ -276,8 +276,8 @@ def _module(text: str) -> tuple[Any, Any, str | None]:
         named = load(text)
         return named, label_set(named.labels), named.weights.sha256
     from pretrained.weights import fit
-    from zoo.network import build
     from zoo.evaluate import sha256_of
+    from zoo.network import build
     from zoo.train.checkpoint import read_weights
 
     kept = read_weights(path)
