@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search.belief import NOTHING, Belief, Prior, Scale, Told, fit
+from search.belief import Belief, Prior, Scale, Told, fit
 from search.candidates import Candidates
-from search.improvement import surface
+from search.improvement import Surface, surface
 from search.pareto import nondominated
 from zoo.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
@@ -112,8 +112,8 @@ KEEP = 4096
 class Improvement:
     """The candidate with the largest expected hypervolume improvement under `search.belief`.
 
-    The standard deviations of the belief, and the shortlist, are set anew after 4, 16, 64, … told trials.
-    Running trials count as told with the mIOU that is expected of them.
+    The standard deviations of the belief, the reference point and the shortlist are set anew after 4, 8, 16, 32,
+    … told trials. Running trials count as told with the mIOU that is expected of them.
     """
 
     name = "ehvi"
@@ -122,12 +122,11 @@ class Improvement:
         self.setting, self.found = setting, setting.found
         known = setting.found.known
         self.known = known if known.shape[1] else np.zeros((len(known), 1))
-        self.worst, self.floor = self._reference()
+        self.worst, self.floor = np.full(self.known.shape[1], np.inf), 0.0
         self._set: tuple[Any, Scale, Ints] | None = None
 
-    def _reference(self) -> tuple[Floats, float]:
-        """A tenth beyond the nadir of the front that is expected before any trial."""
-        mean = Belief(self.setting.prior, NOTHING, self.setting.scale).everywhere(len(self.found))[0]
+    def _reference(self, mean: Floats) -> tuple[Floats, float]:
+        """A tenth beyond the nadir of the front that is expected."""
         points = np.column_stack([-mean, self.known])
         front = points[nondominated(points)]
         low, high = front.min(axis=0), front.max(axis=0)
@@ -157,18 +156,20 @@ class Improvement:
         )
 
     def _settled(self, told: Told) -> tuple[Scale, Ints]:
-        count = 0 if len(told) < 4 else 4 ** int(np.log2(len(told) + 0.5) // 2)
+        count = 0 if len(told) < 4 else 2 ** int(np.log2(len(told) + 0.5))
         first = told.first(count)
         key = (count, first.index.tobytes(), first.miou.tobytes(), first.extra.tobytes())
         if self._set is None or self._set[0] != key:
             scale = fit(self.setting.prior, first, self.setting.scale)
-            self._set = (key, scale, self._shortlist(first, scale))
+            mean, sd = Belief(self.setting.prior, first, scale).everywhere(len(self.found))
+            self.worst, self.floor = self._reference(mean)
+            self._set = (key, scale, self._shortlist(first, scale, mean, sd))
         return self._set[1], self._set[2]
 
-    def _shortlist(self, told: Told, scale: Scale) -> Ints:
+    def _shortlist(self, told: Told, scale: Scale, mean: Floats, sd: Floats) -> Ints:
         if len(self.found) <= KEEP:
             return np.arange(len(self.found))
-        gain = self._gain(told, scale, np.arange(len(self.found)))
+        gain = self._front(told, scale).improvement(mean, sd, self.known)
         axes = self.known.shape[1]
         per_axis = max(2, int(BINS ** (1 / axes)))
         order = np.argsort(np.argsort(self.known, axis=0, kind="stable"), axis=0)
@@ -179,11 +180,12 @@ class Improvement:
         return np.sort(ranked[within < KEEP // per_axis**axes])
 
     def _gain(self, told: Told, scale: Scale, index: Ints) -> Floats:
-        belief = Belief(self.setting.prior, told, scale)
-        reached, _ = belief.at(told.index)
-        front = surface(reached, self.known[told.index], (self.floor, self.worst), self.known.min(axis=0))
-        parts = [index[s : s + 8192] for s in range(0, len(index), 8192)]
-        return np.concatenate([front.improvement(*belief.at(part), self.known[part]) for part in parts])
+        mean, sd = Belief(self.setting.prior, told, scale).at(index)
+        return self._front(told, scale).improvement(mean, sd, self.known[index])
+
+    def _front(self, told: Told, scale: Scale) -> Surface:
+        reached, _ = Belief(self.setting.prior, told, scale).at(told.index)
+        return surface(reached, self.known[told.index], (self.floor, self.worst), self.known.min(axis=0))
 
 
 class FromOptuna:
