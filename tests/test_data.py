@@ -359,6 +359,15 @@ def test_an_epoch_sees_no_sample_twice(count, batch):
     assert any((epoch != other).any() for other in others)
 
 
+def test_tiles_of_a_slide_follow_one_another():
+    groups = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    orders = [np.concatenate(order(9, 3, 0, epoch, groups)) for epoch in range(6)]
+    for found in orders:
+        assert sorted(found) == list(range(9))
+        assert [groups[i] for i in found[::3]] == [groups[i] for i in found[2::3]]
+    assert len({tuple(found) for found in orders}) > 3
+
+
 def test_batches_are_the_same_however_they_are_loaded():
     maker = Maker(Cache(Scenes("train", (40, 60), 8)), Augmentation(), (32, 48), seed=3)
     batches = order(8, 3, 3, 1)

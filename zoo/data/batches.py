@@ -1,7 +1,7 @@
 """Batches of a data set: decoded once, augmented by seed, made ahead of the training step."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -36,9 +36,18 @@ class Cache:
         return sample
 
 
-def order(count: int, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The samples of each batch of an epoch; an incomplete last batch is left out unless it is the only one."""
-    shuffled = np.random.default_rng((seed, epoch)).permutation(count)
+def order(
+    count: int, batch: int, seed: int, epoch: int, groups: Sequence[int] | None = None
+) -> list[NDArray[np.int64]]:
+    """The samples of each batch of an epoch; an incomplete last batch is left out unless it is the only one.
+
+    groups: of each sample; samples of one group (the tiles of a slide) then follow one another.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    shuffled = rng.permutation(count)
+    if groups is not None:
+        ranks = rng.permutation(max(groups) + 1)
+        shuffled = shuffled[np.argsort(ranks[np.asarray(groups)[shuffled]], kind="stable")]
     return [shuffled[i : i + batch] for i in range(0, max(1, count - batch + 1), batch)]
 
 

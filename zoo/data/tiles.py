@@ -52,6 +52,11 @@ class Tiles:
             found += [(i, top, left) for top in starts(height, self.side) for left in starts(width, self.side)]
         return tuple(found)
 
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The slide of each tile."""
+        return tuple(slide for slide, _, _ in self.windows)
+
     def __len__(self) -> int:
         return len(self.windows)
 

@@ -143,7 +143,8 @@ class Trainer:
         how = self.job.recipe
         started = time.perf_counter()
         losses: list[float] = []
-        batches = order(len(self.job.train), how.batch, how.seed, self.epoch)
+        groups = getattr(self.job.train, "groups", None)
+        batches = order(len(self.job.train), how.batch, how.seed, self.epoch, groups)
         self.module.train()
         for i, batch in enumerate(self._batches(batches)):
             losses.append(self._step(batch, learning_rate(how, self.epoch + i / len(batches))))
