@@ -196,6 +196,13 @@ def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part:
     return number
 
 
+def _kin(spec: Spec, query: Query) -> bool:
+    """Whether a network is built of units that the space has; others would only stretch the charts."""
+    values = query.space.choices.values
+    defaults = query.space.choices.spec_values(dict.fromkeys(values, 0))
+    return "block" not in defaults or getattr(spec, "block", None) in values.get("block", (defaults["block"],))
+
+
 def published(run: Run) -> list[dict[str, Any]]:
     """The published networks of the run's family as entries of a front, with `name` and `source`.
 
@@ -207,7 +214,7 @@ def published(run: Run) -> list[dict[str, Any]]:
     if not run.enumerable or query.accuracy != "published":
         return out
     for point in published_points():
-        if point.spec.family != query.space.choices.family:
+        if point.spec.family != query.space.choices.family or not _kin(point.spec, query):
             continue
         try:
             graph = lower(point.spec, query.space.size)
