@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, table, write_text
+from zoo.cli.command import Arguments, Command, add_model, add_size, emit, model_of, note, table, write_text
+from zoo.cli.trained import scored_of, start_from, teacher_of
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zoo.evaluate import Evaluation, Scored
+    from zoo.evaluate import Evaluation
     from zoo.train.loop import Trained
-    from zoo.train.start import Start
     from zoo.train.trainer import Job
 
 OPTIONS = (
@@ -98,7 +98,7 @@ def _job(args: Arguments) -> "Job":
     how = recipe(args.recipe, **{key: value for key in OPTIONS if (value := getattr(args, key)) is not None})
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
     init = args.init or (f"{model.canonical}.{model.tag}" if model.tag else None)
-    begun = begin(model.spec, data.labels, how.size, how.seed, _start(init) if init else None)
+    begun = begin(model.spec, data.labels, how.size, how.seed, start_from(init) if init else None)
     if begun.transfer:
         note(f"{init}: {begun.transfer}")
     return Job(
@@ -112,7 +112,7 @@ def _job(args: Arguments) -> "Job":
         args.device,
         args.workers,
         args.score_every,
-        _teacher(args.teacher, len(data.labels.classes)) if args.teacher else None,
+        teacher_of(args.teacher, len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
 
@@ -142,42 +142,6 @@ class _Printer:
         elif text.endswith("\n") or time.monotonic() - self.last > MINUTE_S:
             self.last = time.monotonic()
             note(text.rstrip("\n"))
-
-
-def _file(text: str) -> Path | None:
-    """The file of weights of our own that a text names: a file, or a run's best; None for a name."""
-    from zoo.train.checkpoint import BEST
-
-    path = Path(text)
-    if path.is_dir():
-        return path / BEST
-    return path if path.suffix == ".safetensors" else None
-
-
-def _start(text: str) -> "Start":
-    from pretrained import find
-    from pretrained.weights import load_state
-    from zoo.data.labels import label_set
-    from zoo.registry import lower
-    from zoo.train.checkpoint import read_weights
-    from zoo.train.start import Start
-
-    path = _file(text)
-    if path:
-        kept = read_weights(path)
-        return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
-    entry = find(text)
-    channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
-    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
-
-
-def _teacher(text: str, classes: int) -> Any:
-    from zoo.train.distil import Teacher
-
-    module, labels, _ = _module(text)
-    if len(labels.classes) != classes:
-        raise ZooError(f"--teacher {text}: has {len(labels.classes)} classes and the data {classes}; both must agree")
-    return Teacher(module, module.preprocessing, classes)
 
 
 def _curve(done: "Trained") -> None:
@@ -238,7 +202,7 @@ def _eval(args: Arguments) -> int:
     _use_threads(args.threads)
     how = Protocol(args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary)
     data = data_set(args.dataset, args.data, args.split)
-    network = _scored(args)
+    network = scored_of(args)
     visit = _pictures(args, data.labels) if args.pictures else lambda *sample: None
     result = evaluate(network, data, how, visit=visit)
     document = result.document()
@@ -246,45 +210,6 @@ def _eval(args: Arguments) -> int:
         _write(args.out, result, document)
     emit(args, document, lambda console: _show_scores(console, document))
     return 0
-
-
-def _scored(args: Arguments) -> "Scored":
-    from zoo.evaluate import module_scored
-
-    if args.model.endswith(".onnx"):
-        from zoo.evaluate_onnx import onnx_scored
-
-        return onnx_scored(Path(args.model))
-    name = args.model
-    if _file(name) is None:
-        from zoo.resolve import resolve
-
-        model = resolve(name, config_of(args))
-        name = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
-    module, labels, digest = _module(name)
-    return module_scored(args.model, module, labels, digest)
-
-
-def _module(text: str) -> tuple[Any, Any, str | None]:
-    """A network with weights, its label set, and the hash of its file."""
-    from zoo.data.labels import label_set
-
-    path = _file(text)
-    if path is None:
-        from pretrained import load
-
-        named = load(text)
-        return named, label_set(named.labels), named.weights.sha256
-    from pretrained.weights import fit
-    from zoo.evaluate import sha256_of
-    from zoo.network import build
-    from zoo.train.checkpoint import read_weights
-
-    kept = read_weights(path)
-    module: Any = build(kept.spec, kept.preprocessing.size or (512, 1024))
-    fit(module, kept.state, str(path))
-    module.preprocessing = kept.preprocessing
-    return module.eval(), kept.labels, sha256_of(path)
 
 
 def _pictures(args: Arguments, labels: Any) -> Any:

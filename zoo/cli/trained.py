@@ -1,0 +1,89 @@
+"""Weights as `zoo train` and `zoo eval` are given them: by name, a run's folder, a file, or an ONNX file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import Arguments, config_of
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.evaluate import Scored
+    from zoo.train.start import Start
+
+
+def weights_file(text: str) -> Path | None:
+    """The file of weights of our own that a text names: a file, or a run's best; None for a name."""
+    from zoo.train.checkpoint import BEST
+
+    path = Path(text)
+    if path.is_dir():
+        return path / BEST
+    return path if path.suffix == ".safetensors" else None
+
+
+def start_from(text: str) -> "Start":
+    """Weights to start a run from. Raises ZooError."""
+    from pretrained import find
+    from pretrained.weights import load_state
+    from zoo.data.labels import label_set
+    from zoo.registry import lower
+    from zoo.train.checkpoint import read_weights
+    from zoo.train.start import Start
+
+    path = weights_file(text)
+    if path:
+        kept = read_weights(path)
+        return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
+    entry = find(text)
+    channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
+    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
+
+
+def module_of(text: str) -> tuple[Any, Any, str | None]:
+    """A network with weights, its label set, and the hash of its file."""
+    from zoo.data.labels import label_set
+
+    path = weights_file(text)
+    if path is None:
+        from pretrained import load
+
+        named = load(text)
+        return named, label_set(named.labels), named.weights.sha256
+    from pretrained.weights import fit
+    from zoo.evaluate import sha256_of
+    from zoo.network import build
+    from zoo.train.checkpoint import read_weights
+
+    kept = read_weights(path)
+    module: Any = build(kept.spec, kept.preprocessing.size or (512, 1024))
+    fit(module, kept.state, str(path))
+    module.preprocessing = kept.preprocessing
+    return module.eval(), kept.labels, sha256_of(path)
+
+
+def teacher_of(text: str, classes: int) -> Any:
+    """A network to distil from. Raises ZooError where its classes are not as many."""
+    from zoo.train.distil import Teacher
+
+    module, labels, _ = module_of(text)
+    if len(labels.classes) != classes:
+        raise ZooError(f"--teacher {text}: has {len(labels.classes)} classes and the data {classes}; both must agree")
+    return Teacher(module, module.preprocessing, classes)
+
+
+def scored_of(args: Arguments) -> "Scored":
+    """The network that MODEL of `zoo eval` names. Raises ZooError."""
+    from zoo.evaluate import module_scored
+
+    if args.model.endswith(".onnx"):
+        from zoo.evaluate_onnx import onnx_scored
+
+        return onnx_scored(Path(args.model))
+    name = args.model
+    if weights_file(name) is None:
+        from zoo.resolve import resolve
+
+        model = resolve(name, config_of(args))
+        name = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
+    module, labels, digest = module_of(name)
+    return module_scored(args.model, module, labels, digest)
