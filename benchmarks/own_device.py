@@ -45,7 +45,7 @@ TRAINED = (
 )
 ROUNDS = 3
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "measuring.md"
-EFFORT = Effort(limit_s=3.0, bursts=15, least=4)
+EFFORT = Effort(limit_s=2.0, bursts=15, least=4)
 
 
 def choices() -> Choices:
@@ -87,18 +87,20 @@ def test_set() -> list[tuple[Spec, tuple[int, int]]]:
 
 def timed(tests: list[tuple[Spec, tuple[int, int]]], settings: Settings) -> list[list[Timing]]:
     """Rounds of timings of the files that `zoo export` writes."""
+    ready = []
+    for i, (spec, size) in enumerate(tests):
+        torch.manual_seed(i)
+        network = build(spec, size)
+        entries = entries_of(network.graph, 1)
+        network = settled(network, entries)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "network.onnx"
+            export_onnx(network, file, size=size)
+            ready.append((network, entries, file.read_bytes()))
     timings: list[list[Timing]] = [[] for _ in tests]
     for number in range(ROUNDS):
-        for i, (spec, size) in enumerate(tests):
-            torch.manual_seed(i)
-            network = build(spec, size)
-            entries = entries_of(network.graph, 1)
-            network = settled(network, entries)
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "network.onnx"
-                export_onnx(network, file, size=size)
-                model = file.read_bytes()
-            timings[i].append(time_of(network_sample(network, entries, settings, model), EFFORT))
+        for found, (network, entries, model) in zip(timings, ready, strict=True):
+            found.append(time_of(network_sample(network, entries, settings, model), EFFORT))
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
     return timings
 
