@@ -234,8 +234,13 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
 def _verify(args: Arguments) -> int:
     from search.certificate import NotVerified, verify
     from search.runs import query_from, read_json
+    from zoo.errors import ConfigError
 
     folder = Path(args.run_folder)
+    if (folder / "study.json").exists():
+        raise ConfigError(
+            f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
+        )
     certificate = read_json(folder / "certificate.json")
     document = read_json(folder / "front.json")
     try:
