@@ -220,23 +220,23 @@ def _print_bench(console: "Console", found: "list[Bench]") -> None:
     cells = []
     for one in found:
         t, p = one.timing, one.predicted
-        cells.append(
-            (
-                one.model,
-                si(t.median_s, "s"),
-                f"{si(t.low_s, 's')} to {si(t.high_s, 's')}",
-                f"{one.throughput:.3g}",
-                "" if one.memory_bytes is None else si(one.memory_bytes, "B"),
-                "" if one.energy_j is None else si(one.energy_j, "J"),
-                "" if p is None else f"{si(p.mean, 's')} ({si(p.low, 's')} to {si(p.high, 's')})",
-                "" if p is None else f"{p.mean / t.median_s - 1:+.1%}",
-            )
-        )
-    columns = ("model", "median", "90 % interval", "images/s", "memory", "energy", "predicted", "error")
+        row = [one.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), f"{one.throughput:.3g}"]
+        row.append("" if one.memory_bytes is None else si(one.memory_bytes, "B"))
+        row += [] if one.energy_j is None else [si(one.energy_j, "J")]
+        row += [] if p is None else [si(p.mean, "s"), _span(p.low, p.high), f"{p.mean / t.median_s - 1:+.1%}"]
+        cells.append(row)
+    columns = ["model", "median", "90 %, ms", "images/s", "memory"]
+    columns += [] if found[0].energy_j is None else ["energy"]
+    columns += [] if found[0].predicted is None else ["predicted", "90 %, ms", "error"]
     console.print(table(None, columns, cells))
     for key, value in found[0].protocol.items():
-        if key not in ("runs", "spread"):
-            console.print(f"{key}: {value}")
+        if value is not None and key not in ("runs", "spread"):
+            plain = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            console.print(f"{key}: {plain}")
+
+
+def _span(low: float, high: float) -> str:
+    return f"{1e3 * low:.3g}–{1e3 * high:.3g}"
 
 
 COMMANDS = (
