@@ -399,10 +399,12 @@ def _stage(
     running = 0
     try:
         while end is None or time.monotonic() < end:
+            before = [e.ended for e in ledger.entries()] if not running else [False]
             while running < runner.slots and (task := ledger.ask(propose, most)) is not None:
                 runner.start(task)
                 running += 1
-            if not running and all(e.ended for e in ledger.entries()):
+            # Without a common lock, others may ask between a look and the next: nothing may have come in between.
+            if not running and all(before) and [e.ended for e in ledger.entries()] == before:
                 return
             if not running:
                 time.sleep(0.2)  # another process evaluates the last trials; it may yet die
