@@ -80,3 +80,17 @@ class KillsItsWorkerOnce(Steady):
         if number == self.number and (self.always or len(list(Path(self.marks).glob(f"{number}-*"))) == 1):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().evaluate(spec, number, seed, report)
+
+
+@dataclass(frozen=True)
+class Writes(Steady):
+    """Leaves weights in a folder of each trial, as training does."""
+
+    folder: Path = Path()
+
+    def evaluate(self, spec, number, seed, report):
+        own = self.folder / f"{number:04}"
+        own.mkdir(parents=True)
+        (own / "best.safetensors").write_bytes(b"weights")
+        (own / "last.pt").write_bytes(b"state")
+        return super().evaluate(spec, number, seed, report)

@@ -17,7 +17,7 @@ pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edge
 if sys.platform == "win32":
     pytest.skip("nodes are started as on Linux", allow_module_level=True)
 
-from study_evaluators import Bad, KillsItsWorkerOnce, Steady
+from study_evaluators import Bad, KillsItsWorkerOnce, Steady, Writes
 from test_study import QUERY
 
 from search.ray_backend import on_ray
@@ -132,6 +132,15 @@ def test_an_interrupted_driver_goes_on(cluster, tmp_path):
     done = start(QUERY, Plan(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
     assert [entry.state for entry in done.searched] == ["complete"] * 8
     assert len({entry.index for entry in done.searched}) == 8
+
+
+def test_weights_come_back_from_a_machine_without_the_runs_folder(cluster, tmp_path):
+    folder = tmp_path / "elsewhere" / "trained" / "short"
+    make = engine(cluster, Writes(folder=folder))
+    done = start(QUERY, Plan(trials=1, sampler="random"), tmp_path / "run", engine=make)
+    assert [entry.state for entry in done.searched] == ["complete"]
+    assert [path.name for path in folder.rglob("*.*")] == ["best.safetensors"]
+    assert (folder / "0000" / "best.safetensors").read_bytes() == b"weights"
 
 
 def test_more_than_the_cluster_has_is_refused(cluster, tmp_path):
