@@ -17,10 +17,12 @@ from statistics import median
 import numpy as np
 import torch
 
-from hw_models import measure
+from hw_models import measure, plan
 from hw_models.bench import bench
 from hw_models.conditions import conditions
 from hw_models.device import Device, device_folders, load_device
+from hw_models.journal import Journal, journal_path
+from hw_models.new_device import finish
 from hw_models.predict import predict
 from hw_models.runtimes import Settings, available_cores, entries_of, network_sample, settled
 from hw_models.timing import Effort, Timing, time_of
@@ -35,7 +37,7 @@ from zoo.spec import Spec
 
 SPECS, SEED = 30, 2026
 SIZES = ((192, 384), (240, 320), (360, 480), (320, 320), (384, 640), (448, 896), (200, 600))
-"""Sizes (height, width) of the test; `zoo measure` times at others (`measure.SIZES`)."""
+"""Sizes (height, width) of the test; `zoo measure` times at others (`plan.SIZES`)."""
 TRAINED = (
     ("espnet-c-3.cityscapes", (384, 640)),
     ("espnet-c-8.cityscapes", (384, 640)),
@@ -57,14 +59,14 @@ def measured_device(name: str, settings: Settings) -> tuple[Device, float | None
     """The device, and the seconds that measuring it took if it was measured now."""
     if name in device_folders():
         return load_device(name), None
-    todo = measure.plan(choices())
+    todo = plan.plan(choices())
     now = conditions(settings.backend, settings.threads)
-    journal = measure.Journal(measure.journal_path(name))
-    recipe = {"space": "default", "sizes": [list(s) for s in measure.SIZES], "blocks": len(todo.blocks), "networks": 8}
+    journal = Journal(journal_path(name))
+    recipe = {"space": "default", "sizes": [list(s) for s in plan.SIZES], "blocks": len(todo.blocks), "networks": 8}
     visits = journal.open(now, recipe, resume=True)
     start = time.monotonic()
     measure.run(todo, visits, journal, settings, progress)
-    report = measure.finish(name, todo, visits, now, time.monotonic() - start, max_spread=0.25, replaces=False)
+    report = finish(name, todo, visits, now, time.monotonic() - start, max_spread=0.25, replaces=False)
     journal.path.unlink()
     return report.device, report.seconds
 
@@ -76,9 +78,9 @@ def progress(done: int, planned: int, left: float) -> None:
 
 def test_set() -> list[tuple[Spec, tuple[int, int]]]:
     """Random specs, none of them among those that `zoo measure` timed whole, at sizes in turn that suit them."""
-    timed = {spec for spec, _ in measure.plan(choices(), count=1).networks}
+    timed = {spec for spec, _ in plan.plan(choices(), count=1).networks}
     found = []
-    for spec in measure.sample_specs(choices(), 3 * SPECS, SEED):
+    for spec in plan.sample_specs(choices(), 3 * SPECS, SEED):
         fitting = [s for s in SIZES if family(spec.family).check_size(spec, *s) is None]
         if spec not in timed and len(found) < SPECS:
             found.append((spec, fitting[len(found) % len(fitting)]))

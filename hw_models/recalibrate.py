@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models import own_device
+from hw_models import own_folder
 from hw_models.calibrate import calibrated, graph_of
 from hw_models.cost import Interval
 from hw_models.device import Device, DeviceError, _load_cached, home, read_device
@@ -189,25 +189,24 @@ def _claim(device: Device, points: Sequence[Point], new: Sequence[Point], metric
 def _write(device: Device, fitted: Device, points: Sequence[Point], name: str | None) -> Device:
     """A copy of the folder with new coefficients and points, below `device.home()`."""
     own = device.folder.parent.resolve() == home().resolve()
-    target_name = own_device.checked_name(name or (device.name if own else f"{device.name}-calibrated"))
+    target_name = own_folder.checked_name(name or (device.name if own else f"{device.name}-calibrated"))
     target = make_folder(home()) / target_name
     partial = target.with_name(f".{target_name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(device.folder, partial)
     coefficients = read_json(partial / "coefficients.json")
-    document = own_device.document_of(fitted)
+    document = own_folder.document_of(fitted)
     for key in ("latency", "power"):
         coefficients[key] = document[key]
     (partial / "coefficients.json").write_text(json.dumps(coefficients, indent=1) + "\n", "utf-8")
-    own_device.write_rows(partial / "points.csv", points)
+    own_folder.write_rows(partial / "points.csv", points)
     if not device.points:
-        own_device.edit_description(partial, {"points": ["points.csv"]})
+        own_folder.edit_description(partial, {"points": ["points.csv"]})
     read_device(partial)
     if target.exists():
         shutil.rmtree(target)
     partial.rename(target)
     _load_cached.cache_clear()
-    own_device.model_of.cache_clear()
     return read_device(target)
 
 

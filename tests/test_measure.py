@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw_models import energy, measure, own_device, recalibrate, timing
+from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, timing
 from hw_models.block_features import features
 from hw_models.block_model import BlockModel, Measured
 from hw_models.blocks import BlockError, blocks, chained, distinct, from_text
 from hw_models.conditions import conditions, refuse_mixture
 from hw_models.device import SHIPPED, DeviceError, add_device, home, load_device
+from hw_models.journal import Journal, journal_path
 from hw_models.predict import predict, predictor
 from hw_models.tables import TableError
 from zoo.bulk import BulkLowering
@@ -192,7 +193,7 @@ def space():
 
 @pytest.fixture(scope="module")
 def todo():
-    return measure.plan(space(), SIZES, 70, networks=4)
+    return plan.plan(space(), SIZES, 70, networks=4)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def test_measured_blocks_are_looked_up(todo, model):
 
 def test_networks_at_other_sizes_are_predicted(model):
     """Specs and sizes that were not timed; the form of the machine's cost is not quite the model's."""
-    for spec in measure.sample_specs(space(), 12, seed=9):
+    for spec in plan.sample_specs(space(), 12, seed=9):
         graph = lower(spec, (48, 96))
         true = sum(true_seconds(block) for _, block in blocks(graph.layers))
         found = sum(model.estimate(block).seconds for _, block in blocks(graph.layers))
@@ -284,10 +285,10 @@ NOW = conditions("onnxruntime", 1)
 
 
 def measured(todo, machine, *, resume=False, name="fake", max_spread=0.25):
-    journal = measure.Journal(measure.journal_path(name))
+    journal = Journal(journal_path(name))
     visits = journal.open(NOW, RECIPE, resume)
     measure.visit(todo, visits, journal, machine.block, machine.network, lambda: 0.0)
-    return measure.finish(name, todo, visits, NOW, 1.0, max_spread, replaces=False)
+    return new_device.finish(name, todo, visits, NOW, 1.0, max_spread, replaces=False)
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +312,7 @@ def test_a_measurement_makes_a_device_that_predicts(device):
     assert device.stack == "onnxruntime"
     # Whole networks were 5 % slower than their blocks.
     assert np.exp(-device.latency.theta[own_device.EFFICIENCY]) == pytest.approx(1.05, rel=0.03)
-    for spec in measure.sample_specs(space(), 6, seed=5):
+    for spec in plan.sample_specs(space(), 6, seed=5):
         graph = lower(spec, (40, 80))
         true = 1.05 * sum(true_seconds(block) for _, block in blocks(graph.layers)) + CALL_S
         cost = predict(graph, "fake")
@@ -344,7 +345,7 @@ def test_an_interrupted_measurement_is_continued(todo):
     first = Machine(stop_after=30)
     with pytest.raises(KeyboardInterrupt):
         measured(todo, first)
-    path = measure.journal_path("fake")
+    path = journal_path("fake")
     path.write_text(path.read_text() + '{"block": "torn off in the mid')
     second = Machine()
     device = measured(todo, second, resume=True).device
@@ -358,7 +359,7 @@ def test_a_journal_is_neither_overwritten_nor_mixed(todo):
         measured(todo, Machine(stop_after=5))
     with pytest.raises(ZooError, match="continue it with --resume"):
         measured(todo, Machine())
-    journal = measure.Journal(measure.journal_path("fake"))
+    journal = Journal(journal_path("fake"))
     with pytest.raises(ZooError, match=r"was measured with threads 1, which is now 2; results of the two"):
         journal.open(replace(NOW, threads=2), RECIPE, resume=True)
     with pytest.raises(ZooError, match="was begun for space test"):
@@ -384,11 +385,11 @@ def test_a_machine_too_noisy_is_a_no_and_no_device(todo, capsys, monkeypatch):
         measured(todo, noisy)
     assert not (home() / "fake").exists()
 
-    def run(plan, visits, journal, settings, progress):
-        measure.visit(plan, visits, journal, noisy.block, noisy.network, lambda: 0.0)
+    def run(todo, visits, journal, settings, progress):
+        measure.visit(todo, visits, journal, noisy.block, noisy.network, lambda: 0.0)
 
     monkeypatch.setattr(measure, "run", run)
-    monkeypatch.setattr(measure, "SAMPLED", 30)
+    monkeypatch.setattr(plan, "SAMPLED", 30)
     code = main(["measure", "--device", "cli", "--space", "tiny", "--size", "64x32", "--count", "20", "--threads", "1"])
     assert code == 3
     assert "too noisy" in capsys.readouterr().err
@@ -403,13 +404,13 @@ def test_drift_is_what_the_reference_says(todo):
 @pytest.mark.parametrize("name", ["tx2", "../x", "", "a b", ".x"])
 def test_names_that_cannot_be_are_refused(name):
     with pytest.raises(DeviceError, match=r"choose another"):
-        own_device.refuse_taken(name, replaces=False)
+        own_folder.refuse_taken(name, replaces=False)
 
 
 def test_a_device_is_replaced_only_when_asked(device):
     with pytest.raises(DeviceError, match="add --replace"):
-        own_device.refuse_taken("fake", replaces=False)
-    assert own_device.refuse_taken("fake", replaces=True).is_dir()
+        own_folder.refuse_taken("fake", replaces=False)
+    assert own_folder.refuse_taken("fake", replaces=True).is_dir()
 
 
 def test_power_that_was_not_read_cannot_be_limited(device):
@@ -422,13 +423,13 @@ def test_power_that_was_not_read_cannot_be_limited(device):
 
 
 def test_power_that_was_read_is_predicted_and_may_be_limited(todo):
-    machine, journal = Machine(), measure.Journal(measure.journal_path("metered"))
+    machine, journal = Machine(), Journal(journal_path("metered"))
     visits = journal.open(NOW, RECIPE, resume=False)
     for entry in ({"idle_w": 5.0, "covers": "1 CPU package"}, {"watts": 20.0}, {"watts": 21.0}, {"watts": 22.0}):
         journal.append(entry)
         visits.add(entry)
     measure.visit(todo, visits, journal, machine.block, machine.network, lambda: 0.0)
-    device = measure.finish("metered", todo, visits, NOW, 1.0, 0.25, replaces=False).device
+    device = new_device.finish("metered", todo, visits, NOW, 1.0, 0.25, replaces=False).device
     assert device.power_covers == "1 CPU package"
     cost = predict(NETWORKS["C"], device)
     assert cost.power_w.mean == pytest.approx(21, rel=0.02)

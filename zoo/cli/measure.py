@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hw_models.bench import Bench
-    from hw_models.measure import Plan, Report
+    from hw_models.new_device import Report
+    from hw_models.plan import Plan
     from hw_models.runtimes import Settings
 
 BACKENDS = ("onnxruntime", "torch", "torch-cuda")
@@ -65,17 +66,15 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(args: Arguments) -> int:
-    from hw_models import measure
+    from hw_models import plan
     from zoo.choices import Choices
 
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
     settings = _settings(args)
-    sizes = tuple(args.sizes or measure.SIZES)
+    sizes = tuple(args.sizes or plan.SIZES)
     note("choosing what to time")
-    todo = measure.plan(
-        Choices(space.family, space.choices), sizes, args.count or measure.COUNT, networks=args.networks
-    )
+    todo = plan.plan(Choices(space.family, space.choices), sizes, args.count or plan.COUNT, networks=args.networks)
     _say_length(todo)
     recipe = {
         "space": args.space,
@@ -108,7 +107,8 @@ def _settings(args: Arguments) -> "Settings":
 
 
 def _say_length(todo: "Plan") -> None:
-    from hw_models.measure import PASSES, seconds_of
+    from hw_models.measure import PASSES
+    from hw_models.plan import seconds_of
 
     minutes = PASSES * seconds_of(todo.blocks) / 60
     note(
@@ -120,17 +120,17 @@ def _say_length(todo: "Plan") -> None:
 def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, Any]) -> "Report":
     from hw_models import measure
     from hw_models.conditions import conditions
-    from hw_models.own_device import refuse_taken
+    from hw_models.journal import Journal, journal_path
+    from hw_models.new_device import finish
+    from hw_models.own_folder import refuse_taken
 
     refuse_taken(args.device, replaces=args.replace)
     now = conditions(settings.backend, settings.threads, settings.batch)
-    journal = measure.Journal(measure.journal_path(args.device))
+    journal = Journal(journal_path(args.device))
     visits = journal.open(now, recipe, args.resume)
     start = time.monotonic()
     measure.run(todo, visits, journal, settings, _progress())
-    report = measure.finish(
-        args.device, todo, visits, now, time.monotonic() - start, args.max_spread, replaces=args.replace
-    )
+    report = finish(args.device, todo, visits, now, time.monotonic() - start, args.max_spread, replaces=args.replace)
     journal.path.unlink()
     return report
 

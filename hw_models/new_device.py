@@ -1,0 +1,178 @@
+"""The device that a measurement makes: its block model checked, its folder written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from hw_models import own_device, own_folder
+from hw_models.block_model import BlockModel, Measured
+from hw_models.blocks import Block, from_text
+from hw_models.conditions import Conditions
+from hw_models.device import Device
+from hw_models.journal import Visits, combined, difference
+from hw_models.own_device import BlockRow
+from hw_models.own_folder import Power
+from hw_models.plan import Plan
+from hw_models.tables import Point
+from hw_models.timing import Timing, refuse_noise
+from zoo.spec import as_dict
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a measurement gave."""
+
+    device: Device
+    rows: int
+    skipped: int
+    seconds: float
+    drift: float
+    spread: float
+
+
+def finish(
+    name: str, todo: Plan, visits: Visits, conditions: Conditions, seconds: float, max_spread: float, replaces: bool
+) -> Report:
+    """Fit the block model and write the device. Raises NegativeAnswer where the machine was too noisy."""
+    timings = {text: combined(found) for text, found in visits.blocks.items()}
+    spread = float(median(difference(found) for found in visits.blocks.values()))
+    refuse_noise(name, spread, max_spread)
+    call_s = timings[todo.call.text].median_s
+    usable = {text: timing for text, timing in timings.items() if timing.median_s > 1.2 * call_s}
+    rows = [_row(text, timing, conditions) for text, timing in usable.items()]
+    measured = [
+        Measured(from_text(row.block), row.batch, row.latency_s, row.latency_low_s, row.latency_high_s) for row in rows
+    ]
+    model = BlockModel(measured, call_s)
+    power = _power(visits, conditions.cores)
+    coefficients = own_folder.first_coefficients(model.held_out_summary(), power)
+    tables: dict[str, Sequence[Any]] = {own_device.TABLE: rows}
+    points = [_point(i, todo, combined(found), conditions) for i, found in sorted(visits.networks.items())]
+    if points:
+        tables["points.csv"] = points
+    description = _description(name, conditions, measured, call_s, power, visits, bool(points))
+    device = own_folder.write_device(name, description, coefficients, tables, replaces=replaces)
+    if points:
+        device = _learn_share(name, device, description, tables)
+    return Report(device, len(rows), len(timings) - len(usable), seconds, visits.drift, spread)
+
+
+def _learn_share(
+    name: str, device: Device, description: Mapping[str, Any], tables: Mapping[str, Sequence[Any]]
+) -> Device:
+    sd = own_device.left_out_sd(device, device.points)
+    device = replace(device, latency=replace(device.latency, network_sd=sd))
+    device = own_device.calibrated(device, device.points)
+    return own_folder.write_device(name, description, own_folder.document_of(device), tables, replaces=True)
+
+
+def _row(text: str, timing: Timing, conditions: Conditions) -> BlockRow:
+    return BlockRow(
+        block=text,
+        batch=conditions.batch,
+        clock_mhz=conditions.clock_mhz,
+        stack=conditions.stack,
+        precision="fp32",
+        latency_s=timing.median_s,
+        latency_low_s=timing.low_s,
+        latency_high_s=timing.high_s,
+        power_w=None,
+        power_low_w=None,
+        power_high_w=None,
+        provenance="measured",
+        source="zoo measure",
+        n=timing.n,
+    )
+
+
+def _point(i: int, todo: Plan, timing: Timing, conditions: Conditions) -> Point:
+    spec, (height, width) = todo.networks[i]
+    return Point(
+        network=f"sample-{i}",
+        group=f"sample-{i}",
+        spec=as_dict(spec),
+        width=width,
+        height=height,
+        batch=conditions.batch,
+        clock_mhz=conditions.clock_mhz,
+        metric="latency_s",
+        value=timing.median_s,
+        relative_sd=max(log(timing.high_s / timing.low_s) / 3.29, 0.002),
+        use="calibration",
+        bound="none",
+        source="zoo measure",
+    )
+
+
+def _power(visits: Visits, cores: int) -> Power:
+    if visits.idle_w is None or not visits.watts:
+        return own_folder.assumed_power(cores)
+    busy = max(float(np.median(visits.watts)), visits.idle_w * 1.01)
+    spread = float(np.std(np.log(np.maximum(np.array(visits.watts) - visits.idle_w, 0.05 * busy)))) + 0.05
+    return Power(
+        covers=visits.covers,
+        note=f"Read while blocks ran: {busy:.3g} W, and {visits.idle_w:.3g} W idle.",
+        idle_w=visits.idle_w,
+        busy_w=busy,
+        limit_w=1.5 * max(visits.watts),
+        sd=spread,
+        kind="measured",
+        source="zoo measure",
+    )
+
+
+def _description(
+    name: str,
+    conditions: Conditions,
+    measured: Sequence[Measured],
+    call_s: float,
+    power: Power,
+    visits: Visits,
+    points: bool,
+) -> dict[str, Any]:
+    """`device.yaml`."""
+    clock = conditions.clock_mhz
+    cycles = clock * 1e6
+    rate = max(row.block.macs * row.batch / row.seconds for row in measured)
+    moved = max(4.0 * _values(row.block) * row.batch / row.seconds for row in measured)
+
+    def number(value: float, unit: str, kind: str = "measured", source: str = "zoo measure") -> dict[str, Any]:
+        return {"value": float(f"{value:.6g}"), "unit": unit, "kind": kind, "source": source}
+
+    return {
+        "title": f"{name}: {conditions.machine}, {conditions.threads} threads, {conditions.backend}",
+        "stack": conditions.stack,
+        "power_covers": power.covers,
+        "power_note": power.note,
+        "clocks": {
+            "low_mhz": clock,
+            "high_mhz": clock,
+            "default_mhz": clock,
+            "modes": {},
+            "source": f"the machine's own while it was measured; governor {conditions.governor}",
+        },
+        "numbers": {
+            "macs_per_cycle": number(rate / cycles, "MAC/cycle", source="zoo measure: the fastest block"),
+            "memory_bandwidth": number(moved, "B/s", source="zoo measure: the block that moves most"),
+            "idle_power": number(power.idle_w, "W", power.kind, power.source),
+            "power_limit": number(power.limit_w, "W", power.kind, power.source),
+            "frame_overhead": number(call_s, "s", source="zoo measure: a call with next to no work"),
+        },
+        "coefficients": "coefficients.json",
+        "kernels": [],
+        "points": ["points.csv"] if points else [],
+        "notes": [
+            f"Measured with {conditions.text}.",
+            "Subnormals flushed; inputs with the spectrum of photographs.",
+            f"The reference block drifted by {visits.drift:.0%}.",
+        ],
+    }
+
+
+def _values(block: Block) -> int:
+    shapes = [shape for layer in block.body for shape in (*layer.in_shapes, layer.out_shape)]
+    return sum(shape.elements for shape in shapes)

@@ -1,0 +1,130 @@
+"""What is timed for a search space: blocks that leave none far from all of them, and a few whole networks.
+
+The blocks of a space are more than one wants to wait for, and a network at another size has others. So a
+subset is timed, and the rest is interpolated (`hw_models.block_model`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw_models.block_features import features
+from hw_models.block_model import farthest
+from hw_models.blocks import KINDS, Block, distinct, renamed
+from zoo.choices import Choices
+from zoo.errors import SpecError, ZooError
+from zoo.graph import GraphBuilder, Shape
+from zoo.registry import family, lower
+from zoo.spec import Spec
+
+SIZES = ((128, 256), (256, 512), (512, 1024))
+"""Image sizes (height, width) at which blocks are timed; a network at a size between them is interpolated."""
+COUNT = 400
+"""Blocks that are timed, by default."""
+SIMPLE = 0.4
+"""Largest part of them that are no units: they are quick to time, and few."""
+NETWORKS = 8
+"""Whole networks that are timed."""
+SAMPLED = 600
+"""Specs from which the blocks of a space are gathered."""
+LEAST_OF_KIND = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is timed: blocks, whole networks with their sizes, and the block by which drift is seen."""
+
+    blocks: tuple[Block, ...]
+    networks: tuple[tuple[Spec, tuple[int, int]], ...]
+    reference: Block
+    call: Block
+
+
+def plan(
+    choices: Choices,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    count: int = COUNT,
+    *,
+    networks: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """What to time for a space: the same for the same arguments."""
+    specs = sample_specs(choices, SAMPLED, seed, sizes[0])
+    known = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
+    chosen = _choose(known, count)
+    order = np.random.default_rng(seed).permutation(len(chosen))
+    whole = tuple(
+        (spec, sizes[i % len(sizes)])
+        for i, spec in enumerate(sample_specs(choices, networks or NETWORKS, seed + 1, sizes[0]))
+        if _fits(choices, spec, sizes[i % len(sizes)])
+    )
+    return Plan(tuple(chosen[i] for i in order), whole, _reference(chosen), call_block())
+
+
+def sample_specs(choices: Choices, count: int, seed: int, size: tuple[int, int] = SIZES[0]) -> list[Spec]:
+    """Valid specs of a space, drawn uniformly; the same for the same seed. Raises ZooError where there are none."""
+    rng, kind = np.random.default_rng(seed), family(choices.family)
+    found: list[Spec] = []
+    for _ in range(100 * count):
+        codes = choices.codes(np.array([int(rng.integers(choices.size))]))
+        try:
+            spec = kind.spec(**choices.spec_values({name: int(column[0]) for name, column in codes.items()}))
+        except SpecError:
+            continue
+        if kind.check_size(spec, *size) is None:
+            found.append(spec)
+        if len(found) == count:
+            return found
+    if not found:
+        raise ZooError(f"the space of {choices.family} has no valid spec at {size[1]}x{size[0]}; choose another --size")
+    return found
+
+
+def _fits(choices: Choices, spec: Spec, size: tuple[int, int]) -> bool:
+    return family(choices.family).check_size(spec, *size) is None
+
+
+def _choose(known: Iterable[Block], count: int) -> list[Block]:
+    """At most `count` blocks, spread over those known: of each simple kind as many as it has among them."""
+    by_kind: dict[str, list[Block]] = {kind: [] for kind in KINDS}
+    for block in known:
+        by_kind[block.kind].append(block)
+    simple = {kind: found for kind, found in by_kind.items() if kind != "unit" and found}
+    total = sum(map(len, simple.values()))
+    room = min(total, round(SIMPLE * count))
+    chosen = []
+    for found in simple.values():
+        # Few of a kind are all timed, for nothing near would stand in for them.
+        chosen += farthest(found, max(round(room * len(found) / total), min(len(found), LEAST_OF_KIND)))
+    chosen += farthest(by_kind["unit"], max(count - len(chosen), 1))
+    return chosen + _uncovered(by_kind, chosen)
+
+
+def _uncovered(by_kind: Mapping[str, Sequence[Block]], chosen: Sequence[Block]) -> list[Block]:
+    """The smallest block of each way of computing that none of the chosen has, so that nothing stays unknown."""
+    counts = {block: features(block) > 0 for blocks in by_kind.values() for block in blocks}
+    seen = np.any([counts[block] for block in chosen], axis=0)
+    added: list[Block] = []
+    for block in sorted(counts, key=lambda block: (block.macs, block.text)):
+        if (counts[block] & ~seen).any():
+            added.append(block)
+            seen |= counts[block]
+    return added
+
+
+def _reference(blocks: Sequence[Block]) -> Block:
+    ordered = sorted(blocks, key=lambda block: (block.macs, block.text))
+    return ordered[len(ordered) // 2]
+
+
+def call_block() -> Block:
+    """A block of next to no work, whose time is that of the call."""
+    g = GraphBuilder()
+    g.act(g.input("x", Shape(1, 1, 1)), "y", "relu")
+    return renamed(g.layers)
+
+
+def seconds_of(blocks: Iterable[Block]) -> float:
+    """A rough guess before anything was timed: a visit to each block, at 5 GMAC/s and 0.1 s of preparation."""
+    return sum(0.15 + 15 * (block.macs / 5e9 + float(features(block).sum()) * 2e-10) for block in blocks)
