@@ -101,7 +101,7 @@ PLAIN_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**400), 10**400)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
     | WORDS.filter(lambda text: not LIKE_A_NUMBER.search(text))
     | st.sampled_from(["yes", "010", "0x1F", "1:30", "~", "null", "2020-01-01", ".inf", "<<", "=", "true"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
