@@ -1,8 +1,10 @@
 """`zoo train` and `zoo eval`: train a network on a data set, and score one."""
 
 import argparse
+import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,9 @@ MINUTE_S = 60.0
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dataset", required=True, help="camvid, cityscapes, pascal, mapillary, folder, or scenes, which is generated"
+        "--dataset",
+        required=True,
+        help="camvid, cityscapes, pascal, mapillary, folder, scenes, which is generated, or folders, for classifiers",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data set's folder")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: all cores)")
@@ -38,7 +42,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     _add_data(parser)
     add_size(parser, None)
-    parser.add_argument("--recipe", default="zoo", help="zoo (default) or authors, the published one")
+    parser.add_argument(
+        "--recipe", help="zoo (default), authors, the published one, or classifier (default with folders)"
+    )
     parser.add_argument(
         "--init", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to start from; what fits is taken"
     )
@@ -57,7 +63,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     for name in ("lr", "weight-decay", "warmup", "ema", "jaccard", "colour"):
         fields.add_argument(f"--{name}", type=float, metavar="X")
     fields.add_argument("--schedule", choices=("constant", "step", "poly", "cosine", "cyclic"))
-    fields.add_argument("--optimizer", choices=("adam", "adamw"))
+    fields.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
     for name, text in (
         ("amp", "bfloat16 where it is safe"),
         ("compile", "torch.compile"),
@@ -76,7 +82,7 @@ def _train(args: Arguments) -> int:
     document = {
         "run": str(done.run),
         "epochs": done.rows[-1].epoch,
-        "best": {"miou": done.best.miou, "epoch": done.best.epoch} if done.best else None,
+        "best": {**done.best.scores, "epoch": done.best.epoch} if done.best else None,
         "weights": str(done.weights),
         "protocol": _protocol(job),
     }
@@ -87,18 +93,29 @@ def _train(args: Arguments) -> int:
 
 def _job(args: Arguments) -> "Job":
     from zoo.data.layouts import data_set
+    from zoo.preprocess import Preprocessing
     from zoo.spec import as_dict
+    from zoo.train.checkpoint import identity_of
     from zoo.train.parallel import ranks
-    from zoo.train.recipe import recipe
-    from zoo.train.start import begin
+    from zoo.train.recipe import recipe, recipe_from
+    from zoo.train.start import begin, check_task
     from zoo.train.trainer import Job
 
     _use_threads(args.threads)
     model = model_of(args)
-    how = recipe(args.recipe, **{key: value for key in OPTIONS if (value := getattr(args, key)) is not None})
+    name = args.recipe or ("classifier" if args.dataset == "folders" else "zoo")
+    changes = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
+    run = args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{args.dataset}"
+    # What a run began with need not be said again when it goes on.
+    saved = identity_of(run) if args.resume else {}
+    how = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
     init = args.init or (f"{model.canonical}.{model.tag}" if model.tag else None)
     begun = begin(model.spec, data.labels, how.size, how.seed, start_from(init) if init else None)
+    if saved and not init:
+        begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
+        init = saved.get("init")
+    check_task(begun.module, data, how)
     if begun.transfer:
         note(f"{init}: {begun.transfer}")
     return Job(
@@ -107,7 +124,7 @@ def _job(args: Arguments) -> "Job":
         data,
         val,
         how,
-        args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{data.name}",
+        run,
         {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher},
         args.device,
         args.workers,
@@ -154,14 +171,19 @@ def _curve(done: "Trained") -> None:
 
 
 def _protocol(job: "Job") -> dict[str, Any]:
+    from zoo.evaluate_classes import CROP
+
+    maps = {
+        "void": "ignored",
+        "pooling": "one confusion matrix over the split, at the labels' own resolution",
+        "upsampling": "logits bilinear, before the arg-max",
+    }
     return {
         "dataset": job.val.name,
         "split": job.val.split,
         "images": len(job.val),
         "labels": job.val.labels.name,
-        "void": "ignored",
-        "pooling": "one confusion matrix over the split, at the labels' own resolution",
-        "upsampling": "logits bilinear, before the arg-max",
+        **({"crop": CROP} if job.classifies else maps),
         "weights": f"running mean, decay {job.recipe.ema}" if job.recipe.ema else "as trained",
         "selection": "best epoch on this split",
         "seed": job.recipe.seed,
@@ -170,8 +192,14 @@ def _protocol(job: "Job") -> dict[str, Any]:
 
 def _show_trained(console: "Console", document: dict[str, Any]) -> None:
     best = document["best"]
-    scored = f"mIOU {best['miou']:.2f} after epoch {best['epoch']}" if best else "not scored yet"
+    scored = f"{_said(best)} after epoch {best['epoch']}" if best else "not scored yet"
     console.print(f"{document['weights']}: {scored}; {document['epochs']} epochs trained")
+
+
+def _said(best: dict[str, Any]) -> str:
+    from zoo.train.loop import said
+
+    return ", ".join(f"{said(key)} {value:.2f}" for key, value in best.items() if key != "epoch")
 
 
 def _configure_eval(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +230,8 @@ def _eval(args: Arguments) -> int:
     _use_threads(args.threads)
     how = Protocol(args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary)
     data = data_set(args.dataset, args.data, args.split)
+    if args.dataset == "folders":
+        return _eval_classes(args, data)
     network = scored_of(args)
     visit = _pictures(args, data.labels) if args.pictures else lambda *sample: None
     result = evaluate(network, data, how, visit=visit)
@@ -210,6 +240,28 @@ def _eval(args: Arguments) -> int:
         _write(args.out, result, document)
     emit(args, document, lambda console: _show_scores(console, document))
     return 0
+
+
+def _eval_classes(args: Arguments, data: Any) -> int:
+    from zoo.cli.trained import module_of
+    from zoo.evaluate_classes import evaluate_classes
+
+    for name in ("map", "flip", "boundary", "pictures"):
+        if getattr(args, name):
+            raise ZooError(f"--{name} is for maps of classes, and folders hold a class an image; leave it out")
+    module, labels, digest = module_of(args.model)
+    document = evaluate_classes(module, labels, data, args.size)
+    document["protocol"] |= {"network": args.model, "weights_sha256": digest}
+    if args.out:
+        write_text(args.out / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    emit(args, document, lambda console: _show_ranking(console, document))
+    return 0
+
+
+def _show_ranking(console: "Console", document: dict[str, Any]) -> None:
+    said = document["protocol"]
+    console.print(f"top-1 {document['top1']:.2f} %, top-5 {document['top5']:.2f} % of {document['images']} images")
+    console.print(", ".join(f"{key} {value}" for key, value in said.items() if value is not None))
 
 
 def _pictures(args: Arguments, labels: Any) -> Any:
@@ -223,8 +275,6 @@ def _pictures(args: Arguments, labels: Any) -> Any:
 
 
 def _write(folder: Path, result: "Evaluation", document: dict[str, Any]) -> None:
-    import json
-
     from zoo.evaluate_pictures import save_confusion
 
     write_text(folder / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")

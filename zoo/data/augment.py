@@ -44,7 +44,7 @@ class Augmentation:
         if rng.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
         if self.colour:
-            image = _coloured(image, rng.uniform(1 - self.colour, 1 + self.colour, 3))
+            image = coloured(image, rng.uniform(1 - self.colour, 1 + self.colour, 3))
         return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
@@ -86,7 +86,7 @@ def _window(array: Any, top: int, left: int, size: tuple[int, int], fill: int) -
     return out
 
 
-def _coloured(image: Pixels, factors: NDArray[np.float64]) -> Pixels:
+def coloured(image: Pixels, factors: NDArray[np.float64]) -> Pixels:
     """Brightness, contrast and saturation multiplied by `factors`."""
     brightness, contrast, saturation = factors.astype(np.float32)
     x = image.astype(np.float32) * brightness

@@ -4,17 +4,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.augment import Augmentation, generator
+from zoo.data.augment import generator
 from zoo.data.sets import Pixels, Split
 
 CACHE_BYTES = 2**31
 """Decoded samples are kept up to this many bytes in all."""
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Batch = tuple[NDArray[np.uint8], NDArray[Any]]
+
+Augment = Callable[[Pixels, NDArray[Any], tuple[int, int], np.random.Generator], tuple[Pixels, NDArray[Any]]]
+"""Image, labels, size and random generator to image and labels."""
 
 
 @dataclass
@@ -53,10 +57,10 @@ def order(
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes the batch of given samples: images (N, H, W, 3) uint8 in RGB and labels (N, H, W) uint8."""
+    """Makes the batch of given samples: images (N, H, W, 3) uint8 in RGB and labels (N, H, W)."""
 
     load: Callable[[int], tuple[Pixels, Pixels]]
-    augment: Augmentation
+    augment: Augment
     size: tuple[int, int]
     seed: int
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from zoo.data.codes import CAMVID_CODES, CITYSCAPES_CODES, MAPILLARY_CODES, PASCAL_CODES
 from zoo.data.folder import folder
+from zoo.data.folders import folders
 from zoo.data.labels import CAMVID, CATEGORIES, CITYSCAPES, PASCAL
 from zoo.data.pairs import listing, pairs, samples_of
 from zoo.data.scenes import Scenes
@@ -81,6 +82,7 @@ LAYOUTS: Mapping[str, Callable[[Path, str], Split]] = {
     "pascal": _pascal,
     "mapillary": _mapillary,
     "folder": folder,
+    "folders": folders,
     "scenes": _scenes,
 }
 """Every data set, by name: a function from its folder and a split."""

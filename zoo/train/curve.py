@@ -8,7 +8,7 @@ from zoo.train.trainer import Row
 
 
 def save_curve(path: Path, rows: Sequence[Row]) -> None:
-    """Draw loss and mIOU over the epochs."""
+    """Draw loss and mIOU, or top-1, over the epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -17,10 +17,11 @@ def save_curve(path: Path, rows: Sequence[Row]) -> None:
     right = left.twinx()
     epochs = [row.epoch for row in rows]
     left.plot(epochs, [row.loss for row in rows], color="tab:grey", label="loss")
-    scored = [(row.epoch, row.miou) for row in rows if row.miou is not None]
+    scored = [(row.epoch, row.score) for row in rows if row.score is not None]
     if scored:
-        right.plot(*zip(*scored, strict=True), color="tab:blue", label="mIOU", marker=".")
+        right.plot(*zip(*scored, strict=True), color="tab:blue", marker=".")
     left.set(xlabel="epoch", ylabel="training loss")
-    right.set_ylabel("validation mIOU (%)", color="tab:blue")
+    name = "mIOU" if all(row.top1 is None for row in rows) else "top-1"
+    right.set_ylabel(f"validation {name} (%)", color="tab:blue")
     with atomic(path) as partial:
         FigureCanvasAgg(figure).print_png(str(partial))  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ class Trained:
 
     @property
     def best(self) -> Row | None:
-        """The row with the highest mIOU, the earlier one of equals; None where none was scored."""
+        """The row with the highest score, the earlier one of equals; None where none was scored."""
         return best_of(self.rows)
 
     @property
@@ -57,30 +57,40 @@ def train(
         if job.ranks.first:
             keep(trainer)
         left_s = (last - row.epoch) * median(r.seconds for r in trainer.rows)
-        miou = "" if row.miou is None else f"mIOU {row.miou:.2f}, "
+        scores = "".join(f"{said(key)} {value:.2f}, " for key, value in row.scores.items() if value is not None)
         progress(
-            f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, {miou}"
+            f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, {scores}"
             f"{row.images_per_s:.1f} images/s, {row.seconds:.0f} s, {left_s / 60:.0f} min left\n"
         )
     return Trained(job.run, tuple(trainer.rows))
 
 
 def best_of(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest mIOU, the earlier one of equals; None where none was scored."""
-    scored = [row for row in rows if row.miou is not None]
-    return max(scored, key=lambda row: (row.miou, -row.epoch)) if scored else None
+    """The row with the highest mIOU or top-1, the earlier one of equals; None where none was scored."""
+    scored = [row for row in rows if row.score is not None]
+    return max(scored, key=lambda row: (row.score, -row.epoch)) if scored else None
+
+
+def said(score: str) -> str:
+    """A score as people write it.
+
+    >>> said("top1"), said("miou")
+    ('top-1', 'mIOU')
+    """
+    return "mIOU" if score == "miou" else score.replace("top", "top-")
 
 
 def keep(trainer: Trainer) -> None:
     """Write what is new after an epoch; the checkpoint last, so that it never runs ahead of the weights."""
     run, row = trainer.job.run, trainer.rows[-1]
-    about = {**trainer.job.identity, "epoch": row.epoch, "miou": row.miou}
+    about = {**trainer.job.identity, "epoch": row.epoch, **row.scores}
     state = trainer.mean.state_dict()
     if best_of(trainer.rows) is row:
         save_weights(run / BEST, state, about)
     save_weights(run / LAST, state, about)
     with atomic(run / LOG) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(plain(row)))
+        absent = ("miou",) if trainer.job.classifies else ("top1", "top5")
+        writer = csv.DictWriter(file, [key for key in plain(row) if key not in absent], extrasaction="ignore")
         writer.writeheader()
         writer.writerows(plain(r) for r in trainer.rows)
     trainer.save()

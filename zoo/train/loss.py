@@ -24,7 +24,7 @@ def class_weights(pixels: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 class Loss(nn.Module):
-    """Logits (N, C, h, w) and labels (N, H, W), VOID being ignored, to a scalar.
+    """Logits (N, C, h, w) and labels (N, H, W), `void` being ignored, to a scalar.
 
     With `at` "image" the logits are up-sampled bilinearly to the labels, with "network" the labels are
     sub-sampled by nearest neighbour to the logits.
@@ -33,12 +33,18 @@ class Loss(nn.Module):
     weights: Tensor | None
 
     def __init__(
-        self, weights: Tensor | None = None, *, jaccard: float = 0.0, at: Literal["image", "network"] = "image"
+        self,
+        weights: Tensor | None = None,
+        *,
+        jaccard: float = 0.0,
+        at: Literal["image", "network"] = "image",
+        void: int = VOID,
     ) -> None:
         super().__init__()
         self.register_buffer("weights", weights)
         self.jaccard = jaccard
         self.at = at
+        self.void = void
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = logits.float().contiguous()  # in NHWC the loss takes twice as long
@@ -48,7 +54,7 @@ class Loss(nn.Module):
             else:
                 labels = functional.interpolate(labels[:, None].float(), size=logits.shape[2:])[:, 0].long()
         log_p = functional.log_softmax(logits, 1)
-        loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=VOID)
+        loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=self.void)
         return loss + self.jaccard * jaccard_loss(log_p, labels) if self.jaccard else loss
 
 

@@ -29,7 +29,7 @@ class Recipe:
     size: tuple[int, int] = (360, 480)
     batch: int = 8
     accumulate: int = 1
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-2
     schedule: Schedule = "cosine"
@@ -79,8 +79,27 @@ RECIPES: Mapping[str, Recipe] = {
         scale=(0.5, 2.0),
         colour=0.0,
     ),
+    "classifier": Recipe(
+        epochs=300,
+        size=(224, 224),
+        batch=256,
+        optimizer="sgd",
+        lr=0.5,
+        weight_decay=4e-5,
+        schedule="cyclic",
+        warmup=0.0,
+        class_weights=False,
+        jaccard=0.0,
+        ema=0.0,
+        scale=(0.2, 1.0),
+        colour=0.0,
+    ),
 }
-"""`zoo` is what scores best here. `authors` is the one published (arXiv:1803.06815, section 4.1)."""
+"""`zoo` is what scores best here. `authors` is the one published (arXiv:1803.06815, section 4.1).
+
+`classifier` is ESPNetv2's on ImageNet (arXiv:1811.11431, section 4.1); its batch and its range of crops, as shares
+of the area, are ours.
+"""
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
@@ -88,6 +107,16 @@ def recipe(name: str, **changes: Any) -> Recipe:
     if name not in RECIPES:
         raise ZooError(f"recipe {name!r} is unknown; {did_you_mean(name, RECIPES)}")
     return dataclasses.replace(RECIPES[name], **changes)
+
+
+def recipe_from(values: Mapping[str, Any], **changes: Any) -> Recipe:
+    """A recipe from the plain values that a run keeps, with fields changed. Raises ZooError for unknown fields."""
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    for name in values:
+        if name not in known:
+            raise ZooError(f"recipe.{name}: unknown field; the run is of another version of zoo, so train anew")
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Recipe(**plain | changes)
 
 
 def learning_rate(how: Recipe, epoch: float) -> float:

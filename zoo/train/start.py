@@ -7,14 +7,21 @@ import torch
 from torch import Tensor
 
 from zoo import spec as with_changes
+from zoo.data.folders import Folders
 from zoo.data.labels import LabelSet
+from zoo.data.sets import Split
+from zoo.errors import ZooError
 from zoo.network import Network, build
 from zoo.preprocess import Preprocessing
 from zoo.spec import Spec
+from zoo.train.recipe import Recipe
 from zoo.train.transfer import Transfer, classes_between, transfer_
 
 SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What a network that starts without weights expects: the channel statistics of ImageNet."""
+
+SMALL = 64
+"""Images with a shorter side than this may shrink to one answer in a network that segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,22 @@ def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start:
         return Begun(module, spec, replace(SCRATCH, size=size), None)
     done = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
     return Begun(module, spec, replace(start.preprocessing, size=size), done)
+
+
+def check_task(module: Network, data: Split, how: Recipe) -> None:
+    """Raise ZooError where one of network, data and recipe is for whole images and another for pixels."""
+    out = module.graph.output_shapes[0]
+    whole = (out.height, out.width) == (1, 1)
+    if isinstance(data, Folders):
+        if not whole:
+            raise ZooError(
+                f"the network gives a map of {out.height}x{out.width} and {data.name} a class an image; train a "
+                "classifier, such as espnetv2-classifier-0.5"
+            )
+        if how.jaccard or how.class_weights:
+            raise ZooError("the recipe's loss is for maps (jaccard, class weights); use --recipe classifier")
+    elif whole and min(how.size) >= SMALL:
+        raise ZooError(
+            f"the network gives one answer for the whole image and {data.name} has a class a pixel; train one that "
+            "segments, or give --dataset folders, with a folder of images for each class"
+        )

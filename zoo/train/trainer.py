@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import Batch, Cache, Maker, ahead, order
+from zoo.data.crops import RandomPart
+from zoo.data.folders import Folders
 from zoo.data.sets import Split
 from zoo.errors import ZooError
 from zoo.evaluate import pooled
-from zoo.metrics import Scores
+from zoo.evaluate_classes import Ranking, ranking
+from zoo.metrics import VOID, Scores
 from zoo.preprocess import Preprocessing
 from zoo.train.amp import pad_convolutions_
 from zoo.train.checkpoint import labels_about, load_state, plain, save_state
@@ -26,6 +29,12 @@ from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
 from zoo.train.parallel import ALONE, Ranks
 from zoo.train.recipe import Recipe, learning_rate
+
+NO_VOID = -100
+"""Label that no image has: a classifier's data know no void, and 255 may be a class."""
+
+MOMENTUM = 0.9
+"""Of SGD."""
 
 Progress = Callable[[str], None]
 """Is told how far the run is; a text that ends with a newline ends an epoch."""
@@ -57,6 +66,11 @@ class Job:
     ranks: Ranks = ALONE
 
     @property
+    def classifies(self) -> bool:
+        """Whether a sample has one label, and not one a pixel."""
+        return isinstance(self.train, Folders)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What must not change between a run and its continuation; it is also the weights' metadata."""
         return {
@@ -72,7 +86,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One epoch of the log; miou in percent, on the validation split, of the kept weights, or None."""
+    """One epoch of the log; scores in percent, on the validation split, of the kept weights, or None.
+
+    A classifier has top1 and top5 (the truth is the first answer, among the first five), other networks miou.
+    """
 
     epoch: int
     loss: float
@@ -80,6 +97,18 @@ class Row:
     lr: float
     images_per_s: float
     seconds: float
+    top1: float | None = None
+    top5: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The one that says which epoch is best."""
+        return self.miou if self.top1 is None else self.top1
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """All that there are, by name."""
+        return {"miou": self.miou} if self.top1 is None else {"top1": self.top1, "top5": self.top5}
 
 
 class Trainer:
@@ -96,7 +125,7 @@ class Trainer:
         self.module = job.module.to(job.device).to(memory_format=self.layout)  # type: ignore[call-overload]
         self.mean = copy.deepcopy(self.module) if how.ema else self.module
         self.normalise = Normalise(job.preprocessing).to(job.device)
-        loss = Loss(self._class_weights(), jaccard=how.jaccard, at=how.loss_at).to(job.device)
+        loss = Loss(self._class_weights(), jaccard=how.jaccard, at=how.loss_at, void=self.void).to(job.device)
         # Apart, because torch 2.13 on a CPU makes all gradients zero when network and loss are compiled as one.
         self.forward: Any = job.ranks.wrap(self.module)
         if how.compile:
@@ -105,6 +134,11 @@ class Trainer:
         self.optimizer = optimizer_of(self.module, how)
         self.epoch = self.step = 0
         self.rows: list[Row] = []
+
+    @property
+    def void(self) -> int:
+        """The label that the loss leaves out."""
+        return NO_VOID if self.job.classifies else VOID
 
     def _class_weights(self) -> Tensor | None:
         if not self.job.recipe.class_weights:
@@ -160,7 +194,7 @@ class Trainer:
             Row(
                 epoch=self.epoch,
                 loss=float(np.mean(losses)),
-                miou=self.score().miou if self._is_scored() else None,
+                **(self.scores() if self._is_scored() else {"miou": None}),
                 lr=learning_rate(how, self.epoch - 1 / len(batches)),
                 images_per_s=len(batches) * how.batch / trained,
                 seconds=time.perf_counter() - started,
@@ -174,7 +208,8 @@ class Trainer:
 
     def _batches(self, batches: list[Any]) -> Iterator[Batch]:
         how, ranks = self.job.recipe, self.job.ranks
-        maker = Maker(self.load_train, how.augmentation, how.size, how.seed)
+        augment = RandomPart(how.augmentation) if self.job.classifies else how.augmentation
+        maker = Maker(self.load_train, augment, how.size, how.seed)
         return ahead(maker, self.epoch, [ranks.share(batch) for batch in batches], self.job.workers)
 
     def _step(self, batch: Batch, rate: float) -> float:
@@ -209,6 +244,21 @@ class Trainer:
             loss = loss + self.job.teacher.loss(logits.float(), images)
         return loss
 
+    def scores(self) -> dict[str, Any]:
+        """Scores on the validation split, by their names in a `Row`."""
+        if not self.job.classifies:
+            return {"miou": self.score().miou}
+        found = self.rank()
+        return {"miou": None, "top1": found.top1, "top5": found.top5}
+
+    def rank(self) -> Ranking:
+        """A classifier's scores on the middles of the validation split's images."""
+        self.mean.eval()
+        self.job.ranks.agree_(self.mean)
+        mine = self.job.ranks.share(np.arange(len(self.job.val)))
+        total = ranking(self._all_logits, self.load_val, mine, self.job.recipe.size)
+        return Ranking(*map(int, self.job.ranks.sum(total)))
+
     def score(self) -> Scores:
         """Scores on the validation split at its own resolution, void ignored."""
         self.mean.eval()
@@ -218,13 +268,20 @@ class Trainer:
         return Scores(self.job.ranks.sum(matrix))
 
     def _logits(self, images: Tensor) -> Tensor:
+        return self._all_logits(images)[0]
+
+    def _all_logits(self, images: Tensor) -> Tensor:
         x = self.normalise(images.to(self.job.device)).contiguous(memory_format=self.layout)
-        logits: Tensor = self.mean(x)[0]
+        logits: Tensor = self.mean(x)
         return logits
 
 
 def optimizer_of(module: nn.Module, how: Recipe) -> torch.optim.Optimizer:
-    """Adam, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
+    """Adam, SGD with Nesterov's momentum, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
+    if how.optimizer == "sgd":
+        return torch.optim.SGD(
+            module.parameters(), how.lr, momentum=MOMENTUM, nesterov=True, weight_decay=how.weight_decay
+        )
     if how.optimizer == "adam":
         return torch.optim.Adam(module.parameters(), how.lr, weight_decay=how.weight_decay)
     kernels = [p for p in module.parameters() if p.dim() > 1]
