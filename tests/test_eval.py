@@ -214,7 +214,10 @@ def test_resume_and_init_by_command(tmp_path, small_scenes, capsys):
     assert main([*TRAIN, *more, "--stop-after", "1", "-o", first]) == 0
     assert main([*TRAIN, *more, "-o", first]) == 1
     assert "--resume" in capsys.readouterr().err
-    assert main([*TRAIN, *more, "--resume", "-o", first]) == 0
+    again = [*TRAIN[: TRAIN.index("--size")], "--threads", "1", "--json"]
+    assert main([*again, "--resume", "--lr", "0.5", "-o", first]) == 1
+    assert "its recipe is lr" in capsys.readouterr().err
+    assert main([*again, "--resume", "-o", first]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 2
     assert main([*TRAIN, "--init", first, "--teacher", first, "-o", second]) == 0
     assert "0 fresh" in capsys.readouterr().err

@@ -40,6 +40,22 @@ def save_state(run: Path, state: State) -> None:
 
 def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
+    state, saved = _read_state(run)
+    for key, value in json.loads(json.dumps(identity)).items():
+        if saved.get(key) != value:
+            raise ZooError(
+                f"{run / STATE}: its {key} is {_differing(saved.get(key), value)}; resume with the run's own options, "
+                "or train in another folder with -o"
+            )
+    return state
+
+
+def identity_of(run: Path) -> dict[str, Any]:
+    """What the run in a folder is: spec, recipe, data set, where it started. Raises ZooError where there is none."""
+    return _read_state(run)[1]
+
+
+def _read_state(run: Path) -> tuple[State, dict[str, Any]]:
     path = run / STATE
     if not path.is_file():
         raise ZooError(
@@ -47,18 +63,11 @@ def load_state(run: Path, identity: Mapping[str, Any]) -> State:
         )
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-        saved = json.loads(state["identity"])
+        saved: dict[str, Any] = json.loads(state["identity"])
     except Exception as error:  # a damaged file may raise nearly anything
-        raise ZooError(
-            f"{path}: is no checkpoint of a run ({type(error).__name__}); train anew in another folder"
-        ) from None
-    for key, value in json.loads(json.dumps(identity)).items():
-        if saved.get(key) != value:
-            raise ZooError(
-                f"{path}: its {key} is {_differing(saved.get(key), value)}; resume with the run's own options, "
-                "or train in another folder with -o"
-            )
-    return state
+        kind = type(error).__name__
+        raise ZooError(f"{path}: is no checkpoint of a run ({kind}); train anew in another folder") from None
+    return state, saved
 
 
 def _differing(saved: Any, wanted: Any) -> str:

@@ -115,7 +115,7 @@ def recipe_from(values: Mapping[str, Any], **changes: Any) -> Recipe:
     for name in values:
         if name not in known:
             raise ZooError(f"recipe.{name}: unknown field; the run is of another version of zoo, so train anew")
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return Recipe(**plain | changes)
 
 
