@@ -27,9 +27,10 @@ from zoo.spec import as_dict  # noqa: E402
 from zoo.train.checkpoint import BEST, LAST, read_weights  # noqa: E402
 from zoo.train.loop import LOG, train  # noqa: E402
 from zoo.train.loss import Loss  # noqa: E402
+from zoo.train.optimise import optimizer_of  # noqa: E402
 from zoo.train.recipe import recipe  # noqa: E402
 from zoo.train.start import begin, check_task  # noqa: E402
-from zoo.train.trainer import NO_VOID, Job, optimizer_of  # noqa: E402
+from zoo.train.trainer import NO_VOID, Job  # noqa: E402
 
 SPEC = ESPNetv2ClassifierSpec(widths=(16, 32, 48, 64, 80), depth3=1, depth4=1, depth5=1)
 SIZE = (32, 32)
@@ -140,6 +141,11 @@ def test_a_random_part_is_a_part(squares):
     assert low - 3 <= min(shares) < low + 8
     assert high - 15 < max(shares) <= high + 3
     assert 110 < mirrored < 190
+
+
+def test_a_class_an_image_is_no_map_of_classes(squares):
+    with pytest.raises(ZooError, match="48x40 has labels of 1x1"):
+        Augmentation()(*folders(squares, "train").load(0), SIZE, np.random.default_rng(0))
 
 
 def test_a_whole_square_image_that_is_not_flipped_stays():

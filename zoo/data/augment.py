@@ -39,6 +39,11 @@ class Augmentation:
         self, image: Pixels, mask: Pixels, size: tuple[int, int], rng: np.random.Generator
     ) -> tuple[Pixels, Pixels]:
         """An image (H, W, 3) and its labels (H, W), changed and cut or padded to `size` = (height, width)."""
+        if image.shape[:2] != mask.shape:
+            raise ZooError(
+                f"an image of {image.shape[1]}x{image.shape[0]} has labels of {mask.shape[1]}x{mask.shape[0]}; "
+                "a class a pixel is needed here, and folders, which hold a class an image, are for `zoo train`"
+            )
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         image, mask = _scaled_crop(image, mask, factor, size, rng)
         if rng.random() < self.flip:

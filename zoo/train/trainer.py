@@ -27,14 +27,12 @@ from zoo.train.checkpoint import labels_about, load_state, plain, save_state
 from zoo.train.distil import Teacher
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
+from zoo.train.optimise import average_, optimizer_of
 from zoo.train.parallel import ALONE, Ranks
 from zoo.train.recipe import Recipe, learning_rate
 
 NO_VOID = -100
 """Label that no image has: a classifier's data know no void, and 255 may be a class."""
-
-MOMENTUM = 0.9
-"""Of SGD."""
 
 Progress = Callable[[str], None]
 """Is told how far the run is; a text that ends with a newline ends an epoch."""
@@ -274,27 +272,3 @@ class Trainer:
         x = self.normalise(images.to(self.job.device)).contiguous(memory_format=self.layout)
         logits: Tensor = self.mean(x)
         return logits
-
-
-def optimizer_of(module: nn.Module, how: Recipe) -> torch.optim.Optimizer:
-    """Adam, SGD with Nesterov's momentum, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
-    if how.optimizer == "sgd":
-        return torch.optim.SGD(
-            module.parameters(), how.lr, momentum=MOMENTUM, nesterov=True, weight_decay=how.weight_decay
-        )
-    if how.optimizer == "adam":
-        return torch.optim.Adam(module.parameters(), how.lr, weight_decay=how.weight_decay)
-    kernels = [p for p in module.parameters() if p.dim() > 1]
-    others = [p for p in module.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": how.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, how.lr)
-
-
-def average_(mean: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the running mean of weights and BN statistics by 1 - decay towards the module, in place."""
-    with torch.no_grad():
-        for old, new in zip(mean.state_dict().values(), module.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)
