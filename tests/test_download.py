@@ -103,7 +103,7 @@ def server() -> Iterator[Server]:
 def tiny(url: str = REFUSED, body: bytes = BODY) -> Weights:
     """An entry whose file is `body`, upstream at `url`."""
     source = Source(title="made up", license="MIT", holder="nobody", url=url)
-    found = manifest().find("espnet-c-3")
+    found = manifest().find("espnet-c-3.cityscapes")
     return replace(found, source=source, file=FILE, bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
 
 
@@ -356,7 +356,7 @@ from pretrained.manifest import Source, manifest
 from pretrained.transport import Patience
 body, url, mirror = Path(sys.argv[1]).read_bytes(), sys.argv[2], sys.argv[3:]
 source = Source(title="made up", license="MIT", holder="nobody", url=url)
-entry = replace(manifest().find("espnet-c-3"), source=source, file="encoder/tiny.pth", bytes=len(body),
+entry = replace(manifest().find("espnet-c-3.cityscapes"), source=source, file="encoder/tiny.pth", bytes=len(body),
                 sha256=hashlib.sha256(body).hexdigest())
 print(fetch(entry, mirrors=mirror, patience=Patience(pause_s=0.01, read_s=30)))
 """

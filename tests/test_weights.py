@@ -65,7 +65,7 @@ def small(path: Path, **changes: Any) -> Weights:
     data = path.read_bytes()
     source = Source(title="made up", license="MIT", holder="nobody", url="https://127.0.0.1:1")
     facts: dict[str, Any] = {"file": "encoder/small", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    return replace(manifest().find("espnet-c-3"), spec=SMALL, source=source, **facts, **changes)
+    return replace(manifest().find("espnet-c-3.cityscapes"), spec=SMALL, source=source, **facts, **changes)
 
 
 def saved(path: Path, value: Any) -> Path:
@@ -362,7 +362,7 @@ def test_what_is_no_state_dict(value: Any, message: str, tmp_path: Path) -> None
 
 
 def test_swapped_file_is_recognised(shared: Path, tmp_path: Path) -> None:
-    entry, other = manifest().find("espnet-c-3"), manifest().find("espnet-c-5")
+    entry, other = manifest().find("espnet-c-3.cityscapes"), manifest().find("espnet-c-5")
     with pytest.raises(ZooError, match=r"holds espnet-c-5\.cityscapes") as caught:
         load(entry.name, from_file=shared / "weights" / other.file, patience=ONCE)
     assert entry.sha256 in str(caught.value)
@@ -378,7 +378,7 @@ def test_swapped_file_is_recognised(shared: Path, tmp_path: Path) -> None:
 
 
 def test_safetensors_say_what_they_are(mirror: Path, tmp_path: Path) -> None:
-    entry = manifest().find("espnet-c-3")
+    entry = manifest().find("espnet-c-3.cityscapes")
     path = convert(entry, out=tmp_path)
     with safe_open(path, "pt") as file:
         said = file.metadata()
@@ -405,7 +405,7 @@ def test_pth_is_a_plain_state_dict(mirror: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fmt", ["safetensors", "pth"])
 def test_same_weights_give_the_same_bytes(fmt: str, mirror: Path, tmp_path: Path) -> None:
-    entry = manifest().find("espnet-c-3")
+    entry = manifest().find("espnet-c-3.cityscapes")
     contents = {convert(entry, fmt, tmp_path / str(i)).read_bytes() for i in range(3)}
     assert len(contents) == 1
 
@@ -438,8 +438,18 @@ def test_unknown_format(tmp_path: Path) -> None:
 
 def test_two_processes_write_to_one_folder(mirror: Path, tmp_path: Path) -> None:
     code = "import sys; from zoo.cli import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["get", "espnet-c-3", "--pretrained", "-o", str(tmp_path), "--json", "--mirror", str(mirror)]
-    carried = ["--from-file", str(mirror / manifest().find("espnet-c-3").file)]
+    arguments = [
+        "get",
+        "espnet-c-3",
+        "--pretrained",
+        "cityscapes",
+        "-o",
+        str(tmp_path),
+        "--json",
+        "--mirror",
+        str(mirror),
+    ]
+    carried = ["--from-file", str(mirror / manifest().find("espnet-c-3.cityscapes").file)]
     command = [sys.executable, "-c", code, *arguments, *carried]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [json.loads(process.communicate(timeout=60)[0]) for process in both]
@@ -450,7 +460,7 @@ def test_two_processes_write_to_one_folder(mirror: Path, tmp_path: Path) -> None
 def test_folder_that_cannot_be_written(mirror: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ZooError, match="choose another folder with -o"):
-        convert(manifest().find("espnet-c-3"), out=tmp_path / "file" / "folder")
+        convert(manifest().find("espnet-c-3.cityscapes"), out=tmp_path / "file" / "folder")
 
 
 # --- zoo get ---
@@ -482,7 +492,7 @@ def test_get_takes_a_file_carried_by_hand(shared: Path, capsys: pytest.CaptureFi
     assert cli.main(["get", "espnet-3", "--pretrained", "cityscapes", "--from-file", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["taken_from"] == str(file)
     wrong = shared / "weights" / manifest().find("espnet-5.cityscapes").file
-    assert cli.main(["get", "espnet-3", "--pretrained", "--from-file", str(wrong)]) == 1
+    assert cli.main(["get", "espnet-3", "--pretrained", "cityscapes", "--from-file", str(wrong)]) == 1
     assert "holds espnet-5.cityscapes" in capsys.readouterr().err
 
 
