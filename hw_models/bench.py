@@ -109,7 +109,7 @@ def bench(
         | {
             "precision": "fp32",
             "weights": "trained" if weights is not None else "untrained, normalised by the input",
-            "input": "1/f noise, the spectrum of photographs",
+            "input": "noise with the spectrum of photographs",
             "subnormals": "flushed",
             "statistic": "median of the quietest burst of runs, with its 90 % interval",
             "runs": timing.n,

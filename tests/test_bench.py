@@ -115,7 +115,7 @@ def test_inputs_have_the_spectrum_of_photographs():
     frequency = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(256)[None, :])
     inside = (frequency > 0.02) & (frequency < 0.4)
     slope = np.polyfit(np.log(frequency[inside]), np.log(spectrum[inside]), 1)[0]
-    assert slope == pytest.approx(-1, abs=0.1)
+    assert slope == pytest.approx(-runtimes.FALL, abs=0.1)
 
 
 def test_untrained_networks_get_the_signs_of_trained_ones():
