@@ -308,14 +308,24 @@ def paired(height=24, width=32):
 def test_image_and_labels_move_together(scale, flip):
     image, mask = paired()
     for seed in range(5):
-        a, b = Augmentation(scale, flip)(image, mask, (20, 28), generator(0, 0, seed))
-        assert a.shape == (20, 28, 3)
+        a, b = Augmentation(scale, flip)(image, mask, mask.shape, generator(0, 0, seed))
+        assert a.shape == (*mask.shape, 3)
         known = b != VOID
         if scale[0] == 1:
             assert (a[known][:, 0] == b[known]).all()
         else:  # bilinear pixels and nearest labels agree away from the borders of the 4x4 blocks
             assert (a[known][:, 0] == b[known]).mean() > 0.2
         assert known.any()
+
+
+def test_at_scale_1_an_image_fills_the_size_that_the_network_sees():
+    image, mask = paired()
+    height, width = mask.shape
+    for size in ((height // 2, width // 2), (height * 3, width * 3), (height, width // 2)):
+        _, labels = Augmentation((1.0, 1.0), 0.0)(image, mask, size, generator(0, 0, 0))
+        assert labels.shape == size and (labels != VOID).all()
+    half = Augmentation((1.0, 1.0), 0.0)(image, mask, (height // 2, width // 2), generator(0, 0, 0))[1]
+    assert set(np.unique(half)) == set(np.unique(mask))
 
 
 def test_the_flip_mirrors_left_and_right_not_up_and_down():

@@ -21,7 +21,8 @@ Pixels = NDArray[np.uint8]
 class Augmentation:
     """What happens to a sample: ranges are (low, high); a factor of 1 changes nothing.
 
-    `scale` is drawn log-uniformly. `flip` mirrors left and right with that probability. `colour` scales
+    `scale` is drawn log-uniformly; at 1 an image just fills the size that the network sees, as it does when
+    it is scored. `flip` mirrors left and right with that probability. `colour` scales
     brightness, contrast and saturation by up to this share each.
     """
 
@@ -44,7 +45,8 @@ class Augmentation:
                 f"an image of {image.shape[1]}x{image.shape[0]} has labels of {mask.shape[1]}x{mask.shape[0]}; "
                 "a class a pixel is needed here, and folders, which hold a class an image, are for `zoo train`"
             )
-        factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+        fill = max(want / have for want, have in zip(size, mask.shape, strict=True))
+        factor = fill * float(np.exp(rng.uniform(*np.log(self.scale))))
         image, mask = _scaled_crop(image, mask, factor, size, rng)
         if rng.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
