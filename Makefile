@@ -1,5 +1,6 @@
 # Two commands on a fresh machine with Python 3.10 to 3.13 and make:
-#   make demo   set up, search on a Jetson TX2, draw the front, export the best network
+#   make demo   set up, search on a Jetson TX2, draw the front, export the best network, segment a generated street
+#               and, with IMAGE=street.png, an image of yours
 #   make test   set up and run the tests
 # For work on the code: make check (format, lint, types, import rules, tests), make bench, make docs.
 
@@ -7,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
+IMAGE ?=
 
 .PHONY: demo test check lint bench docs clean
 
@@ -14,8 +16,11 @@ demo: $(VENV)/.demo
 	$(BIN)/zoo search --device tx2 --max-latency-ms 150 --max-power-w 2 --max-params 400k -o $(RUN)
 	$(BIN)/zoo verify $(RUN)
 	$(BIN)/zoo export '$(RUN)#1' --size 1024x512 --opset 13 -o $(RUN)/best.onnx
+	$(BIN)/zoo scene -o $(RUN)
+	$(BIN)/zoo segment $(RUN)/scene-2000000.png $(IMAGE) --model espnet.camvid --overlay -o $(RUN)
 	@echo
-	@echo "The front is in $(RUN)/front.csv, its chart in $(RUN)/pareto.png, the best network in $(RUN)/best.onnx."
+	@echo "The front is in $(RUN)/front.csv, its chart in $(RUN)/pareto.png, the best network in $(RUN)/best.onnx,"
+	@echo "the generated street in classes in $(RUN)/scene-2000000.overlay.png. An image of yours: make demo IMAGE=street.png"
 	@echo "Next: $(BIN)/zoo list, $(BIN)/zoo show espnet-c --layers, $(BIN)/zoo get espnet-c --pretrained,"
 	@echo "      $(BIN)/zoo segment IMAGE --model espnet.cityscapes --overlay, $(BIN)/zoo search --help"
 

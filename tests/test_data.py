@@ -1,9 +1,12 @@
 """Data sets, label maps, generated scenes, augmentation and batches."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from zoo.cli import main
 from zoo.data.augment import NONE, Augmentation, generator
 from zoo.data.batches import Cache, Maker, ahead, order
 from zoo.data.codes import CITYSCAPES_CODES, CITYSCAPES_IDS, MAPILLARY, MAPILLARY_CODES
@@ -394,3 +397,13 @@ def test_a_cache_without_room_loads_again():
     cache = Cache(data, room_bytes=0)
     assert (cache(1)[0] == data.load(1)[0]).all()
     assert not cache.kept
+
+
+def test_scenes_by_command_are_the_generated_test_split(tmp_path, capsys):
+    assert main(["scene", "-o", str(tmp_path), "--count", "2", "--size", "64x48", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    pixels, classes = Scenes("test", (48, 64)).load(1)
+    assert (np.asarray(Image.open(written[1]["image"])) == pixels).all()
+    assert (np.asarray(Image.open(written[1]["labels"])) == classes).all()
+    assert main(["scene", "-o", str(tmp_path), "--count", "0"]) == 2
+    assert "--count must be at least 1" in capsys.readouterr().err

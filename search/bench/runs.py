@@ -23,9 +23,9 @@ TABLE = Path(__file__).with_name("runs.csv")
 EPOCHS, SIZE = 12, (184, 240)
 PROTOCOL = "camvid-240x184-12"
 PROTOCOL_TEXT = (
-    "CamVid train (367 images, SegNet split), 11 classes and void, from random weights, 12 epochs at 240x184, batch 4, "
-    "AdamW 2e-3 with cosine, class weights, soft Jaccard 0.5, scale 0.6 to 1.8, flip, colour; bfloat16 where it is safe; "
-    "scored on CamVid val (101 images) in whole images scaled to 240x184, logits up-sampled to the labels' 480x360, one "
+    "CamVid train (367 images, SegNet split), 11 classes and void, from random weights, 12 epochs at 240x184, batch "
+    "4, AdamW 2e-3 with cosine, class weights, soft Jaccard 0.5, scale 0.6 to 1.8, flip, colour; bfloat16 where it is "
+    "safe; scored on CamVid val (101 images), images scaled to 240x184, logits up-sampled to the labels' 480x360, one "
     "pooled confusion matrix, void ignored; the running mean of the weights after the last epoch, no epoch chosen. "
     "A decoder works in 20 channels, as with Cityscapes' classes."
 )
@@ -130,7 +130,9 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     trainer = Trainer(Job(begun.module, begun.preprocessing, train, val, how, folder, {"model": "bench"}))
     while trainer.epoch < how.epochs:
         row = trainer.run_epoch(lambda text: None)
-        say(f"epoch {row.epoch}/{how.epochs}: loss {row.loss:.3f}, mIOU {row.miou:.2f}, {row.images_per_s:.1f} images/s")
+        say(
+            f"epoch {row.epoch}/{how.epochs}: loss {row.loss:.3f}, mIOU {row.miou:.2f}, {row.images_per_s:.1f} images/s"
+        )
     curve = tuple(float(row.miou or 0.0) for row in trainer.rows)
     return Run(
         PROTOCOL,
