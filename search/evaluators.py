@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search.accuracy import accuracy_model
-from zoo.errors import ZooError
+from zoo import spec as with_changes
+from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.spec import Spec, as_dict
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ class Published:
 class Train:
     """Training by a recipe; each trial in a folder of its own below `folder`, where it also resumes.
 
-    size: (height, width) of the images in training. sets: training and validation split, where they are held
-    in memory. The mIOU is that of the best epoch on the validation split.
+    size: (height, width) of the images in training. changes: fields of the recipe that differ from it. sets:
+    training and validation split, where they are held in memory. The mIOU is that of the best epoch on the
+    validation split. What is trained is `trained_spec` of a candidate.
     """
 
     dataset: str
@@ -117,6 +119,7 @@ class Train:
             "size": f"{self.size[1]}x{self.size[0]}",
             "recipe": self.recipe,
             "changes": dict(self.changes or {}),
+            "decoder": DECODER,
         }
 
     def check(self) -> None:
@@ -163,9 +166,20 @@ class Train:
         return train, val
 
     def _how(self, seed: int) -> "Recipe":
-        from zoo.train.recipe import recipe
+        from zoo.train.recipe import Recipe, recipe
 
-        return recipe(self.recipe, epochs=self.epochs, size=self.size, seed=seed, **(self.changes or {}))
+        free = [field.name for field in fields(Recipe) if field.name not in ("epochs", "size", "seed")]
+        changes = dict(self.changes or {})
+        for key, value in changes.items():
+            if key not in free:
+                raise ConfigError(
+                    f"--train-set {key}: is no field of a recipe that can be set; {did_you_mean(key, free)}"
+                )
+            changes[key] = tuple(value) if isinstance(value, list) else value
+        try:
+            return recipe(self.recipe, epochs=self.epochs, size=self.size, seed=seed, **changes)
+        except TypeError as error:  # a text where a number belongs
+            raise ConfigError(f"--train-set: {changes}: {error}") from None
 
     def _job(self, spec: Spec, number: int, seed: int) -> "Job":
         from zoo.train.start import begin
@@ -173,11 +187,26 @@ class Train:
 
         train, val = self._splits()
         how = self._how(seed)
-        begun = begin(spec, train.labels, how.size, seed)
+        begun = begin(trained_spec(spec), train.labels, how.size, seed)
         about = {"model": f"trial {number}", "spec": as_dict(begun.spec), "init": None}
         run = self.folder / f"{number:04}"
         run.mkdir(parents=True, exist_ok=True)
         return Job(begun.module, begun.preprocessing, train, val, how, run, about, self.device)
+
+
+DECODER = "as wide as that of the candidate"
+"""Of the network that is trained in a candidate's place."""
+
+
+def trained_spec(spec: Spec) -> Spec:
+    """The spec that is trained in a candidate's place: its decoder keeps the width that was priced.
+
+    ESPNet's decoder works in as many channels as there are classes, unless told otherwise. With the few classes of
+    a small data set its branches would be of one or two channels, and the network another than the candidate.
+    """
+    if getattr(spec, "variant", "") != "ESPNet" or getattr(spec, "decoder_width", None) != 0:
+        return spec
+    return with_changes(spec, decoder_width=as_dict(spec)["classes"])
 
 
 def _tell(report: Report, row: "Row") -> None:

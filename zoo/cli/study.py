@@ -22,7 +22,7 @@ PLANNED = {
     "sampler": "sampler", "trials": "trials", "seed": "seed", "budget": "budget_s", "time_limit": "limit_s",
     "storage": "storage", "accuracy": "accuracy", "dataset": "dataset", "data": "data", "epochs": "epochs",
     "long_epochs": "long_epochs", "train_size": "size", "train_on": "train_on", "threads": "threads",
-    "promote": "promote", "repeats": "repeats", "halving": "halving",
+    "promote": "promote", "repeats": "repeats", "halving": "halving", "recipe": "recipe", "train_set": "changes",
 }  # fmt: skip
 """Option -> field of the plan."""
 
@@ -54,6 +54,19 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+class _Settings(argparse.Action):
+    """Collects KEY=VALUE, with values as YAML has them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from zoo.yaml_strict import parse_yaml
+
+        key, equals, text = values.partition("=")
+        if not key or not equals:
+            parser.error(f"{option_string} {values}: must be KEY=VALUE, as lr=2e-3")
+        known = getattr(namespace, self.dest) or {}
+        setattr(namespace, self.dest, known | {key: parse_yaml(text, f"{option_string} {key}")})
+
+
 def configure_study(parser: argparse.ArgumentParser) -> None:
     """Options of a study."""
     group = parser.add_argument_group("a study: candidates are measured, one trial after the other")
@@ -78,6 +91,13 @@ def configure_study(parser: argparse.ArgumentParser) -> None:
     add("--promote", type=_whole, metavar="N", help="candidates trained by the long protocol (default 4)")
     add("--repeats", type=_whole, metavar="N", help="other seeds that the front's members train with (default 2)")
     add("--halving", action=argparse.BooleanOptionalAction, default=None, help="stop what lags (default)")
+    add("--recipe", metavar="NAME", help="zoo (default) or authors")
+    add(
+        "--train-set",
+        action=_Settings,
+        metavar="KEY=VALUE",
+        help="change a field of the recipe, as lr=2e-3; repeatable",
+    )
     add("--train-on", metavar="DEVICE", help="cpu (default) or cuda")
     add("--threads", type=count_argument, metavar="N", help="CPU threads a trial (default 1)")
 
