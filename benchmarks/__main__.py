@@ -1,39 +1,99 @@
-"""`python -m benchmarks [NAME…]`: run benchmarks and write docs/benchmarks.md (all of them) or print (some)."""
+"""`python -m benchmarks [PART…]`: measure, print, and write the sections of docs/benchmarks.md.
 
-import os
-import platform
+A part is a module with `run(full)`, which returns a Section. Each section is written as soon as it is there, so that
+Ctrl-C costs only the part that runs.
+"""
+
+import argparse
+import json
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
-NAMES = ("counting", "searching")
-"""The quick ones, which make the page; others (sampling, training, own_device) by name."""
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+from benchmarks.machine import Others, machine, now
+from benchmarks.page import PAGE, Measured, Section, write
 
 
-def machine() -> str:
-    model = next(
-        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
-    )
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
+@dataclass(frozen=True)
+class Part:
+    """module: in this package. minutes: of a quick run, about. packages: whose versions the section names."""
+
+    module: str
+    what: str
+    minutes: float
+    packages: tuple[str, ...] = ("numpy",)
+    quick: bool = True
 
 
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+PARTS = {
+    "inference": Part(
+        "inference", "one image: eager, fused and other runtimes", 1.5, ("torch", "onnxruntime", "openvino")
+    ),
+    "training": Part("training", "`zoo train` beside a plain loop", 1, ("torch",)),
+    "counting": Part(
+        "counting", "parameters, MACs and memory beside fvcore, ptflops, torch", 0.5, ("torch", "fvcore", "ptflops")
+    ),
+    "scaling": Part("scaling", "exact search of 1,000 to 1,000,000 specs: time and memory", 0.5),
+    "optimisers": Part(
+        "optimisers", "exact search beside Optuna's samplers: time to one hypervolume", 1, ("numpy", "optuna")
+    ),
+    "commands": Part("commands", "start-up of the commands", 0.5),
+    "sampling": Part(
+        "sampling", "share of the front's volume after N trials, by sampler", 10, ("optuna", "ray"), quick=False
+    ),
+    "own_device": Part(
+        "own_device", "a device measured by `zoo measure` (writes docs/measuring.md)", 60, ("onnxruntime",), quick=False
+    ),
+}
+"""In the order of the page."""
 
 
-def main() -> None:
-    names = sys.argv[1:] or list(NAMES)
-    sections = [import_module(f"benchmarks.{name}").run() for name in names]
-    text = (
-        "# Benchmarks\n\nWritten by `make bench`. Every ratio was measured in one run, on one machine: "
-        f"{machine()}.\n\n" + "\n".join(sections)
-    )
-    if names == list(NAMES):
-        PAGE.write_text(text, encoding="utf-8")
-    print(text)
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    if args.list:
+        for name, part in PARTS.items():
+            print(f"{name:<11} {part.minutes:>4g} min  {part.what}{'' if part.quick else ' (only by name)'}")
+        return 0
+    names = args.parts or [name for name, part in PARTS.items() if part.quick]
+    for name in names:
+        if name not in PARTS:
+            print(f"part {name!r} is unknown; there are {', '.join(PARTS)}", file=sys.stderr)
+            return 2
+    try:
+        for name in names:
+            _run(name, args)
+    except KeyboardInterrupt:
+        print("interrupted; the sections that were done are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="which to run (default: the quick ones)")
+    parser.add_argument("--full", action="store_true", help="more rounds, more networks, longer runs")
+    parser.add_argument("--json", action="store_true", help="print a JSON document a part")
+    parser.add_argument("--list", action="store_true", help="list the parts")
+    parser.add_argument("--no-write", action="store_true", help=f"leave {PAGE.name} as it is")
+    return parser
+
+
+def _run(name: str, args: argparse.Namespace) -> None:
+    part = PARTS[name]
+    print(f"{name}: about {part.minutes:g} min{' or more' if args.full else ''}", file=sys.stderr, flush=True)
+    others, start, when = Others(), time.monotonic(), now()
+    module = import_module(f"benchmarks.{part.module}")
+    if name == "own_device":
+        module.main()  # has a page of its own
+        return
+    section: Section = module.run(args.full)
+    found = Measured(name, section, machine(part.packages), when, time.monotonic() - start, others.share())
+    if not args.no_write:
+        write([found], list(PARTS))
+    print(json.dumps(found.document(), allow_nan=False) if args.json else found.markdown(), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
