@@ -55,16 +55,17 @@ def _whole(text: str) -> int:
 
 
 class _Settings(argparse.Action):
-    """Collects KEY=VALUE, with values as YAML has them."""
+    """Collects KEY=VALUE; values are as in JSON, or else text."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        from zoo.yaml_strict import parse_yaml
-
         key, equals, text = values.partition("=")
         if not key or not equals:
             parser.error(f"{option_string} {values}: must be KEY=VALUE, as lr=2e-3")
-        known = getattr(namespace, self.dest) or {}
-        setattr(namespace, self.dest, known | {key: parse_yaml(text, f"{option_string} {key}")})
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        setattr(namespace, self.dest, (getattr(namespace, self.dest) or {}) | {key: value})
 
 
 def configure_study(parser: argparse.ArgumentParser) -> None:
