@@ -4,14 +4,15 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.bench.design import Entry
-from zoo.errors import ZooError
+from zoo.errors import SpecError, ZooError, did_you_mean
 from zoo.files import atomic
+from zoo.registry import spec_from_dict
 from zoo.spec import Spec, as_dict
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ class Run:
     threads: int
     torch: str
 
+    @property
+    def network(self) -> Spec:
+        """What was asked to be trained; `trained_spec` says what was."""
+        return spec_from_dict(self.spec)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What two rows of a table may not share."""
+        return self.protocol, json.dumps(self.spec), self.seed
+
     def row(self) -> dict[str, Any]:
         """As the table has it."""
         return {
@@ -64,38 +75,98 @@ class Run:
 
 
 def read_runs(path: Path = TABLE) -> tuple[Run, ...]:
-    """All rows; none where there is no table. Raises ZooError for a row that is not one, naming its line."""
+    """All rows; none where there is no table. Raises BenchError for a row that is not one, naming its line."""
     if not path.exists():
         return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        return tuple(_run(row, f"{path.name}, line {i}") for i, row in enumerate(csv.DictReader(file), 2))
-
-
-def _run(row: dict[str, str], where: str) -> Run:
     try:
-        run = Run(
-            protocol=row["protocol"],
-            spec=json.loads(row["spec"]),
-            seed=int(row["seed"]),
-            params=int(row["params"]),
-            miou=float(row["miou"]),
-            curve=tuple(float(value) for value in row["curve"].split()),
-            epochs=int(row["epochs"]),
-            seconds=float(row["seconds"]),
-            cpu_seconds=float(row["cpu_seconds"]),
-            threads=int(row["threads"]),
-            torch=row["torch"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ZooError(f"{where}: is no row of the bench ({error}); its columns are {', '.join(FIELDS)}") from error
-    if not all(math.isfinite(value) and 0 <= value <= 100 for value in (run.miou, *run.curve)):
-        raise ZooError(f"{where}: mIOU and curve must be from 0 to 100, but are {row['miou']} and {row['curve']}")
-    return run
+        with path.open(newline="", encoding="utf-8") as file:
+            runs = tuple(_runs(csv.DictReader(file), path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BenchError(f"{path}: cannot be read as a table ({error}); give another with --table") from None
+    lines: dict[tuple[str, str, int], int] = {}
+    for line, run in enumerate(runs, 2):
+        if lines.setdefault(run.key, line) != line:
+            where, known = f"{path}, line {line}", lines[run.key]
+            raise BenchError(f"{where}: is the same spec, seed and protocol as line {known}; remove one of them")
+    return runs
+
+
+class BenchError(ZooError):
+    """A table that is none."""
+
+
+def _runs(rows: "csv.DictReader[str]", path: Path) -> Iterator[Run]:
+    columns = rows.fieldnames or ()
+    for name in columns:
+        if name not in FIELDS:
+            raise BenchError(f"{path}: the column {name!r} is unknown; {did_you_mean(name, FIELDS)}")
+    for name in FIELDS:
+        if name not in columns:
+            raise BenchError(f"{path}: the column {name!r} is missing; a table has {', '.join(FIELDS)}")
+    for line, row in enumerate(rows, 2):
+        where = f"{path}, line {line}"
+        if None in row or None in row.values():
+            raise BenchError(f"{where}: must have {len(FIELDS)} values; remove the line and fill the table again")
+        yield _run(row, where)
+
+
+def _run(row: Mapping[str, str], where: str) -> Run:
+    try:
+        spec = as_dict(spec_from_dict(json.loads(row["spec"]), f"{where}, spec"))
+    except SpecError as error:
+        raise BenchError(f"{error}; correct or remove the line") from None
+    except (ValueError, TypeError, AttributeError):
+        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {row['spec']!r}") from None
+    epochs = _whole(row, "epochs", where, least=1)
+    curve = tuple(_number({"curve": value}, "curve", where, most=100) for value in row["curve"].split())
+    if len(curve) != epochs:
+        raise BenchError(f"{where}: curve must have one value for each of {epochs} epochs, but has {len(curve)}")
+    miou = _number(row, "miou", where, most=100)
+    if abs(miou - curve[-1]) > ROUNDED:
+        raise BenchError(f"{where}: miou must be the curve's last value, but is {miou:g} after {curve[-1]:g}")
+    return Run(
+        protocol=row["protocol"],
+        spec=spec,
+        seed=_whole(row, "seed", where),
+        params=_whole(row, "params", where, least=1),
+        miou=miou,
+        curve=curve,
+        epochs=epochs,
+        seconds=_number(row, "seconds", where),
+        cpu_seconds=_number(row, "cpu_seconds", where),
+        threads=_whole(row, "threads", where, least=1),
+        torch=row["torch"],
+    )
+
+
+ROUNDED = 0.006
+"""How far a curve's last value may be from the mIOU that it is, being rounded."""
+
+
+def _number(row: Mapping[str, str], name: str, where: str, *, most: float = math.inf) -> float:
+    try:
+        value = float(row[name])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most or value == math.inf:
+        bounds = "not below 0" if most == math.inf else f"from 0 to {most:g}"
+        raise BenchError(f"{where}: {name} must be a number {bounds}, but is {row[name]!r}; correct or remove the line")
+    return value
+
+
+def _whole(row: Mapping[str, str], name: str, where: str, *, least: int = 0) -> int:
+    if not row[name].isdecimal() or int(row[name]) < least:
+        rule = f"must be a whole number from {least}"
+        raise BenchError(f"{where}: {name} {rule}, but is {row[name]!r}; correct or remove the line")
+    return int(row[name])
 
 
 def write_runs(runs: Sequence[Run], path: Path = TABLE) -> None:
     """Replace the table."""
-    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic(path, "choose another with --table") as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(run.row() for run in runs)
@@ -149,14 +220,37 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     )
 
 
-def fill(entries: Sequence[Entry], data: Path, say: Callable[[str], None], path: Path = TABLE) -> None:
-    """Measure what the table does not have yet, and write it after each run: what is interrupted loses one run."""
-    from zoo.data.layouts import data_set
+def missing(entries: Sequence[Entry], path: Path = TABLE) -> list[Entry]:
+    """The entries that the table does not have yet."""
+    done = {run.key for run in read_runs(path)}
+    return [entry for entry in entries if (PROTOCOL, json.dumps(as_dict(entry.spec)), entry.seed) not in done]
 
+
+def fill(
+    entries: Sequence[Entry], data: Path, say: Callable[[str], None], path: Path = TABLE, limit: int | None = None
+) -> int:
+    """Measure what the table does not have yet, `limit` runs at most; returns how many were measured.
+
+    The table is written after each run: what is interrupted loses one run. A run whose loss is no longer a
+    number is passed over, and tried again the next time. Raises ZooError for data that cannot be read.
+    """
+    from zoo.data.layouts import data_set
+    from zoo.train.trainer import TrainingError
+
+    wanted = missing(entries, path)[:limit]
+    if not wanted:
+        return 0
     splits = (data_set("camvid", data, "train"), data_set("camvid", data, "val"))
-    for i, entry in enumerate(entries, 1):
-        done = read_runs(path)
-        if any((run.protocol, run.spec, run.seed) == (PROTOCOL, as_dict(entry.spec), entry.seed) for run in done):
+    measured = 0
+    for i, entry in enumerate(wanted, 1):
+        say(f"{i} of {len(wanted)}: seed {entry.seed}, {as_dict(entry.spec)}")
+        try:
+            run = measure(entry, splits, path.parent, say)
+        except TrainingError as error:
+            say(f"passed over: {error}")
             continue
-        say(f"{i} of {len(entries)}: seed {entry.seed}, {as_dict(entry.spec)}")
-        write_runs([*read_runs(path), measure(entry, splits, path.parent, say)], path)
+        known = read_runs(path)
+        if run.key not in {one.key for one in known}:  # another process may have been faster
+            write_runs([*known, run], path)
+            measured += 1
+    return measured
