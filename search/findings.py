@@ -4,9 +4,7 @@ Files beside the study's own: `front.json`, `front.csv`, `trials.csv`, `sample.c
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
@@ -15,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.accuracy_published import NOISE_SD
-from search.belief import Belief, fit
+from search.additive import percent
+from search.belief import CHUNK, Belief, fit
 from search.ledger import Entry
+from search.measured import Gain, Measured, gain_of, measured, noise_of
 from search.pareto import nondominated
 from search.runs import _csv, _write, entry
 from search.study import Studied, evidence
@@ -28,49 +27,15 @@ Floats = NDArray[np.float64]
 MAX_PREDICTED = 200
 SAMPLE = 1500
 
-T_95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A candidate and the mIOU of its runs by one protocol, in percent; the number of its first trial."""
-
-    index: int
-    miou: tuple[float, ...]
-    protocol: str
-    trial: int
-
-    @property
-    def mean(self) -> float:
-        """Mean over the runs."""
-        return float(np.mean(self.miou))
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Standard deviation of the mIOU of one training, in percent; freedom: degrees of it, 0 where it is assumed."""
-
-    sd: float
-    freedom: int
-
-    def reach(self, a: int, b: int) -> float:
-        """The smallest difference of the means of `a` and `b` runs that is not noise, at 95 %."""
-        quantile = T_95[min(self.freedom, len(T_95)) - 1] if self.freedom else 1.96
-        return float(quantile * self.sd * np.sqrt(1 / a + 1 / b))
-
 
 class Findings:
     """The answer of a study. The front is of the long protocol where anything trained by it, else of the search."""
 
     def __init__(self, study: Studied) -> None:
         self.study, self.found = study, study.found
-        long = _measured(study.followed, "long")
-        self.measured = long or _measured(study.searched, "short")
-        self.noise = _noise(self.measured, exact=study.plan.accuracy == "published")
+        long, short = measured(study.followed, "long"), measured(study.searched, "short")
+        self.measured, self.short = long or short, short
+        self.noise = noise_of(self.measured, exact=study.plan.accuracy == "published")
 
     @cached_property
     def front(self) -> list[Measured]:
@@ -86,8 +51,31 @@ class Findings:
         return Belief(self.study.own_prior, told, fit(self.study.own_prior, told))
 
     @cached_property
-    def _everywhere(self) -> tuple[Floats, Floats]:
-        return self.belief.everywhere(len(self.found))
+    def gain(self) -> Gain | None:
+        """What the long protocol adds, from the candidates measured by both; None from fewer than two of them.
+
+        A candidate was promoted for a high score, part of which is luck: the belief, not the score, is what it
+        is compared with.
+        """
+        long = [m for m in self.measured if m.protocol == "long"]
+        if len(long) < 2:
+            return None
+        before, _ = self.belief.points_at([m.index for m in long])
+        return gain_of(before, [m.mean for m in long])
+
+    @cached_property
+    def _everywhere(self) -> tuple[Floats, Floats, Floats]:
+        """Mean, low and high of every candidate's mIOU by the protocol of the front, as far as that is known."""
+        parts = [self.belief.points_at(np.arange(s, min(s + CHUNK, len(self.found)))) for s in self._starts]
+        mean, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if self.gain:
+            mean, variance = mean + self.gain.mean, variance + self.gain.variance
+        reach = NormalDist().inv_cdf((1 + self.found.query.confidence) / 2) * np.sqrt(variance)
+        return percent(mean), percent(mean - reach), percent(mean + reach)
+
+    @property
+    def _starts(self) -> range:
+        return range(0, len(self.found), CHUNK)
 
     def document(self) -> dict[str, Any]:
         """Everything as plain values: what front.json holds."""
@@ -102,7 +90,8 @@ class Findings:
             "accuracy": self._accuracy(),
             "sampler": {"name": study.sampler, "why": study.why, "seed": study.plan.seed},
             "trials": _counts(study.searched) | {"follow_up": _counts(study.followed)},
-            "front": list(self._front_entries()),
+            "front": list(self._measured_entries(self.front)),
+            "tried": list(self._measured_entries(self._others())),
             "differences": list(self._differences()),
             "predicted": list(self._predicted_entries()),
         }
@@ -117,7 +106,25 @@ class Findings:
             "noise_sd": round(self.noise.sd, 4),
             "noise_from": f"repeats, {self.noise.freedom} degrees of freedom" if self.noise.freedom else "assumed",
             "leave_one_out": self._left_out(),
+            "expected": self._expected(),
         }
+
+    def _expected(self) -> str:
+        """What the expected mIOU of a candidate is, in words."""
+        if self.study.plan.accuracy == "published":
+            return "from the trials"
+        if self.gain is None:
+            return "from the trials, for the short protocol"
+        return (
+            f"from the trials of the short protocol, raised by what {self.gain.pairs} candidates "
+            f"gained by the long one: {self.gain.mean:+.1f} ± {np.sqrt(self.gain.variance):.1f} points at 50 %"
+        )
+
+    def _others(self) -> list[Measured]:
+        """What was measured but is not on the front, the short protocol's where the front is of the long one too."""
+        front = {(m.index, m.protocol) for m in self.front}
+        known = {(m.index, m.protocol): m for m in (*self.measured, *self.short)}
+        return sorted((m for key, m in known.items() if key not in front), key=lambda m: (m.protocol, -m.mean))
 
     def _left_out(self) -> dict[str, Any]:
         """How well the belief predicts each trial from all others."""
@@ -133,13 +140,16 @@ class Findings:
             "within_90": round(float((np.abs(error) <= 1.645 * sd).mean()), 3),
         }
 
-    def _front_entries(self) -> Iterator[dict[str, Any]]:
+    def _measured_entries(self, shown: list[Measured]) -> Iterator[dict[str, Any]]:
+        if not shown:
+            return
         query = self.found.query
-        columns = self.found.columns([m.index for m in self.front])
-        for i, one in enumerate(self.front):
+        columns = self.found.columns([m.index for m in shown])
+        for i, one in enumerate(shown):
             reach = self.noise.reach(len(one.miou), len(one.miou)) / np.sqrt(2)
+            low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
             yield entry(query, columns, i, self._spec(one.index)) | {
-                "miou": {"mean": one.mean, "low": one.mean - reach, "high": one.mean + reach},
+                "miou": {"mean": one.mean, "low": low, "high": high},
                 "miou_source": f"{'trained' if self.study.plan.accuracy == 'train' else 'predicted'} ({one.protocol})",
                 "runs": list(one.miou),
                 "trial": one.trial,
@@ -148,7 +158,7 @@ class Findings:
 
     def _predicted_entries(self) -> Iterator[dict[str, Any]]:
         """The front over all candidates by the belief, spread evenly where it is long."""
-        mean, _ = self._everywhere
+        mean, _, _ = self._everywhere
         index = np.flatnonzero(nondominated(self.found.points(np.arange(len(self.found)), mean)))
         index = index[np.argsort(-mean[index], kind="stable")]
         index = index[np.unique(np.linspace(0, len(index) - 1, min(MAX_PREDICTED, len(index))).round().astype(int))]
@@ -167,9 +177,8 @@ class Findings:
         return list(self._rows(np.arange(0, len(self.found), 1 + len(self.found) // SAMPLE)))
 
     def _interval(self, index: int) -> dict[str, float]:
-        mean, sd = (float(part[index]) for part in self._everywhere)
-        reach = NormalDist().inv_cdf((1 + self.found.query.confidence) / 2) * sd
-        return {"mean": mean, "low": max(0.0, mean - reach), "high": min(100.0, mean + reach)}
+        mean, low, high = (float(part[index]) for part in self._everywhere)
+        return {"mean": mean, "low": low, "high": high}
 
     def _spec(self, index: int) -> Any:
         return self.found.query.space.spec(int(self.found.rows[index]))
@@ -210,28 +219,6 @@ def write_findings(study: Studied, folder: Path) -> dict[str, Any]:
     _write(folder / "sample.csv", _csv(findings.sample()))
     _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return document
-
-
-def _measured(entries: list[Entry], protocol: str) -> list[Measured]:
-    runs: dict[int, list[Entry]] = defaultdict(list)
-    for one in entries:
-        if one.state == "complete" and one.miou is not None:
-            runs[one.index].append(one)
-    return [
-        Measured(index, tuple(e.miou for e in same if e.miou is not None), protocol, same[0].number)
-        for index, same in runs.items()
-    ]
-
-
-def _noise(measured: list[Measured], *, exact: bool) -> Noise:
-    """Pooled over the candidates that ran more than once; without any, what is assumed of published runs."""
-    if exact:
-        return Noise(0.0, 0)
-    freedom = sum(len(m.miou) - 1 for m in measured)
-    if not freedom:
-        return Noise(NOISE_SD, 0)
-    squares = sum(float(((np.array(m.miou) - m.mean) ** 2).sum()) for m in measured)
-    return Noise(float(np.sqrt(squares / freedom)), freedom)
 
 
 def _counts(entries: list[Entry]) -> dict[str, Any]:

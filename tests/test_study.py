@@ -25,10 +25,11 @@ from search.evaluators import Held, Published, Train  # noqa: E402
 from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
 from search.fidelity import Halving, ranks  # noqa: E402
-from search.findings import Findings, Noise, write_findings  # noqa: E402
+from search.findings import Findings, write_findings  # noqa: E402
 from search.improvement import surface  # noqa: E402
 from search.journal import FolderLock, mend  # noqa: E402
 from search.ledger import Entry  # noqa: E402
+from search.measured import Noise  # noqa: E402
 from search.query import DeviceAt, Query  # noqa: E402
 from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
 from search.space import SearchSpace  # noqa: E402
