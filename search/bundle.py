@@ -62,8 +62,9 @@ AXES: Mapping[str, Axis] = {
 class Run:
     """A finished search: its folder, its query, its front by rank, a sample of the feasible, its certificate.
 
-    Of a study the front was measured, and `predicted` is the front that its trials lead one to expect; its
-    `certificate` is empty, as of every folder that has none.
+    Of a study the front was measured, `predicted` is the front that its trials lead one to expect, and `tried`
+    what was measured without coming to the front, some of it by a shorter protocol; its `certificate` is empty,
+    as of every folder that has none.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Run:
     front: list[dict[str, Any]]
     sample: list[dict[str, str]]
     predicted: list[dict[str, Any]]
+    tried: list[dict[str, Any]]
     chosen: int
     document: Mapping[str, Any]
     certificate: Mapping[str, Any]
@@ -107,11 +109,11 @@ def load_run(folder: Path) -> Run:
     document = read_json(folder / "front.json")
     try:
         query = query_from(document["query"])
-        front, predicted = list(document["front"]), list(document.get("predicted", []))
+        front, predicted, tried = (list(document.get(name, [])) for name in ("front", "predicted", "tried"))
         chosen = int(document["chosen"])
         if not front:
             raise ValueError("its front is empty")
-        for entries in (front, predicted):
+        for entries in (front, predicted, tried):
             _check_entries(entries, [str(device) for device in query.devices])
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
@@ -120,7 +122,8 @@ def load_run(folder: Path) -> Run:
         raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
     held = folder / "certificate.json"
     certificate = read_json(held) if held.exists() else {}
-    return Run(folder, query, front, _sample(folder / "sample.csv"), predicted, chosen, document, certificate)
+    sample = _sample(folder / "sample.csv")
+    return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
 
 
 def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:

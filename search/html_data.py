@@ -28,7 +28,7 @@ from zoo.registry import lower
 def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
-    fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted)])
+    fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)])
     known = Evaluator(query) if run.enumerable else None
     space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
@@ -48,6 +48,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "fields": fields,
         "front": _columns(run, run.front, fields),
         "expected": _columns(run, run.predicted, fields),
+        "tried": _columns(run, run.tried, fields),
         "cloud": _cloud(run, fields),
         "study": {name: run.document.get(name) for name in ("sampler", "trials", "differences")} if run.study else None,
         "published": [_published(run, entry) for entry in published(run)],

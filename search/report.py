@@ -221,6 +221,7 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     )
     _trained(panel, run, means, colour)
     _expected(panel, run, x, y, colour)
+    _tried(panel, run, x, y)
     corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
     return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
 
@@ -250,6 +251,14 @@ def _expected(panel: Axes, run: Run, x: Axis, y: Axis, colour: str) -> None:
         panel.scatter(
             xs, ys, s=14, facecolor="none", edgecolor=colour, lw=0.7, zorder=2, label="expected from the trials"
         )
+
+
+def _tried(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
+    """What was measured and is not on the front; mostly by a study's short protocol."""
+    if run.tried:
+        xs, ys = zip(*((values(run, e, x)[0], values(run, e, y)[0]) for e in run.tried), strict=True)
+        name = "measured, not on the front"
+        panel.scatter(xs, ys, marker="s", s=12, facecolor="none", edgecolor="0.35", lw=0.7, zorder=3, label=name)
 
 
 def _limits(panel: Axes, run: Run, x: Axis, y: Axis) -> None:

@@ -222,10 +222,12 @@ def studied(run, tmp_path):
     """A run as a study leaves it: some candidates trained, the others expected from those."""
 
     def change(document):
-        document |= {"kind": "study", "complete": False, "predicted": document["front"], "front": document["front"][:2]}
+        front, rest = document["front"][:2], document["front"][2:]
+        document |= {"kind": "study", "complete": False, "predicted": document["front"], "front": front}
         document["accuracy"] = {"model": "trained", "predicted": False, "protocol": "scenes, 12 epochs"}
         document["sampler"], document["trials"] = {"name": "ehvi"}, {"asked": 4}
         document["differences"] = [{"ranks": [1, 2], "difference": 1.0, "noise": 2.0, "exceeds_noise": False}]
+        document["tried"] = [e | {"rank": i + 1, "miou_source": "trained (short)"} for i, e in enumerate(rest[:3])]
         document["front"] = [entry | {"miou_source": "trained (long)"} for entry in document["front"]]
 
     folder = copied(run, tmp_path, change, name="study")
@@ -251,7 +253,9 @@ def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
     panel = Figure().add_subplot()
     names, _ = report._panel(panel, [loaded], axis("size", [loaded]), axis("miou", [loaded]))
     assert names == [], "published mIOU is of another protocol"
-    assert {"trained", "expected from the trials"} <= set(panel.get_legend_handles_labels()[1])
+    assert {"trained", "expected from the trials", "measured, not on the front"} <= set(
+        panel.get_legend_handles_labels()[1]
+    )
     with pytest.raises(ZooError, match="draw its front instead"):
         report.draw_sensitivity([loaded.folder], [tmp_path / "s.svg"], "latency")
 
@@ -706,6 +710,8 @@ STUDY = """
 const drawn = (name) => document.querySelector(`#charts path.${name}`).getAttribute("d").split("M").length - 1;
 out.trained = drawn("trained");
 out.expected = drawn("expected");
+out.tried = drawn("tried");
+out.legend = document.querySelector("#legend").textContent;
 out.text = document.querySelector("main").textContent;
 """
 
@@ -715,7 +721,8 @@ def test_a_study_in_chromium(run, tmp_path):
     folder = studied(run, tmp_path)
     out = browse(render(report_data(load_run(folder))), tmp_path, STUDY)
     assert out["seen"] == []
-    assert (out["trained"], out["expected"]) == (2, len(load_run(run).front))
+    assert (out["trained"], out["expected"], out["tried"]) == (2, len(load_run(run).front), 3)
+    assert "most by the short protocol" in out["legend"]
     for part in ("scenes, 12 epochs", "#1 and #2", "A study has no certificate"):
         assert part in out["text"]
 

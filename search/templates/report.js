@@ -32,7 +32,7 @@ const plural = (n, noun) => `${fmt(n)} ${noun}${n === 1 ? "" : "s"}`;
 const published = { miou: { mean: D.published.map((p) => p.miou) }, devices: D.devices.map((_, d) => Object.fromEntries(
   PREDICTED.map((m) => [m, Object.fromEntries(["mean", "low", "high"].map((part) => [part, D.published.map((p) => p.devices[d][m][part])]))]))) };
 for (const m of ["params", "macs", "weight_bytes", "memory_bytes"]) published[m] = D.published.map((p) => p[m]);
-const SETS = { front: D.front, expected: D.expected, cloud: D.cloud, published };
+const SETS = { front: D.front, expected: D.expected, tried: D.tried, cloud: D.cloud, published };
 function read(set, metric, device, i, part = "mean") {
   const column = device === null || device === undefined ? set[metric] : set.devices[device][metric];
   return Array.isArray(column) ? column[i] : (column[part] || column.mean)[i];
@@ -69,7 +69,7 @@ for (const l of limits) {
 }
 const miou = D.front.miou.mean;
 const floor = { least: Math.min(...miou), most: Math.max(...miou), at: -Infinity };
-const within = { front: [], expected: [], cloud: [] };
+const within = { front: [], expected: [], tried: [], cloud: [] };
 let best = -1, selected = D.breakdown.rank - 1, pointed = null;
 function filter() {
   const asked = active(), z = score();
@@ -232,6 +232,7 @@ function draw(c) {
   if ($("bars").checked) path("bars", line.filter((_, k) => k % Math.ceil(line.length / 22) === 0).map((i) => cross(c, f, D.front, i)).join(""));
   if (line.length) path("stairs", staircasePath(c, line.map((i) => at(D.front, i))));
   path("expected", rows(D.expected, (i) => within.expected[i]).map((i) => circle(...at(D.expected, i), 3)).join(""));
+  path("tried", rows(D.tried, (i) => within.tried[i]).map((i) => square(...at(D.tried, i), 3.5)).join(""));
   path("weak", dots(rows(D.front, (i) => within.front[i] && !onLine.has(i) && !measured(i)).map((i) => at(D.front, i))));
   path("dot", dots(line.filter((i) => !measured(i)).map((i) => at(D.front, i))));
   path("trained", rows(D.front, (i) => within.front[i] && measured(i)).map((i) => square(...at(D.front, i), 4)).join(""));
@@ -306,7 +307,7 @@ function hover(c, event) {
   const place = c.f.root.getBoundingClientRect(), zoom = c.f.root.viewBox.baseVal.width / place.width;
   const mx = (event.clientX - place.left) * zoom, my = (event.clientY - place.top) * zoom;
   let found = null, nearest = 18;
-  for (const [kind, set, allowance] of [["front", D.front, 0], ["published", published, 0], ["expected", D.expected, 3], ["cloud", D.cloud, 6]]) {
+  for (const [kind, set, allowance] of [["front", D.front, 0], ["published", published, 0], ["tried", D.tried, 1], ["expected", D.expected, 3], ["cloud", D.cloud, 6]]) {
     for (let i = 0; i < set.params.length; i++) {
       const [x, y] = c.at(set, i), away = Math.hypot(x - mx, y - my) + allowance + (within[kind] && !within[kind][i] ? 8 : 0);
       if (away < nearest) [found, nearest] = [{ kind, i }, away];
@@ -356,8 +357,8 @@ function numbers(kind, i) {
     return el("tr", {}, el("th", { class: "text", scope: "row" }, a.title), el("td", { class: "num" }, `${mean} ${unitOf(a)}`), el("td", { class: "num" }, el("span", { class: "range" }, range)));
   }));
 }
-const titleOf = (kind, i) => ({ front: `#${i + 1}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
-const originOf = (kind, i) => ({ front: `mIOU ${D.front.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
+const titleOf = (kind, i) => ({ front: `#${i + 1}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", tried: "measured, not on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
+const originOf = (kind, i) => ({ front: `mIOU ${D.front.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, tried: `mIOU ${D.tried.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
 function describe(kind, i) {
   const outside = within[kind] && !within[kind][i] ? " · outside the limits" : "";
   return [el("h4", {}, titleOf(kind, i) + outside), specLine(kind, i), numbers(kind, i), el("div", { class: "fine" }, originOf(kind, i))];
@@ -535,8 +536,9 @@ function legend() {
   const icon = (...shapes) => svg("svg", { width: 22, height: 16, "aria-hidden": "true" }, ...shapes);
   const entry = (text, ...shapes) => el("span", {}, icon(...shapes), text);
   const p = (name, d) => svg("path", { class: name, d });
+  const others = D.tried.source.some((s) => s !== D.front.source[0]) ? " (most by the short protocol)" : "";
   $("legend").append(entry("beaten by none on the two axes", p("stairs", "M1 12H11V4H21"), p("dot", "M11 4h0")), entry("on the front of all objectives", p("weak", "M11 8h0")),
-    D.front.source.some((_, i) => measured(i)) ? entry("trained or measured mIOU", p("trained", square(11, 8, 4))) : "", D.cloud.params.length ? entry(D.study ? "other candidates, predicted (a sample)" : "feasible, dominated (a sample)", p("cloud", "M11 8h0")) : "",
+    D.front.source.some((_, i) => measured(i)) ? entry("trained or measured mIOU", p("trained", square(11, 8, 4))) : "", D.tried.params.length ? entry(`measured, not on the front${others}`, p("tried", square(11, 8, 3.5))) : "", D.cloud.params.length ? entry(D.study ? "other candidates, predicted (a sample)" : "feasible, dominated (a sample)", p("cloud", "M11 8h0")) : "",
     D.expected.params.length ? entry("front expected from the trials", p("expected", circle(11, 8, 3))) : "", entry("outside the sliders' limits", p("out", "M11 8h0")), D.published.length ? entry("published mIOU", p("paper", diamond(11, 8, 5))) : "", entry("best within the limits", p("star", starPath(11, 8, 8))),
     entry("selected", svg("circle", { class: "ring", cx: 11, cy: 8, r: 6 })), entry("limit", p("limit", "M11 0V16")));
 }
