@@ -177,21 +177,17 @@ class Bulk:
     def total(self, function: Callable[[tuple[Layer, ...]], Any], width: int = 0) -> NDArray[Any]:
         """Sum over a candidate's pieces of a function of layers: (count,), or (count, width) of a vector function."""
         shape = (self.count, width) if width else (self.count,)
-        out: NDArray[Any] | None = None
-        for step in self.steps:
-            used = np.unique(step.index[step.index >= 0])
-            values = {int(i): np.asarray(function(step.pieces[i].layers)) for i in used}
-            if not values:
-                continue
-            kind = next(iter(values.values())).dtype
-            if out is None:
-                out = np.zeros(shape, dtype=kind)
-            table = np.zeros((len(step.pieces) + 1, *shape[1:]), dtype=kind)
-            for i, value in values.items():
-                table[i] = value
-            times = step.count if not width else step.count[:, None]
-            out += table[step.index] * times
-        return np.zeros(shape) if out is None else out
+        tables = [found for step in self.steps if (found := _table(step, function, shape[1:]))]
+        if not tables:
+            return np.zeros(shape)
+        out = np.empty(shape, dtype=tables[0][0].dtype)
+        for start in range(0, self.count, BLOCK):
+            rows = slice(start, start + BLOCK)
+            # The first step has a place for every row, so that nothing needs to be zero before.
+            np.take(tables[0][0], tables[0][1][rows], axis=0, out=out[rows])
+            for table, place in tables[1:]:
+                out[rows] += table[place[rows]]
+        return out
 
     @cached_property
     def params(self) -> Ints:
@@ -214,6 +210,26 @@ class Bulk:
         names = {name for outputs in self.outputs for name in outputs}
         kept = {name: np.array([name in o for o in self.outputs])[self.which_outputs] for name in names}
         return peak_bytes_of(self.steps, kept, self.sizes)
+
+
+BLOCK = 1 << 12
+"""Rows summed at once, so that they stay in the cache from one step to the next."""
+
+
+def _table(
+    step: Step, function: Callable[[tuple[Layer, ...]], Any], shape: tuple[int, ...]
+) -> tuple[NDArray[Any], Ints] | None:
+    """A function of each piece times how often it runs, and where each row's is; None where no row runs any."""
+    used = np.flatnonzero(np.bincount(step.index + 1, minlength=len(step.pieces) + 1)[1:])
+    values = {int(i): np.asarray(function(step.pieces[i].layers)) for i in used}
+    if not values:
+        return None
+    once = np.zeros((len(step.pieces) + 1, *shape), dtype=next(iter(values.values())).dtype)
+    for i, value in values.items():
+        once[i + 1] = value
+    times = np.arange(step.count.max() + 1)
+    table = (once[:, None] * times.reshape(-1, *[1] * len(shape))).reshape(-1, *shape)
+    return table, (step.index + 1) * len(times) + step.count
 
 
 def _params(layers: tuple[Layer, ...]) -> int:

@@ -1,0 +1,40 @@
+"""Small plots of one style, as SVG that is the same for the same figures."""
+
+from pathlib import Path
+from typing import Any
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which the colour-blind tell apart."""
+
+
+def figure(columns: int = 1, width: float = 4.2, height: float = 3.2) -> tuple[Any, tuple[Any, ...]]:
+    """A figure and its axes, one beside the other."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from cycler import cycler
+    from matplotlib import pyplot
+
+    mpl.rcParams.update(
+        {
+            "svg.hashsalt": "benchmarks",
+            "font.size": 9,
+            "axes.prop_cycle": cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "0.92",
+        }
+    )
+    drawn, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained")
+    return drawn, tuple(axes[0])
+
+
+def save(drawn: Any, path: Path) -> None:
+    """Write the SVG, on white, whole or not at all."""
+    from matplotlib import pyplot
+
+    partial = path.with_name(path.name + ".partial")
+    drawn.savefig(partial, format="svg", metadata={"Date": None}, facecolor="white")
+    pyplot.close(drawn)
+    partial.replace(path)
