@@ -74,7 +74,7 @@ def export_onnx(
         raise ZooError("the network has no size of its own; give --size WxH")
     graph = _lowered(module, size)
     network = module.eval()
-    model = onnx.load_from_string(_traced(network, graph, opset, dynamic))
+    model = onnx.load_from_string(traced(network, graph, opset, dynamic))
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:
         raise ZooError(f"the exporter wrote opset {found} where {opset} was asked for; choose another opset")
@@ -117,8 +117,8 @@ def _lowered(module: Network, size: Size) -> Graph:
     return module.graph
 
 
-def _traced(network: Network, graph: Graph, opset: int, dynamic: bool) -> bytes:
-    """The exporter's file for a batch of one."""
+def traced(network: Network, graph: Graph, opset: int, dynamic: bool) -> bytes:
+    """The exporter's file for a batch of one, unchecked. Raises ZooError for what the opset cannot hold."""
     shape = graph.input_shape
     fixed = FIXED_SIZES.set(not dynamic)
     names = [name.replace(".", "_") for name in graph.outputs]
