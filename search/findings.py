@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from search.additive import percent
 from search.belief import CHUNK, Belief, fit
+from search.evidence import evidence
 from search.ledger import Entry
 from search.measured import Gain, Measured, gain_of, measured, noise_of
 from search.pareto import nondominated
 from search.runs import _csv, _write, entry
-from search.study import Studied, evidence
+from search.study import Studied
 from zoo.spec import as_dict
 
 Floats = NDArray[np.float64]

@@ -21,7 +21,8 @@ from search.evaluators import Evaluator
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from search.study import MakeEngine, Plan
+    from search.plan import Plan
+    from search.study import MakeEngine
 
 RETRIES = 1
 """How often a trial whose worker was lost is evaluated again."""

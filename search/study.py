@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,104 +17,29 @@ from typing import Any
 import numpy as np
 
 from hw_models.predict import predictor
-from search.additive import points
-from search.belief import Prior, Scale, Told, prior, told_of
+from search.belief import Prior, Scale, prior
 from search.candidates import Candidates, Progress, candidates
 from search.certificate import folder_digest
 from search.engine import Engine, Inline, Outcome, Processes
-from search.evaluators import Evaluator, Published, Train
-from search.fidelity import Halving, ranks, rungs
-from search.journal import FolderLock, masked, open_storage
+from search.evaluators import Evaluator
+from search.evidence import history
+from search.fidelity import Halving, rungs
+from search.follow import follow_ups
+from search.journal import FolderLock, open_storage
 from search.ledger import Entry, Ledger, Wanted, Worker, difference
-from search.pareto import nondominated
+from search.plan import PLAN, Plan, plan_from
 from search.query import Query
 from search.runs import query_from, read_json
-from search.samplers import SAMPLERS, Exhausted, History, Sampler, Setting, Tried, check_sampler, choose
+from search.samplers import SAMPLERS, Exhausted, Sampler, Setting, choose
 from search.space import digest
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
 
 SEARCH, FOLLOW_UP = "search", "follow-up"
-PLAN = "study.json"
 FOLLOW_SHARE = 0.4
 """Share of a time budget that is kept for the follow-up."""
 
-MEASURED = ("published", "train")
-"""Where the mIOU of a trial may come from."""
-
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a study goes about its question; plain values, which the run's folder keeps.
-
-    trials: of the search. budget_s: seconds for everything. limit_s: for one trial. promote: how many train by
-    the long protocol. repeats: with how many other seeds the front's members train again. storage: URL of an
-    Optuna storage, None for a journal in the folder. epochs, long_epochs, size (height, width), recipe, changes,
-    train_on, threads: of the training.
-    """
-
-    sampler: str = "auto"
-    trials: int = 30
-    seed: int = 0
-    budget_s: float | None = None
-    limit_s: float | None = None
-    storage: str | None = None
-    accuracy: str = "published"
-    dataset: str | None = None
-    data: str | None = None
-    epochs: int = 10
-    long_epochs: int = 40
-    size: tuple[int, int] = (360, 480)
-    recipe: str = "zoo"
-    changes: Mapping[str, Any] | None = None
-    train_on: str = "cpu"
-    threads: int = 1
-    halving: bool = True
-    promote: int = 4
-    repeats: int = 2
-
-    def __post_init__(self) -> None:
-        check_sampler(self.sampler)
-        if self.accuracy not in MEASURED:
-            raise ConfigError(f"accuracy {self.accuracy!r}: a study measures by one of {', '.join(MEASURED)}")
-        if self.accuracy == "train" and not self.dataset:
-            raise ConfigError("--accuracy train needs a data set; name it with --dataset (and --data)")
-        low = {"trials": 1, "epochs": 1, "long_epochs": 1, "seed": 0, "promote": 0, "repeats": 0, "threads": 1}
-        for name, least in low.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, but is {getattr(self, name)}")
-
-    def evaluators(self, folder: Path) -> tuple[Evaluator, Evaluator]:
-        """Short and long protocol."""
-        if self.accuracy == "published":
-            return Published(), Published()
-        short = Train(
-            dataset=self.dataset or "",
-            data=self.data,
-            epochs=self.epochs,
-            size=self.size,
-            folder=(folder / "trained" / "short").resolve(),
-            recipe=self.recipe,
-            changes=self.changes,
-            device=self.train_on,
-            threads=self.threads,
-        )
-        return short, replace(short, epochs=self.long_epochs, folder=(folder / "trained" / "long").resolve())
-
-    def document(self) -> dict[str, Any]:
-        """Plain values for JSON, without the storage's password."""
-        return asdict(self) | {"size": list(self.size), "storage": self.storage and masked(self.storage)}
-
-
-def plan_from(document: Mapping[str, Any]) -> Plan:
-    """The plan that `Plan.document` described. Raises ConfigError for a damaged one."""
-    try:
-        return Plan(**{**document, "size": tuple(document["size"])})
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{PLAN}: is damaged ({error}); start the study again in another folder") from None
-
 
 MakeEngine = Callable[[Evaluator, Callable[[int, int, float], bool], Path, Plan], Engine]
 
@@ -242,84 +167,6 @@ class Study:
             return self.halving.goes_on(self.found.points(index, [e.reports[epoch] for e in reached]), at)
 
         return decide
-
-
-def history(entries: list[Entry]) -> History:
-    """What samplers see of the trials."""
-    tried = tuple(Tried(e.index, e.miou, e.notes) for e in entries if e.state == "complete" and e.miou is not None)
-    return History(
-        tried=tried,
-        told=evidence(entries),
-        running=np.array([e.index for e in entries if e.state == "running"], np.int64),
-        taken=np.array([e.index for e in entries], np.int64),
-    )
-
-
-def evidence(entries: list[Entry]) -> Told:
-    """Complete trials, and stopped ones raised by what complete ones gained after the same epoch.
-
-    A stopped trial tells nothing before three complete ones have shown what is gained.
-    """
-    complete = [e for e in entries if e.state == "complete"]
-    out: list[tuple[int, float, float]] = []
-    for entry in entries:
-        if entry.miou is None:
-            continue
-        if entry.state == "complete":
-            out.append((entry.index, entry.miou, 0.0))
-            continue
-        last = max(entry.reports)
-        gains = [
-            _points(e.miou) - _points(_best(e, last)) for e in complete if last in e.reports and e.miou is not None
-        ]
-        if len(gains) >= 3:
-            raised = _points(entry.miou) + float(np.mean(gains))
-            out.append((entry.index, 100 / (1 + float(np.exp((50 - raised) / 25))), float(np.var(gains)) + 0.25))
-    return told_of(out)
-
-
-def _best(entry: Entry, epoch: int) -> float:
-    return max(miou for at, miou in entry.reports.items() if at <= epoch)
-
-
-def _points(miou: float) -> float:
-    return float(points(min(max(miou, 0.05), 99.95)))
-
-
-def follow_ups(found: Candidates, searched: list[Entry], done: list[Entry], plan: Plan) -> list[tuple[int, int]]:
-    """(candidate, seed) of every training by the long protocol that is due, in order.
-
-    First the best of the search, spread over their front; when those have ended, the members of the front
-    of the long protocol again with other seeds.
-    """
-    if plan.promote == 0:
-        return []
-    first = [(index, plan.seed) for index in promoted(found, searched, plan.promote)]
-    ended = {(e.index, e.seed): e for e in done if e.ended and not e.void}
-    if not first or not all(key in ended for key in first):
-        return first
-    kept = [e for key in first if (e := ended[key]).miou is not None]
-    if not kept:
-        return first
-    on_front = nondominated(found.points(np.array([e.index for e in kept]), [e.miou for e in kept]))
-    members = [e.index for e, member in zip(kept, on_front, strict=True) if member]
-    return first + [(index, plan.seed + 1 + r) for r in range(plan.repeats) for index in members]
-
-
-def promoted(found: Candidates, searched: list[Entry], count: int) -> list[int]:
-    """The candidates that train by the long protocol: by rank, and within the last rank spread evenly by mIOU."""
-    trials = [e for e in searched if e.state == "complete" and e.miou is not None]
-    if not trials:
-        return []
-    rank = ranks(found.points(np.array([e.index for e in trials]), [e.miou for e in trials]))
-    out: list[int] = []
-    for level in range(int(rank.max()) + 1):
-        same = sorted((e for e, r in zip(trials, rank, strict=True) if r == level), key=lambda e: -(e.miou or 0))
-        left = count - len(out)
-        if len(same) > left:
-            same = [same[i] for i in np.unique(np.linspace(0, len(same) - 1, left).round().astype(int))] if left else []
-        out += [e.index for e in same]
-    return out
 
 
 def start(

@@ -20,8 +20,9 @@ if sys.platform == "win32":
 from study_evaluators import Bad, KillsItsWorkerOnce, Steady, Writes
 from test_study import QUERY
 
+from search.plan import Plan
 from search.ray_backend import on_ray
-from search.study import Plan, start
+from search.study import start
 from zoo.errors import ZooError
 
 TESTS = str(Path(__file__).parent)

@@ -22,18 +22,21 @@ from search.belief import NOTHING, Belief, Scale, Told, fit, prior, told_of  # n
 from search.candidates import candidates  # noqa: E402
 from search.engine import Inline, Processes, Task, attempt  # noqa: E402
 from search.evaluators import Held, Published, Train  # noqa: E402
+from search.evidence import history  # noqa: E402
 from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
 from search.fidelity import Halving, ranks  # noqa: E402
 from search.findings import Findings, write_findings  # noqa: E402
+from search.follow import follow_ups  # noqa: E402
 from search.improvement import surface  # noqa: E402
 from search.journal import FolderLock, mend  # noqa: E402
 from search.ledger import Entry  # noqa: E402
 from search.measured import Noise  # noqa: E402
+from search.plan import Plan  # noqa: E402
 from search.query import DeviceAt, Query  # noqa: E402
 from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
 from search.space import SearchSpace  # noqa: E402
-from search.study import Plan, follow_ups, history, local, resumed, start  # noqa: E402
+from search.study import local, resumed, start  # noqa: E402
 from zoo.choices import Choices  # noqa: E402
 from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
@@ -260,7 +263,7 @@ def test_what_lags_is_stopped_and_a_front_goes_on():
 def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, found, monkeypatch):
     monkeypatch.setattr(Published, "epochs", 8)
     plan = Plan(trials=len(found), sampler="random", promote=0)
-    monkeypatch.setattr("search.study.Published", lambda: Steady(epochs=8))
+    monkeypatch.setattr("search.plan.Published", lambda: Steady(epochs=8))
     done = start(QUERY, plan, tmp_path)
     states = {e.state for e in done.searched}
     assert states == {"complete", "stopped"}
@@ -283,7 +286,8 @@ sys.path[:0] = [{root!r}, {tests!r}]
 from test_study import QUERY, with_evaluator
 from study_evaluators import Steady
 from search.findings import write_findings
-from search.study import Plan, resumed, start
+from search.plan import Plan
+from search.study import resumed, start
 folder, resume = Path(sys.argv[1]), (Path(sys.argv[1]) / "study.json").exists()
 plan = Plan(trials={trials}, sampler={sampler!r}, seed=3, storage={storage!r})
 done = start(QUERY, plan, folder, engine=with_evaluator(Steady(pause_s={pause})), resume=resume)

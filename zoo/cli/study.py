@@ -13,8 +13,9 @@ from zoo.cli.command import Arguments, count_argument, emit, note, positive_argu
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.plan import Plan
     from search.query import Query
-    from search.study import MakeEngine, Plan
+    from search.study import MakeEngine
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -141,8 +142,8 @@ def _given(args: Arguments) -> dict[str, Any]:
 
 
 def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
+    from search.plan import Plan
     from search.space import digest
-    from search.study import Plan
 
     plan = Plan(**_given(args))
     named = digest(query.describe() | plan.document())[:10]
