@@ -1,8 +1,13 @@
-"""Where a candidate's mIOU comes from. `published`: predicted from the published Cityscapes figures."""
+"""Where a candidate's mIOU comes from.
+
+`published`: predicted from the published Cityscapes figures. `bench`: predicted from short trainings on CamVid.
+The two are of different data sets and protocols, and no number of one compares with a number of the other.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from search.accuracy_bench import SHORT, BenchModel
 from search.accuracy_published import PublishedModel, PublishedPoint, published_points
 from search.additive import Accuracy
 from zoo.choices import Choices, Ints
@@ -29,7 +34,11 @@ class AccuracyModel(Protocol):
 
 MODELS: Mapping[str, Callable[[], AccuracyModel]] = {
     "published": PublishedModel,
+    "bench": BenchModel,
 }
+
+SCALES: Mapping[str, str] = {"published": "Cityscapes val", "bench": SHORT}
+"""Model -> what its mIOU is of, in a few words."""
 
 
 def accuracy_model(name: str) -> AccuracyModel:

@@ -45,6 +45,12 @@ def basis(query: Query) -> dict[str, Any]:
     }
 
 
+def scale(query: Query) -> dict[str, str]:
+    """The accuracy model by name, and the protocol of the mIOU that it predicts."""
+    described = accuracy_model(query.accuracy).describe(query.space.choices.family)
+    return {"model": described["name"], "protocol": described["protocol"]}
+
+
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of a device's files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -57,6 +63,7 @@ def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]]) 
         "asked": asked.describe(),
         "query": result.query.describe(),
         "basis": basis(result.query),
+        "accuracy": scale(result.query),
         "enumerated": result.enumerated,
         "feasible": result.feasible,
         "front": len(front),
@@ -102,6 +109,8 @@ def verify(
     _same("the number of candidates on the front", len(front), certificate["front"], "differs")
     for name, value in basis(query).items():
         _same(name, value, certificate["basis"].get(name), "is no longer what the search rested on")
+    if "accuracy" in certificate:
+        _same("the protocol of the mIOU", scale(query), certificate["accuracy"], "differs")
     specs = valid_specs(query.space, progress)
     _same("enumerated", len(specs), certificate["enumerated"], "differs")
 

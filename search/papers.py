@@ -140,11 +140,18 @@ def _accuracy(run: Run, entry: Mapping[str, Any], spec: Spec) -> str:
         return f"{head} Protocol: {_plain(str(protocol))}." if protocol else head
     described = accuracy_model(run.query.accuracy).describe(spec.family)
     error = described["leave_one_out"]
+    figures = described.get("figures_are", "published figures")
+    networks = described.get("networks_are", "published networks")
+    own = next((one for one in described["points"] if one.get("spec") == as_dict(spec)), None)
     return (
-        f"{head} Protocol: {described['protocol']}. Predicted from {len(described['figures'])} published figures, "
-        f"not measured: left out of the fit, each of {error['n']} published networks is off by {error['mae']:.2f} "
-        "points on average; this network has not been trained by that protocol."
+        f"{head} Protocol: {described['protocol'].rstrip('.')}. Predicted from {len(described['figures'])} {figures}, "
+        f"not measured: left out of the fit, each of {error['n']} {networks} is off by {error['mae']:.2f} "
+        f"points on average; this network {_trained(own)} by that protocol."
     )
+
+
+def _trained(own: Mapping[str, Any] | None) -> str:
+    return "has not been trained" if own is None else f"is one of them, and reached {own['published']:.1f} when trained"
 
 
 def _search(run: Run) -> str:

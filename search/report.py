@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from search.accuracy import SCALES
 from search.bundle import (
     AXES,
     Axis,
@@ -175,8 +176,11 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Nam
 
 def _axis_label(along: Axis, runs: Sequence[Run]) -> str:
     if along.metric == "miou":
-        predicted = all(run.enumerable for run in runs)
-        return f"{along.label} (predicted, Cityscapes val)" if predicted else along.label
+        if not all(run.enumerable for run in runs):
+            return along.label
+        scales = sorted({SCALES[run.query.accuracy] for run in runs})
+        warning = "" if len(scales) == 1 else ": not comparable"
+        return f"{along.label} (predicted, {' and '.join(scales)}{warning})"
     devices = {run.devices[device_of(run, along)] for run in runs}
     one = along.metric in DEVICE_METRICS and len(devices) == 1
     return along.label + (f", on {next(iter(devices))}" if one else "")
