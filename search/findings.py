@@ -229,4 +229,11 @@ def _counts(entries: list[Entry]) -> dict[str, Any]:
 
 
 def _spelt(about: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in about.items() if value not in ({}, None))
+    """A protocol in words."""
+    if about["name"] != "train":
+        return ", ".join(f"{key} {value}" for key, value in about.items() if value not in ({}, None))
+    changes = "".join(f", {key} {value}" for key, value in about["changes"].items())
+    return (
+        f"trained on {about['dataset']} from random weights, {about['epochs']} epochs at {about['size']}, recipe "
+        f"{about['recipe']}{changes}; mIOU of the best epoch on the validation split; decoder {about['decoder']}"
+    )

@@ -27,6 +27,7 @@ from search.fidelity import Halving, rungs
 from search.follow import follow_ups
 from search.journal import FolderLock, open_storage
 from search.ledger import Entry, Ledger, Wanted, Worker, difference
+from search.outlook import Outlook, Watch
 from search.plan import PLAN, Plan, plan_from
 from search.query import Query
 from search.runs import query_from, read_json
@@ -38,6 +39,9 @@ from zoo.files import atomic, make_folder
 SEARCH, FOLLOW_UP = "search", "follow-up"
 FOLLOW_SHARE = 0.4
 """Share of a time budget that is kept for the follow-up."""
+
+SHOWN_EVERY_S = 0.5
+"""Seconds between two looks at a study that runs."""
 
 Say = Callable[[str], None]
 
@@ -177,11 +181,13 @@ def start(
     engine: MakeEngine = local,
     say: Say = lambda text: None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
     resume: bool = False,
 ) -> Studied:
     """Run a study to its end, or go on with one. Raises ZooError, and NothingFeasible with a report.
 
-    Whatever stops it, every trial that was told is kept, and `resume` continues where it was.
+    say: is told every event. watch: is shown how the study stands, about once a second. Whatever stops it, every
+    trial that was told is kept, and `resume` continues where it was.
     """
     if not resume and (folder / PLAN).exists():
         raise ZooError(
@@ -197,7 +203,7 @@ def start(
     say(f"{len(study.found):,} of {study.found.enumerated:,} candidates are within the limits")
     say(f"sampler {study.sampler_name}: {study.why}")
     with study.opened() as (search, follow):
-        _run(study, search, follow, engine, say)
+        _run(_Course(study, search, follow, say, watch), engine)
         searched, followed = search.entries(), follow.entries()
     _check_any(searched, plan, folder)
     return Studied(
@@ -214,38 +220,65 @@ def _same_study(folder: Path, asked: Mapping[str, Any]) -> None:
         )
 
 
-def _run(study: Study, search: Ledger, follow: Ledger, engine: MakeEngine, say: Say) -> None:
-    plan = study.plan
-    spent = float(search.study.user_attrs.get("spent_s", 0.0))
-    end = None if plan.budget_s is None else time.monotonic() + plan.budget_s - spent
-    reserved = FOLLOW_SHARE * plan.budget_s if plan.budget_s and plan.promote and plan.accuracy == "train" else 0.0
+class _Course:
+    """Both stages of a study on their way: how much of the budget is left, and who watches."""
+
+    def __init__(self, study: Study, search: Ledger, follow: Ledger, say: Say, watch: Watch | None) -> None:
+        self.study, self.search, self.follow, self.say, self.watch = study, search, follow, say, watch
+        self._before = float(search.study.user_attrs.get("spent_s", 0.0))
+        self._started = self._shown = time.monotonic()
+
+    def left_s(self, ledger: Ledger | None = None) -> float:
+        """Seconds of the budget left, for one of the stages or for both."""
+        plan = self.study.plan
+        if plan.budget_s is None:
+            return float("inf")
+        kept = FOLLOW_SHARE if ledger is self.search and plan.promote and plan.accuracy == "train" else 0.0
+        return (1 - kept) * plan.budget_s - self._before - (time.monotonic() - self._started)
+
+    def keep(self) -> None:
+        """Keep in the storage how much of the budget is used up."""
+        if self.study.plan.budget_s is not None:
+            spent = self._before + time.monotonic() - self._started
+            self.search.storage.set_study_user_attr(self.search.study._study_id, "spent_s", spent)
+
+    def show(self, slots: int) -> None:
+        """Let the watcher see how the study stands."""
+        if self.watch is None or time.monotonic() - self._shown < SHOWN_EVERY_S:
+            return
+        study, left = self.study, self.left_s()
+        budget = None if study.plan.budget_s is None else left
+        trials = self.search.entries(), self.follow.entries()
+        self.watch(Outlook(study.found, study.plan, *trials, slots, budget))
+        self._shown = time.monotonic()
+
+
+def _run(course: _Course, engine: MakeEngine) -> None:
+    study, search = course.study, course.search
     sampler = SAMPLERS[study.sampler_name](study._setting)
-    started = time.monotonic()
     try:
-        _stage(study, search, study.short, study.propose(sampler), engine, say, None if end is None else end - reserved)
-        if plan.accuracy == "train":
-            _stage(study, follow, study.long, study.follow(search.entries), engine, say, end)
+        _stage(course, search, study.short, study.propose(sampler), engine)
+        if study.plan.accuracy == "train":
+            _stage(course, course.follow, study.long, study.follow(search.entries), engine)
     finally:
-        if plan.budget_s is not None:
-            search.storage.set_study_user_attr(search.study._study_id, "spent_s", spent + time.monotonic() - started)
+        course.keep()
 
 
 def _stage(
-    study: Study,
+    course: _Course,
     ledger: Ledger,
     evaluator: Evaluator,
     propose: Callable[[list[Entry]], Wanted | None],
     engine: MakeEngine,
-    say: Say,
-    end: float | None,
 ) -> None:
-    most = study.plan.trials if ledger.name.endswith(SEARCH) else None
+    study = course.study
+    most = study.plan.trials if ledger is course.search else None
     halved = evaluator is study.short and study.halving.rungs
     keep = study.goes_on(ledger) if halved else _reports(ledger)
     runner = engine(evaluator, keep, study.folder / "logs" / ledger.name, study.plan)
     running = 0
     try:
-        while end is None or time.monotonic() < end:
+        while (left := course.left_s(ledger)) > 0:
             before = [e.ended for e in ledger.entries()] if not running else [False]
             while running < runner.slots and (task := ledger.ask(propose, most)) is not None:
                 runner.start(task)
@@ -255,11 +288,12 @@ def _stage(
                 return
             if not running:
                 time.sleep(0.2)  # another process evaluates the last trials; it may yet die
-            left = 1.0 if end is None else max(0.0, min(1.0, end - time.monotonic()))
-            for task, outcome in runner.finished(left):
+            course.show(runner.slots)
+            for task, outcome in runner.finished(min(1.0, left)):
                 running -= 1
-                _tell(study, ledger, runner.evaluator, task.number, outcome, say)
-        say(f"{ledger.name}: the time is used up")
+                _tell(study, ledger, runner.evaluator, task.number, outcome, course.say)
+                course.keep()
+        course.say(f"{ledger.name}: the time is used up")
     finally:
         runner.close()
 

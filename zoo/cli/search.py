@@ -22,6 +22,7 @@ from zoo.cli.command import (
     table,
     usage,
 )
+from zoo.cli.specs import apart
 from zoo.cli.study import configure_study, is_study, run_study
 
 if TYPE_CHECKING:
@@ -176,18 +177,18 @@ def _print_front(console: "Console", document: dict[str, Any], top: int) -> None
     )
     shown = front[:top]
     fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
-    common = [key for key in fields if all(one["spec"][key] == shown[0]["spec"][key] for one in shown)]
-    if len(shown) > 1 and common:
-        console.print("the same in all rows: " + " ".join(_setting(shown[0], key) for key in common))
+    common, specs = apart([one["spec"] for one in shown], fields)
+    if common:
+        console.print(f"the same in all rows: {common}")
     rows = [
         (
             str(one["rank"]),
-            "\n".join(_lines([_setting(one, key) for key in fields if key not in common or len(shown) == 1])),
+            spec,
             f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
             si(one["params"], ""),
             *(cell for cost in one["devices"].values() for cell in _cost_cells(cost)),
         )
-        for one in shown
+        for one, spec in zip(shown, specs, strict=True)
     ]
     costs = [f"{name} {metric}" for name in front[0]["devices"] for metric in ("latency, ms", "power, W")]
     title = f"front, best first; intervals at {query['confidence']:g}"
@@ -202,22 +203,6 @@ def _cost_cells(cost: dict[str, Any]) -> tuple[str, str]:
         f"{1e3 * latency['mean']:.1f} ({1e3 * latency['low']:.1f}–{1e3 * latency['high']:.1f})",
         f"{power['mean']:.2f} ({power['low']:.2f}–{power['high']:.2f})",
     )
-
-
-def _setting(entry: dict[str, Any], key: str) -> str:
-    return f"{key}={_short(entry['spec'][key])}"
-
-
-def _lines(words: list[str], width: int = 36) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(" ".join(words), width, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,14 @@
 import argparse
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.command import Arguments, count_argument, emit, note, positive_argument, si, size_argument, table, usage
+from zoo.cli.command import Arguments, count_argument, emit, positive_argument, si, size_argument, table, usage
+from zoo.cli.live import watching
+from zoo.cli.specs import apart
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,9 +124,16 @@ def run_study(
 
     query, plan, folder = _resumed(args) if args.resume else _planned(args, query_of(args))
     try:
-        with progress_of("enumerating") as progress:
+        with ExitStack() as bar, watching(bar.close) as watched:
             done = start(
-                query, plan, folder, engine=_engine(args), say=note, progress=progress, resume=bool(args.resume)
+                query,
+                plan,
+                folder,
+                engine=_engine(args),
+                say=watched.say,
+                watch=watched.watch,
+                progress=bar.enter_context(progress_of("enumerating")),
+                resume=bool(args.resume),
             )
     except NothingFeasible as nothing:
         if args.json:
@@ -188,27 +197,27 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     )
     miou = document["accuracy"]
     console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")
-    varying = {key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1}
+    shown = front[:top]
+    fields = [key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1]
+    common, specs = apart([one["spec"] for one in shown], fields)
+    if common:
+        console.print(f"the same in all rows: {common}")
     rows = [
         (
             str(one["rank"]),
-            " ".join(f"{key}={_short(one['spec'][key])}" for key in one["spec"] if key in varying),
+            spec,
             f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
             f"{one['predicted']['mean']:.1f}",
             si(one["params"], ""),
             *(f"{1e3 * cost['latency_s']['mean']:.1f} ms" for cost in one["devices"].values()),
         )
-        for one in front[:top]
+        for one, spec in zip(shown, specs, strict=True)
     ]
     names = [f"{name} latency" for name in front[0]["devices"]]
     console.print(
-        table("front, best first", ("rank", "spec", "mIOU, %", "predicted", "parameters", *names), rows, left=2)
+        table("front, best first", ("rank", "spec", "mIOU, %", "expected", "parameters", *names), rows, left=2)
     )
     equal = sum(not d["exceeds_noise"] for d in document["differences"])
     if document["differences"]:
         console.print(f"{equal} of {len(front) - 1} neighbours on the front differ by no more than noise (95 %)")
     console.print(f"chosen: {document['run']}#1; every trial: {document['run']}/trials.csv")
-
-
-def _short(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
