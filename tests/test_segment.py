@@ -16,18 +16,20 @@ from torch.nn.functional import interpolate
 
 import pretrained
 from pretrained.download import obtain
+from zoo import labelling
 from zoo import segment as library
 from zoo.cli import main
 from zoo.data.labels import CAMVID, CITYSCAPES, LABEL_SETS, PASCAL
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Shape
 from zoo.images import ImageError
+from zoo.labelling import labels_of
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.resnet import ResNetSpec
 from zoo.network import Network, build, module_from_graph
 from zoo.overlay import MAX_OVERLAY_SIDE, legend, output_paths, overlay, save_labels
 from zoo.preprocess import Preprocessing
-from zoo.segment import Settings, labels_of, segment, segment_file, shares, spans
+from zoo.segment import Settings, segment, segment_file, shares, spans
 
 Pixels = Any
 
@@ -105,8 +107,20 @@ def test_labels_at_the_image_resize_the_logits_to_it(espnet_c: Network) -> None:
 def test_bands_change_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(6, 9, 7, generator=torch.Generator().manual_seed(0))
     whole = labels_of(logits, (40, 30))
-    monkeypatch.setattr(library, "BAND_BYTES", 6 * 30 * 4 * 3)
+    monkeypatch.setattr(labelling, "BAND_BYTES", 6 * 30 * 4 * 3)
     assert np.array_equal(labels_of(logits, (40, 30)), whole)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sparse", [0.0, 1.0])
+@pytest.mark.parametrize("size", [(40, 30), (9, 30), (5, 4), (1, 1), (200, 9)])
+def test_labels_are_those_of_resized_logits(size: tuple[int, int], sparse: float, monkeypatch: Any) -> None:
+    monkeypatch.setattr(labelling, "SPARSE", sparse)
+    coarse = torch.randn(1, 6, 3, 4, generator=torch.Generator().manual_seed(1))
+    logits = interpolate(coarse, (12, 16), mode="bilinear") if size[0] > 9 else coarse
+    expected = interpolate(logits, size, mode="bilinear", align_corners=False).argmax(1)[0]
+    assert len(expected.unique()) > 2 or size == (1, 1)
+    assert np.array_equal(labels_of(logits[0], size), expected.numpy())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (7, 5)])
@@ -307,10 +321,13 @@ def test_command_goes_on_after_a_bad_image(
     bad.write_bytes(b"no image")
     good = saved(tmp_path, noise(9, 9))
     command = ["segment", str(bad), str(good), "--model", "espnet-c-3.cityscapes", "--size", "32x32", "--json"]
-    assert main([*command, "-o", str(tmp_path / "out")]) == 1
+    assert main([*command, "--backend", "torch", "-o", str(tmp_path / "out")]) == 1
     out, err = capsys.readouterr()
     assert [document["image"] for document in json.loads(out)] == [str(good)]
-    assert err == f"zoo: {bad}: is not an image that can be read; use one of PNG, JPEG, TIFF, BMP, WEBP, PPM, GIF\n"
+    assert err.splitlines() == [
+        f"zoo: {bad}: is not an image that can be read; use one of PNG, JPEG, TIFF, BMP, WEBP, PPM, GIF",
+        f"zoo: 1 of 2 images were not segmented: {bad}",
+    ]
 
 
 def test_command_in_tiles(weights: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 from zoo.data.labels import LabelMap, LabelSet
 from zoo.data.sets import Pixels, Split
 from zoo.errors import ZooError, did_you_mean
+from zoo.labelling import labels_of
 from zoo.metrics import VOID, Labels, Matrix, Scores, confusion, merged, near_boundary
 from zoo.preprocess import Preprocessing, network_input
-from zoo.segment import labels_of
+from zoo.segment import Run, logits_of, plain
 
 Size = tuple[int, int]
 Scoring = Literal["zoo", "authors"]
@@ -28,8 +29,8 @@ BOUNDARY_PIXELS = 3
 class Scored:
     """A network to be scored.
 
-    logits: (1, 3, h, w) -> (outputs, h', w'). labels: the classes of its first outputs; one more output is
-    void. fixed_size: (height, width) where it takes no other.
+    logits: (1, 3, h, w) -> (outputs, h', w'), which the next call may overwrite. labels: the classes of its
+    first outputs; one more output is void. fixed_size: (height, width) where it takes no other.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Scored:
     labels: LabelSet
     sha256: str | None = None
     fixed_size: Size | None = None
+    backend: str = "torch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,16 @@ def outputs(source: LabelSet, target: LabelSet, how: Protocol) -> tuple[list[int
 
 def _logits(network: Scored, image: Pixels, size: Size | None, *, flip: bool) -> Tensor:
     x = network_input(image, network.preprocessing, size or (image.shape[0], image.shape[1]))
-    logits = network.logits(x)
-    return (logits + network.logits(x.flip(3)).flip(2)) / 2 if flip else logits
+    if not flip:
+        return network.logits(x)
+    return (network.logits(x).clone() + network.logits(x.flip(3)).flip(2)) / 2
 
 
 def _said(network: Scored, data: Split, how: Protocol, size: Size | None) -> dict[str, Any]:
     return {
         "network": network.name,
         "weights_sha256": network.sha256,
+        "backend": network.backend,
         "dataset": data.name,
         "split": data.split,
         "labels": data.labels.name,
@@ -174,11 +178,18 @@ def _said(network: Scored, data: Split, how: Protocol, size: Size | None) -> dic
     }
 
 
-def module_scored(name: str, module: Any, labels: LabelSet, sha256: str | None = None) -> Scored:
-    """A module with weights and `module.preprocessing`, in evaluation mode."""
-    from zoo.segment import logits_of
-
-    return Scored(name, lambda x: logits_of(module, x), module.preprocessing, labels, sha256)
+def module_scored(
+    name: str,
+    module: Any,
+    labels: LabelSet,
+    sha256: str | None = None,
+    *,
+    run: Run | None = None,
+    backend: str = "torch",
+) -> Scored:
+    """A module with weights and `module.preprocessing`, in evaluation mode; `run` of a `backend` may run it."""
+    chosen = run or plain(module)
+    return Scored(name, lambda x: logits_of(chosen, x), module.preprocessing, labels, sha256, backend=backend)
 
 
 def sha256_of(path: Path) -> str:

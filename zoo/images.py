@@ -20,6 +20,9 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "GIF")
 """Formats that are read."""
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm", ".gif")
+"""Endings, in lower case, of the names by which images are found in a folder."""
+
 MAX_PIXELS = 2**30
 """Most pixels of an image that is decoded; a few kilobytes of PNG can claim any number."""
 

@@ -12,15 +12,13 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.images import BYTES_PER_PIXEL, ImageError, Pixels, class_counts, free_bytes, image_size, read_image, too_large
+from zoo.labelling import labels_of
 from zoo.network import Network
-from zoo.preprocess import Preprocessing, network_input, resized_rows
+from zoo.preprocess import Preprocessing, network_input
 from zoo.registry import lower
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-
-BAND_BYTES = 2**26
-"""Logits are resized in bands of rows of at most this size, so that the largest label map needs no more."""
 
 MAX_CLASSES = 256
 """Outputs that a label of 8 bits can tell apart."""
@@ -70,6 +68,9 @@ DEFAULTS = Settings()
 Track = Callable[[list[Any]], Iterable[Any]]
 """Passes on what it is given, and shows how far it is."""
 
+Run = Callable[[Tensor], Any]
+"""Images (1, 3, h, w) to logits (1, classes, h', w'), or to several outputs, of which those are the first."""
+
 
 def segment_file(
     module: Network,
@@ -78,6 +79,8 @@ def segment_file(
     *,
     preprocessing: Preprocessing | None = None,
     track: Track = list,
+    run: Run | None = None,
+    workers: int = 1,
 ) -> tuple[Pixels, Pixels]:
     """Read an image and segment it: (its pixels (H, W, 3), its labels). Errors name the file."""
     height, width = image_size(path)
@@ -85,7 +88,9 @@ def segment_file(
         raise too_large(path, (width, height), tiled=settings.tile is not None)
     pixels = read_image(path)
     try:
-        return pixels, segment(module, pixels, settings, preprocessing=preprocessing, track=track)
+        return pixels, segment(
+            module, pixels, settings, preprocessing=preprocessing, track=track, run=run, workers=workers
+        )
     except ZooError as error:
         raise ImageError(f"{path}: {error}") from None
     except (MemoryError, RuntimeError) as error:
@@ -102,30 +107,35 @@ def segment(
     *,
     preprocessing: Preprocessing | None = None,
     track: Track = list,
+    run: Run | None = None,
+    workers: int = 1,
 ) -> Pixels:
     """Class indices (H, W) of an image (H, W, 3) in RGB, or (h, w) at the network's size.
 
     `module` is in evaluation mode and gives logits (N, classes, h', w'), of which the index of the largest
-    is a pixel's class; `preprocessing` is the module's own unless given. Memory beside image and labels: the
-    network's activations at its input size, and `BAND_BYTES`; with tiles, at the size of one tile, whatever
-    the size of the image. Raises ZooError where the network cannot take the size or memory does not suffice.
+    is a pixel's class; `preprocessing` is the module's own unless given. `run` runs the network in place of
+    the module itself, such as a `zoo.backends.engine.Engine`, while `workers` images are at work. Memory beside
+    image and labels: the network's activations at its input size, and `labelling.BAND_BYTES`; with tiles, at
+    the size of one tile, whatever the size of the image. Raises ZooError where the network cannot take the
+    size or memory does not suffice.
     """
     if module.training:
         raise ZooError("the network is in training mode; call module.eval() first")
     chosen = preprocessing or getattr(module, "preprocessing", None) or Preprocessing()
+    run = run or plain(module)
     if settings.tile is None:
         inner = settings.size or chosen.size or (pixels.shape[0], pixels.shape[1])
-        check_size(module, inner)
-        logits = logits_of(module, network_input(pixels, chosen, inner))
+        check_size(module, inner, workers)
+        logits = logits_of(run, network_input(pixels, chosen, inner))
         return labels_of(logits, inner if settings.labels_at == "network" else (pixels.shape[0], pixels.shape[1]))
     tile = (settings.tile, settings.tile)
     inner = settings.size or tile
-    check_size(module, inner)
+    check_size(module, inner, workers)
     labels = np.empty(pixels.shape[:2], np.uint8)
     rows, columns = (spans(labels.shape[i], settings.tile, settings.shared) for i in (0, 1))
     for row, column in track([(row, column) for row in rows for column in columns]):
         piece = padded(pixels[row.start : row.start + tile[0], column.start : column.start + tile[1]], tile)
-        found = labels_of(logits_of(module, network_input(piece, chosen, inner)), tile)
+        found = labels_of(logits_of(run, network_input(piece, chosen, inner)), tile)
         labels[row.first : row.last, column.first : column.last] = found[row.inside, column.inside]
     return labels
 
@@ -164,41 +174,44 @@ def padded(pixels: Pixels, size: Size) -> Pixels:
     return np.pad(pixels, [*missing, (0, 0)], mode="edge") if any(map(any, missing)) else pixels
 
 
-def check_size(module: Network, size: Size) -> None:
-    """Raise ZooError where the network cannot take an input of `size`, or memory does not suffice for it."""
+def check_size(module: Network, size: Size, workers: int = 1) -> None:
+    """Raise ZooError where the network cannot take an input of `size`, or memory does not suffice for `workers`."""
     if module.spec is None:
         return
     graph = lower(module.spec, size)
-    needed, free = SLACK * graph.peak_activation_bytes, free_bytes()
+    needed, free = workers * SLACK * graph.peak_activation_bytes, free_bytes()
     if needed > free:
         what = f"a network input of {size[1]}x{size[0]} needs about {needed / 1e9:.1f} GB of memory"
-        raise ZooError(f"{what} and {free / 1e9:.1f} GB are free; use --tile N, or a smaller --size")
+        raise ZooError(f"{what} and {free / 1e9:.1f} GB are free; use --tile N, a smaller --size, or fewer --workers")
 
 
-def logits_of(module: Network, x: Tensor) -> Tensor:
-    """Logits (classes, h', w') of an input (1, 3, h, w): the network's first output. Raises ZooError for no map."""
+def fitting(module: Network, settings: Settings, workers: int) -> int:
+    """Of `workers` that segment at once, as many as memory suffices for, and at least one; all for unknown sizes."""
+    own = getattr(getattr(module, "preprocessing", None), "size", None)
+    size = settings.size or ((settings.tile, settings.tile) if settings.tile else own)
+    if module.spec is None or size is None:
+        return workers
+    needed = SLACK * lower(module.spec, size).peak_activation_bytes
+    return max(1, min(workers, int(free_bytes() / needed)))
+
+
+def plain(module: Network) -> Run:
+    """The module itself, on the device where its parameters are."""
     device = next(module.parameters()).device
-    out = module(x.to(device))
+    return lambda x: module(x.to(device))
+
+
+def logits_of(run: Run, x: Tensor) -> Tensor:
+    """Logits (classes, h', w') of an input (1, 3, h, w): the network's first output. Raises ZooError for no map."""
+    out = run(x)
     logits: Tensor = (out if isinstance(out, Tensor) else out[0])[0]
     if logits.shape[1:] == (1, 1) and min(x.shape[2:]) >= 64:
         raise ZooError("the network gives one answer for the whole image; a map of classes needs one that segments")
     if len(logits) > MAX_CLASSES:
         raise ZooError(f"the network has {len(logits)} outputs, and a label of 8 bits holds {MAX_CLASSES}")
-    if not logits.isfinite().all():
+    if not all(torch.isfinite(bound) for bound in logits.aminmax()):  # many times as fast as asking each value
         raise ZooError("the network's output is not finite; its weights do not suit this input")
     return logits
-
-
-def labels_of(logits: Tensor, size: Size) -> Pixels:
-    """Index of the largest of logits (classes, h, w), resized bilinearly to `size` first: (height, width)."""
-    height, width = size
-    rows = max(1, BAND_BYTES // (4 * len(logits) * width))
-    bands = [
-        # torch's max is several times as fast as its argmax along the first axis.
-        resized_rows(logits, size, start, min(start + rows, height)).max(0).indices.to(torch.uint8).cpu()
-        for start in range(0, height, rows)
-    ]
-    return torch.cat(bands).numpy()
 
 
 def shares(labels: Pixels, names: tuple[str, ...]) -> dict[str, float]:

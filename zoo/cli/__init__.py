@@ -9,7 +9,7 @@ from importlib import import_module
 from zoo.cli.command import Command, UsageError
 from zoo.errors import NegativeAnswer, ZooError
 
-GROUPS = ("models", "weights", "use", "scene", "train", "cost", "measure", "search", "report")
+GROUPS = ("models", "weights", "segment", "use", "scene", "train", "cost", "measure", "search", "bench_table", "report")
 """Modules of this package, in the order of the help; each has COMMANDS."""
 
 DONE, WRONG, USAGE, NO, INTERRUPTED = 0, 1, 2, 3, 130
@@ -70,6 +70,7 @@ EXTRAS = {
     "safetensors": "torch",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "openvino": "openvino",
     "optuna": "optuna",
     "ray": "ray",
     "matplotlib": "plots",

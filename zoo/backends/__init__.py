@@ -1,0 +1,1 @@
+"""What runs a network on the CPU: torch, onnxruntime or OpenVINO, behind one function from images to logits."""

@@ -1,0 +1,221 @@
+"""`zoo segment`: a network at work on images."""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo.backends.choice import CHOICES, threads_of
+from zoo.cli.command import Arguments, Command, add_size, config_of, count_argument, emit, note
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zoo.backends.engine import Engine
+    from zoo.network import Network
+    from zoo.overlay import Legend
+    from zoo.segment import Settings
+
+SHOWN_CLASSES = 4
+"""Classes named for each image in the printed table."""
+
+MOST_WORKERS = 4
+"""Images at once unless more are asked for: each needs memory for its activations and its pixels."""
+
+ENDINGS = (".labels.png", ".overlay.png")
+"""Endings of the files written, which are no images to segment when their folder is given again."""
+
+TILES_HELP = (
+    "work in NxN pixels of the image at its own resolution; memory is then that of one tile and 8 bytes for each "
+    "pixel of the image, for each worker: 1 GB for 120 megapixels"
+)
+
+
+def add_backend(parser: argparse.ArgumentParser, default: str, choices: Iterable[str] = CHOICES) -> None:
+    """--backend."""
+    parser.add_argument("--backend", choices=tuple(choices), default=default, help=f"what runs it (default {default})")
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, or folders of them"
+    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", type=Path, help=kinds)
+    parser.add_argument("--model", required=True, metavar="MODEL.TAG", help="a model with weights, see `zoo list`")
+    parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
+    add_size(parser, default=None)
+    parser.add_argument(
+        "--labels-at",
+        choices=("image", "network"),
+        default="image",
+        help="size of the label map: the image's own (default) or the network's input",
+    )
+    parser.add_argument("--tile", type=int, metavar="N", help=TILES_HELP)
+    parser.add_argument("--overlap", type=int, metavar="M", help="pixels that neighbouring tiles share (default: N/4)")
+    add_backend(parser, "auto")
+    parser.add_argument("--threads", type=count_argument, metavar="N", help="threads in all (default: all cores)")
+    parser.add_argument(
+        "--workers", type=count_argument, metavar="N", help=f"images at once (default: threads, at most {MOST_WORKERS})"
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out images whose outputs exist (default: replace)")
+
+
+class _Job(NamedTuple):
+    """What is done with every image."""
+
+    module: "Network"
+    engine: "Engine"
+    settings: "Settings"
+    key: "Legend"
+    outputs: dict[Path, tuple[Path, Path | None]]
+    track: Callable[[list[Any]], Iterable[Any]]
+
+
+def _segment(args: Arguments) -> int:
+    from zoo.images import ImageError
+    from zoo.streams import images_in, in_order
+
+    images = images_in(args.images, ENDINGS)
+    outputs = _outputs(args, images)
+    if args.resume:
+        images = _missing(images, outputs)
+    job = _job(args, len(images), outputs)
+    rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
+    done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)
+    for image, outcome in _progress(done, "images", len(images)) if len(images) > 1 else done:
+        if isinstance(outcome, ImageError):
+            note(f"zoo: {outcome}")
+            failed.append(image)
+        else:
+            rows.append(outcome)
+    _say_end(rows, failed, time.monotonic() - start)
+    emit(args, rows, lambda console: _print_segmented(console, rows))
+    return 1 if failed else 0
+
+
+def _outputs(args: Arguments, images: list[Path]) -> dict[Path, tuple[Path, Path | None]]:
+    from zoo.overlay import output_paths
+
+    labels, overlays = (output_paths(images, args.out, ending) for ending in ENDINGS)
+    return {
+        image: (label, overlay if args.overlay else None)
+        for image, label, overlay in zip(images, labels, overlays, strict=True)
+    }
+
+
+def _missing(images: list[Path], outputs: dict[Path, tuple[Path, Path | None]]) -> list[Path]:
+    """The images that lack an output; outputs are written whole, so one that is there is complete."""
+    left = [image for image in images if not all(path is None or path.exists() for path in outputs[image])]
+    if len(left) < len(images):
+        note(f"zoo: {len(images) - len(left)} of {len(images)} images have their outputs and are left out")
+    return left
+
+
+def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | None]]) -> _Job:
+    from pretrained import load
+    from zoo.backends.engine import Engine
+    from zoo.data.labels import label_set
+    from zoo.overlay import legend
+    from zoo.resolve import resolve
+    from zoo.segment import Settings, fitting
+
+    settings = Settings(size=args.size, labels_at=args.labels_at, tile=args.tile, overlap=args.overlap)
+    model = resolve(args.model, config_of(args))
+    module = load(f"{model.canonical}.{model.tag}" if model.tag else model.canonical)
+    key = legend(label_set(module.labels), module.graph.output_shapes[0].channels)
+    most = max(1, min(images, threads_of(args.threads), MOST_WORKERS))
+    workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
+    engine = Engine(module, args.backend, threads_of(args.threads, workers), streams=workers, say=_say)
+    tracks_tiles = images == 1 and args.tile is not None
+    return _Job(module, engine, settings, key, outputs, _tiles if tracks_tiles else list)
+
+
+def _say(message: str) -> None:
+    note(f"zoo: {message}")
+
+
+def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
+    import torch
+
+    from zoo.overlay import save_labels, save_overlay
+    from zoo.segment import segment_file, shares
+
+    torch.set_num_threads(job.engine.threads)  # which it keeps for each thread apart
+    pixels, found = segment_file(
+        job.module, image, job.settings, track=job.track, run=job.engine, workers=job.engine.streams
+    )
+    labels, overlay = job.outputs[image]
+    save_labels(labels, found, job.key)
+    if overlay:
+        save_overlay(overlay, pixels, found, job.key)
+    return {
+        "image": str(image),
+        "labels": str(labels),
+        "overlay": str(overlay) if overlay else None,
+        "size": f"{found.shape[1]}x{found.shape[0]}",
+        "shares": shares(found, job.key.names),
+        "backend": job.engine.backend,
+        "peak_memory_bytes": _peak_memory(),
+    }
+
+
+def _peak_memory() -> int | None:
+    """Most memory that this process had so far, in bytes; None where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _tiles(tiles: list[Any]) -> Iterable[Any]:
+    return _progress(tiles, "tiles", len(tiles))
+
+
+def _progress(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
+    """The items one by one, with a bar on a terminal's stderr."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, total=count, console=Console(stderr=True), transient=True)
+
+
+def _say_end(rows: list[dict[str, Any]], failed: list[Path], seconds: float) -> None:
+    if len(rows) > 1:
+        note(f"zoo: {len(rows)} images in {seconds:.1f} s, {len(rows) / seconds:.3g} a second")
+    if failed and len(rows) + len(failed) > 1:
+        names = ", ".join(map(str, failed))
+        note(f"zoo: {len(failed)} of {len(rows) + len(failed)} images were not segmented: {names}")
+
+
+def _print_segmented(console: "Console", rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        written = " and ".join(path for path in (row["labels"], row["overlay"]) if path)
+        console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}", markup=False)
+
+
+def _largest(shares: dict[str, float]) -> str:
+    first = sorted(shares.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    return ", ".join(f"{name} {share:.0%}" for name, share in first if share)
+
+
+def _quietly(args: Arguments) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow remarks on odd files, which either decode or raise
+        return _segment(args)
+
+
+COMMANDS = (
+    Command(
+        "segment",
+        "label every pixel of images",
+        "zoo segment street.png --model espnet.cityscapes --overlay -o out",
+        _quietly,
+        _configure,
+    ),
+)
