@@ -16,7 +16,7 @@ from search.additive import Accuracy
 from search.bench.judge import Judged, best, judge
 from search.bench.model import FAMILY, Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
 from search.bench.runs import EPOCHS, PROTOCOL, PROTOCOL_TEXT, SIZE, TABLE, read_runs
-from search.bench.table import Measured, measured, noise_sd
+from search.bench.table import Measured, measured, noise_sd, title
 from zoo.choices import Choices, Ints
 from zoo.errors import ConfigError
 from zoo.spec import Spec, as_dict
@@ -184,22 +184,6 @@ def _effects(model: Fit) -> list[dict[str, Any]]:
         }
         for i, name in enumerate(("level", *model.form.names))
     ]
-
-
-def title(spec: Any) -> str:
-    """A spec in a few words: what differs from ESPNet-C's defaults.
-
-    >>> from zoo.models.espnet import ESPNetSpec
-    >>> title(ESPNetSpec(variant="ESPNet", k=4, hff=False))
-    'ESPNet k=4 α2=2 α3=8 16,64,128 no hff'
-    """
-    words = [spec.variant, f"k={spec.k}", f"α2={spec.alpha2}", f"α3={spec.alpha3}", ",".join(map(str, spec.widths))]
-    words += [] if spec.block == "esp" else [spec.block]
-    words += [] if spec.hff else ["no hff"]
-    words += [] if spec.activation == "prelu" else [spec.activation]
-    words += [] if spec.reduce == "pointwise" else [f"reduce {spec.reduce}"]
-    words += ["no image"] if spec.variant in ("C", "ESPNet") and spec.image_path == "none" else []
-    return " ".join(words)
 
 
 def _short(value: Any) -> float:

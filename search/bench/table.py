@@ -84,6 +84,32 @@ def noise_sd(networks: Sequence[Measured]) -> float:
     return math.sqrt(squares / (ASSUMED_WORTH + (found.freedom if found else 0)))
 
 
+SAID = ("variant", "k", "alpha2", "alpha3", "widths", "block", "hff", "activation", "reduce", "image_path")
+
+
+def title(spec: Any) -> str:
+    """A spec in a few words: what it is, and where else it differs from its family's defaults.
+
+    >>> from zoo.models.espnet import ESPNetSpec
+    >>> title(ESPNetSpec(variant="ESPNet", k=4, hff=False))
+    'ESPNet k=4 α2=2 α3=8 16,64,128 no hff'
+    """
+    words = _espnet(spec) if spec.family == "espnet" else [spec.family]
+    said = SAID if spec.family == "espnet" else ()
+    own = [f.name for f in fields(spec) if f.name not in said and getattr(spec, f.name) != f.default]
+    return " ".join([*words, *(f"{name}={_plain(getattr(spec, name))}" for name in own)])
+
+
+def _espnet(spec: Any) -> list[str]:
+    words = [spec.variant, f"k={spec.k}", f"α2={spec.alpha2}", f"α3={spec.alpha3}", _plain(spec.widths)]
+    words += [] if spec.block == "esp" else [spec.block]
+    words += [] if spec.hff else ["no hff"]
+    words += [] if spec.activation == "prelu" else [spec.activation]
+    words += [] if spec.reduce == "pointwise" else [f"reduce {spec.reduce}"]
+    words += ["no image"] if spec.variant in ("C", "ESPNet") and spec.image_path == "none" else []
+    return [*words, "fusion"] if spec.image_path == "fusion" else words
+
+
 COLUMNS = ("protocol", "seed", "params", "macs", "miou", "epochs", "seconds", "cpu_seconds", "threads", "torch")
 """What a row has beside the fields of its spec. `params` and `macs` are of the spec as it was asked for."""
 

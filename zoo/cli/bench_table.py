@@ -1,0 +1,204 @@
+"""`zoo bench-table`: the mIOU that was measured for the search, queried, drawn, compared and extended."""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import Arguments, Command, count_argument, emit, note, si, table, usage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from search.bench.runs import Run
+    from search.bench.table import Measured
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--where",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="only such rows, also with !=, <, <=, >, >=, as variant=C, 'params<200k', widths=16,64,128; repeatable",
+    )
+    add("--sort", default="miou:desc", metavar="FIELD", help="or FIELD:desc (default miou:desc)")
+    add("--each", action="store_true", help="a row a run, with its curve, instead of a row a network")
+    add("--csv", action="store_true", help="print the rows as a table of the same form on stdout")
+    add("--curves", metavar="FILE", help="draw the learning curves of the rows: PNG, SVG or PDF")
+    add("--compare", action="store_true", help="how well simpler predictors do, long runs, early epochs")
+    add("--table", metavar="FILE", help="another table than the one that ships")
+    group = parser.add_argument_group("measure what the table does not have yet; Ctrl-C loses the current run only")
+    group.add_argument("--fill", action="store_true", help="train the bench's design on CamVid, row by row")
+    group.add_argument("--data", metavar="DIR", help="folder of CamVid, in the layout of SegNet's split")
+    group.add_argument("--runs", type=count_argument, metavar="N", help="at most so many runs now")
+
+
+def _bench_table(args: Arguments) -> int:
+    from search.bench.runs import TABLE
+
+    path = Path(args.table) if args.table else TABLE
+    if args.csv and args.json:
+        raise usage("--csv and --json are two forms of the same rows; give one of them")
+    if args.fill:
+        return _fill(args, path)
+    if args.data or args.runs:
+        raise usage("--data and --runs are options of --fill")
+    return _compare(args, path) if args.compare else _query(args, path)
+
+
+def _fill(args: Arguments, path: Path) -> int:
+    from search.bench.design import design
+    from search.bench.runs import PROTOCOL, fill, missing
+
+    if not args.data:
+        raise usage("--fill needs the folder of CamVid; give it with --data DIR")
+    entries = design()
+    measured = fill(entries, Path(args.data), note, path, args.runs)
+    left = len(missing(entries, path))
+    document = {"table": str(path), "protocol": PROTOCOL, "measured": measured, "missing": left}
+    emit(args, document, lambda console: console.print(f"{path}: {measured} runs measured, {left} missing"))
+    return 0
+
+
+def _compare(args: Arguments, path: Path) -> int:
+    from search.bench.compare import compare, markdown
+
+    found = compare(path)
+
+    def show(console: "Console") -> None:
+        from rich.markdown import Markdown
+
+        text = "\n\n".join(markdown(found).values())
+        console.print(Markdown(text) if console.is_terminal else text, markup=False)
+
+    emit(args, found, show)
+    return 0
+
+
+def _query(args: Arguments, path: Path) -> int:
+    from search.bench.runs import read_runs
+    from search.bench.table import measured, ordered, where
+    from zoo.errors import ConfigError
+
+    if args.table and not path.exists():
+        raise ConfigError(f"{path}: there is no such table; zoo bench-table --fill --data DIR --table {path} makes one")
+    known = read_runs(path)
+    rows = ordered(where(known, args.where), args.sort) if known else ()
+    networks = [one for protocol in dict.fromkeys(run.protocol for run in rows) for one in measured(rows, protocol)]
+    if args.curves:
+        _draw(args.curves, networks)
+    if args.csv:
+        _print_csv(rows)
+        return 0
+    document = _document(path, rows, networks) | ({"curves": args.curves} if args.curves else {})
+    emit(args, document, lambda console: _show(console, document, args.each, len(known)))
+    return 0
+
+
+def _draw(name: str, networks: "list[Measured]") -> None:
+    from zoo.errors import ConfigError
+
+    if not networks:
+        raise ConfigError(f"{name}: there is no row to draw; ask for others with --where")
+    from search.bench.picture import draw_curves
+
+    draw_curves(networks, Path(name))
+    note(f"zoo: {name}: the curves of {sum(len(one.runs) for one in networks)} runs")
+
+
+def _print_csv(rows: "tuple[Run, ...]") -> None:
+    from search.bench.runs import FIELDS
+
+    writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(run.row() for run in rows)
+
+
+def _document(path: Path, rows: "tuple[Run, ...]", networks: "list[Measured]") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from search.bench.runs import PROTOCOL, PROTOCOL_TEXT
+    from search.bench.table import noise
+
+    found = noise(networks)
+    return {
+        "table": str(path),
+        "protocols": {run.protocol: PROTOCOL_TEXT if run.protocol == PROTOCOL else None for run in rows},
+        "noise_sd": found.sd if found else None,
+        "noise_freedom": found.freedom if found else 0,
+        "networks": [_network(one) for one in networks],
+        "runs": [asdict(run) | {"curve": list(run.curve)} for run in rows],
+    }
+
+
+def _network(one: "Measured") -> dict[str, Any]:
+    params, macs = one.counts
+    return {
+        "protocol": one.runs[0].protocol,
+        "spec": one.runs[0].spec,
+        "params": params,
+        "macs": macs,
+        "miou": one.mean,
+        "sd": one.sd,
+        "seeds": sorted(run.seed for run in one.runs),
+        "seconds": sum(run.seconds for run in one.runs),
+    }
+
+
+def _show(console: "Console", document: dict[str, Any], each: bool, total: int) -> None:
+    runs, networks = document["runs"], document["networks"]
+    console.print(f"{len(runs)} of {total} runs, {len(networks)} networks")
+    if not runs:
+        return
+    for protocol, text in document["protocols"].items():
+        console.print(f"{protocol}: {text or 'not described here'}", markup=False)
+    if len(document["protocols"]) > 1:
+        console.print("Rows of different protocols do not compare.")
+    if document["noise_sd"] is not None:
+        sd, freedom = document["noise_sd"], document["noise_freedom"]
+        console.print(f"noise of one run: standard deviation {sd:.2f} points of mIOU, {freedom} degrees of freedom")
+    heads, cells = (RUN_HEADS, _run_cells) if each else (NETWORK_HEADS, _network_cells)
+    several = len(document["protocols"]) > 1
+    rows = [(_title(one), *([one["protocol"]] if several else []), *cells(one)) for one in (runs if each else networks)]
+    console.print(table(None, ("network", *(["protocol"] if several else []), *heads), rows))
+
+
+RUN_HEADS = ("seed", "mIOU, %", "after each epoch", "seconds")
+NETWORK_HEADS = ("params", "MACs", "seeds", "mIOU, %", "± a run", "s")
+
+
+def _title(one: dict[str, Any]) -> str:
+    from search.bench.table import title
+    from zoo.registry import spec_from_dict
+
+    return title(spec_from_dict(one["spec"]))
+
+
+def _run_cells(run: dict[str, Any]) -> tuple[str, ...]:
+    curve = " ".join(f"{value:.0f}" for value in run["curve"])
+    return str(run["seed"]), f"{run['miou']:.2f}", curve, f"{run['seconds']:.0f}"
+
+
+def _network_cells(one: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        si(one["params"], ""),
+        si(one["macs"], ""),
+        ",".join(map(str, one["seeds"])),
+        f"{one['miou']:.2f}",
+        "" if one["sd"] is None else f"{one['sd']:.2f}",
+        f"{one['seconds']:.0f}",
+    )
+
+
+COMMANDS = (
+    Command(
+        "bench-table",
+        "the mIOU that short trainings measured for the search: query it, compare with it, extend it",
+        "zoo bench-table --where variant=C --where 'params<200k' --sort params",
+        _bench_table,
+        _configure,
+    ),
+)
