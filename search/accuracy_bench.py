@@ -88,6 +88,7 @@ class BenchModel:
             "name": self.name,
             "family": family,
             "protocol": f"CamVid val mIOU in percent after a short training, {PROTOCOL}: {PROTOCOL_TEXT}",
+            "scale": SHORT,
             "figures_are": "runs of the bench",
             "networks_are": "networks of the bench",
             "form": model.form.title,

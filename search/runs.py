@@ -114,7 +114,7 @@ def basis_of_miou(query: Query) -> dict[str, Any]:
         "predicted": True,
         "protocol": described["protocol"],
         "networks_are": described.get("networks_are", "published networks"),
-        **{key: described[key] for key in ("form", "why") if key in described},
+        **{key: described[key] for key in ("scale", "form", "why") if key in described},
         "leave_one_out": {name: error[name] for name in ("mae", "rmse", "n", "within_90")},
     }
 

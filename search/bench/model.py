@@ -214,8 +214,8 @@ class Fit:
         cross = self._covariance(features, inputs, self._features, self.known)
         half = self._whiten @ cross.T
         mean = features @ self._prior_mean + half.T @ (self._whiten @ self._residual)
-        own = np.einsum("nq,q,nq->n", features, np.square(self.form.sd), features) + self.misfit**2
-        variance = np.maximum(own - np.einsum("kn,kn->n", half, half), 0.0) + self._foreign(inputs)
+        own = np.square(features) @ np.square(self.form.sd) + self.misfit**2
+        variance = np.maximum(own - np.square(half).sum(axis=0), 0.0) + self._foreign(inputs)
         return mean, variance
 
     def predict(self, inputs: Inputs, confidence: float, runs: int = 1) -> Accuracy:

@@ -56,7 +56,11 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
     parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
-    parser.add_argument("--accuracy", choices=("published", "train"), help="where mIOU comes from")
+    parser.add_argument(
+        "--accuracy",
+        choices=("published", "bench", "train"),
+        help="where mIOU comes from: published (Cityscapes val), bench (short runs on CamVid), train",
+    )
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of the front to print (default 10)")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
@@ -80,6 +84,17 @@ def _query(args: Arguments) -> "Query":
         confidence=args.confidence or named.confidence,
         accuracy="published" if args.accuracy == "train" else args.accuracy or named.accuracy,
     )
+
+
+def _study_query(args: Arguments) -> "Query":
+    """The question to a study, whose belief starts from the published figures: the bench is of another protocol."""
+    query = _query(args)
+    if query.accuracy == "bench":
+        raise usage(
+            "--accuracy bench is known of every candidate at once, so that a study has nothing to measure; search "
+            "without --trials and the other options of a study, or measure with --accuracy train"
+        )
+    return query
 
 
 def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
@@ -115,7 +130,7 @@ def _progress(label: str) -> "Iterator[Progress]":
 
 def _search(args: Arguments) -> int:
     if is_study(args):
-        return run_study(args, _query, _progress, _draw)
+        return run_study(args, _study_query, _progress, _draw)
     from hw_models import predictor
     from search.exact import NothingFeasible, answer
     from search.runs import claimed, default_folder, write
@@ -171,9 +186,11 @@ def _print_front(console: "Console", document: dict[str, Any], top: int) -> None
     console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
     miou = document["accuracy"]
     error = miou["leave_one_out"]
+    source = "published figures" if miou["model"] == "published" else f"the {miou['model']} by {miou['form']}"
+    scale = miou.get("scale", miou["protocol"])
     console.print(
-        f"mIOU is predicted from {miou['model']} figures ({miou['protocol']}); left out of the fit, each of "
-        f"{error['n']} published networks is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
+        f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} is "
+        f"off by {error['mae']:.2f} points on average; elsewhere see the intervals"
     )
     shown = front[:top]
     fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
