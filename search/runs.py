@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from search.accuracy import accuracy_model
+from search.accuracy import SCALES, accuracy_model
 from search.certificate import certify
 from search.evaluate import Columns
 from search.query import DEVICE_METRICS, DeviceAt, Query
@@ -49,11 +49,16 @@ def entry(query: Query, columns: Columns, i: int, spec: Spec) -> dict[str, Any]:
         "rank": i + 1,
         "spec": as_dict(spec),
         "miou": {part: float(columns.miou[part][i]) for part in PARTS},
-        "miou_source": f"predicted ({query.accuracy})",
+        "miou_source": _source(query),
         **{name: int(column[i]) for name, column in columns.counts.items()},
         **devices[0],
         "devices": dict(zip(map(str, query.devices), devices, strict=True)),
     }
+
+
+def _source(query: Query) -> str:
+    """Where mIOU comes from; of other data than the published figures', on which data."""
+    return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
 def default_folder(query: Query) -> Path:

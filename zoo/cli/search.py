@@ -189,8 +189,8 @@ def _print_front(console: "Console", document: dict[str, Any], top: int) -> None
     source = "published figures" if miou["model"] == "published" else f"the {miou['model']} by {miou['form']}"
     scale = miou.get("scale", miou["protocol"])
     console.print(
-        f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} is "
-        f"off by {error['mae']:.2f} points on average; elsewhere see the intervals"
+        f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} "
+        f"is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
     )
     shown = front[:top]
     fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
