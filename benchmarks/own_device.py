@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import timeit
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -19,14 +20,14 @@ import numpy as np
 import torch
 
 from hw_models import measure, plan
-from hw_models.bench import bench
 from hw_models.conditions import conditions
+from hw_models.cost import Interval
 from hw_models.device import Device, device_folders, load_device
 from hw_models.journal import Journal, journal_path
 from hw_models.new_device import finish
 from hw_models.predict import predict
 from hw_models.runtimes import Settings, available_cores, entries_of, network_sample, settled
-from hw_models.timing import Effort, Timing, time_of
+from hw_models.timing import Effort, time_of
 from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse
@@ -34,7 +35,7 @@ from zoo.choices import Choices
 from zoo.config import load_config
 from zoo.errors import ZooError
 from zoo.export import export_onnx
-from zoo.network import build, flush_subnormals_
+from zoo.network import Network, build, flush_subnormals_
 from zoo.registry import family
 from zoo.spec import Spec
 
@@ -66,7 +67,12 @@ def measured_device(name: str, settings: Settings) -> tuple[Device, float | None
     todo = plan.plan(choices())
     now = conditions(settings.backend, settings.threads)
     journal = Journal(journal_path(name))
-    recipe = {"space": "default", "sizes": [list(s) for s in plan.SIZES], "blocks": len(todo.blocks), "networks": 8}
+    recipe = {
+        "space": "default",
+        "sizes": [list(s) for s in plan.SIZES],
+        "blocks": len(todo.blocks),
+        "networks": len(todo.networks),
+    }
     visits = journal.open(now, recipe, resume=True)
     start = time.monotonic()
     measure.run(todo, visits, journal, settings, progress)
@@ -83,7 +89,7 @@ def progress(done: int, planned: int, left: float) -> None:
 def test_set() -> list[tuple[Spec, tuple[int, int]]]:
     """Random specs, none of them among those that `zoo measure` timed whole, at sizes in turn that suit them."""
     timed = {spec for spec, _ in plan.plan(choices(), count=1).networks}
-    found = []
+    found: list[tuple[Spec, tuple[int, int]]] = []
     for spec in plan.sample_specs(choices(), 3 * SPECS, SEED):
         fitting = [s for s in SIZES if family(spec.family).check_size(spec, *s) is None]
         if spec not in timed and len(found) < SPECS:
@@ -91,29 +97,45 @@ def test_set() -> list[tuple[Spec, tuple[int, int]]]:
     return found
 
 
-def timed(tests: list[tuple[Spec, tuple[int, int]]], settings: Settings) -> list[list[Timing]]:
-    """Rounds of timings of the files that `zoo export` writes."""
-    ready = []
-    for i, (spec, size) in enumerate(tests):
-        torch.manual_seed(i)
-        network = build(spec, size)
-        entries = entries_of(network.graph, 1)
+@dataclass(frozen=True)
+class Candidate:
+    """A network that is ready to be timed, and what is predicted for it."""
+
+    name: str
+    size: tuple[int, int]
+    network: Network
+    entries: list[torch.Tensor]
+    model: bytes
+    predicted: Interval
+
+    def row(self, seconds: float) -> str:
+        """A row of a table."""
+        p = self.predicted
+        return (
+            f"| {self.name} | {self.size[1]}x{self.size[0]} | {1e3 * seconds:.2f} | {1e3 * p.mean:.2f} "
+            f"({1e3 * p.low:.2f}–{1e3 * p.high:.2f}) | {p.mean / seconds - 1:+.1%} |"
+        )
+
+
+def candidate(name: str, spec: Spec, size: tuple[int, int], device: Device, weights: Network | None) -> Candidate:
+    """A network in the file that `zoo export` writes, as `zoo bench` times it."""
+    network = build(spec, size)
+    entries = entries_of(network.graph, 1)
+    if weights is None:
         network = settled(network, entries)
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "network.onnx"
-            export_onnx(network, file, size=size)
-            ready.append((network, entries, file.read_bytes()))
-    timings: list[list[Timing]] = [[] for _ in tests]
-    for number in range(ROUNDS):
-        for found, (network, entries, model) in zip(timings, ready, strict=True):
-            found.append(time_of(network_sample(network, entries, settings, model), EFFORT))
-        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-    return timings
+    else:
+        network.load_state_dict(weights.state_dict())
+        network.eval()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        export_onnx(network, file, size=size)
+        model = file.read_bytes()
+    return Candidate(name, size, network, entries, model, predict(network.graph, device).latency_s)
 
 
-def trained(device: Device, settings: Settings) -> str:
-    """Rows of a table: released weights, as far as they are at hand."""
-    rows = []
+def trained(device: Device) -> list[Candidate]:
+    """Released weights, as far as they are at hand."""
+    found = []
     for name, size in TRAINED:
         try:
             weights = load(name)
@@ -121,20 +143,19 @@ def trained(device: Device, settings: Settings) -> str:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         assert weights.spec is not None
-        found = min(
-            (
-                bench(name, weights.spec, size, settings, weights=weights, device=device, effort=EFFORT, max_spread=9)
-                for _ in range(ROUNDS)
-            ),
-            key=lambda one: one.timing.median_s,
-        )
-        assert found.predicted is not None
-        seconds, cost = found.timing.median_s, found.predicted
-        rows.append(
-            f"| `{name}` | {size[1]}x{size[0]} | {1e3 * seconds:.2f} | {1e3 * cost.mean:.2f} "
-            f"({1e3 * cost.low:.2f}–{1e3 * cost.high:.2f}) | {cost.mean / seconds - 1:+.1%} |"
-        )
-    return "\n".join(rows)
+        found.append(candidate(f"`{name}`", weights.spec, size, device, weights))
+    return found
+
+
+def timed(candidates: list[Candidate], settings: Settings) -> list[float]:
+    """Seconds of each: its quietest round of some, with all others in between."""
+    best = [math.inf] * len(candidates)
+    for number in range(ROUNDS):
+        for i, one in enumerate(candidates):
+            timing = time_of(network_sample(one.network, one.entries, settings, one.model), EFFORT)
+            best[i] = min(best[i], timing.median_s)
+        print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+    return best
 
 
 def ranks(values: list[float]) -> list[int]:
@@ -149,6 +170,7 @@ def subnormals() -> str:
         path = obtain(entry).path
     except ZooError as error:
         return f"Subnormal weights were not timed: {error}."
+    torch.set_flush_denormal(False)  # else they would count, and be timed, as the zeros that they are read as
     state = parse(path.read_bytes(), str(path))
     network = build(entry.spec, (256, 512)).eval()
     network.load_state_dict({key: value for key, value in state.items() if key in network.state_dict()}, strict=False)
@@ -189,27 +211,24 @@ def run() -> str:
     settings = Settings("onnxruntime", available_cores())
     name = os.environ.get("ZOO_OWN_DEVICE", "own-benchmark")
     device, seconds = measured_device(name, settings)
-    tests = test_set()
-    rows, true, found, covered = [], [], [], 0
-    for (spec, size), timings in zip(tests, timed(tests, settings), strict=True):
-        best = min(timings, key=lambda t: t.median_s)
-        cost = predict(build(spec, size).graph, device).latency_s
-        covered += cost.low <= best.median_s <= cost.high
-        true.append(best.median_s)
-        found.append(cost.mean)
-        rows.append(
-            f"| {describe(spec)} | {size[1]}x{size[0]} | {1e3 * best.median_s:.2f} | {1e3 * cost.mean:.2f} "
-            f"({1e3 * cost.low:.2f}–{1e3 * cost.high:.2f}) | {cost.mean / best.median_s - 1:+.1%} |"
-        )
-    errors = np.abs(np.array(found) / np.array(true) - 1)
-    spearman = float(np.corrcoef(ranks(true), ranks(found))[0, 1])
+    tests = []
+    for i, (spec, size) in enumerate(test_set()):
+        torch.manual_seed(i)
+        tests.append(candidate(describe(spec), spec, size, device, None))
+    released = trained(device)
+    seconds_of = timed([*tests, *released], settings)
+    true, predicted = np.array(seconds_of[: len(tests)]), np.array([one.predicted.mean for one in tests])
+    rows = [one.row(t) for one, t in zip([*tests, *released], seconds_of, strict=True)]
+    covered = sum(one.predicted.low <= t <= one.predicted.high for one, t in zip(tests, true, strict=True))
+    errors = np.abs(predicted / true - 1)
+    spearman = float(np.corrcoef(ranks(list(true)), ranks(list(predicted)))[0, 1])
     within = float(np.mean(errors <= 0.1))
     took = "" if seconds is None else f" Measuring took {seconds / 60:.0f} minutes."
     held = "\n".join(
         f"| {kind} | {f['rows']:.0f} | {f['median_error']:.1%} | {f['within_10_percent']:.0%} |"
         for kind, f in device.held_out.items()
     )
-    geometric = math.exp(float(np.mean(np.log(np.array(found) / np.array(true)))))
+    geometric = math.exp(float(np.mean(np.log(predicted / true))))
     return (
         f"## One's own device\n\n"
         f"{device.title}. {' '.join(device.notes)}{took}\n\n"
@@ -222,14 +241,15 @@ def run() -> str:
         f"| largest error | | {errors.max():.1%} |\n"
         f"| predicted / measured, geometric mean | | {geometric:.3f} |\n"
         f"| 90 % interval holds | 85–97 % | {covered / len(tests):.0%} |\n\n"
-        f"Blocks whose structure was left out of the fit, with all its sizes:\n\n"
-        f"| blocks | rows | median error | within 10 % |\n| --- | --: | --: | --: |\n{held}\n\n"
+        f"Blocks whose structure was left out of the fit, with all its sizes, and whole networks (`network`), "
+        f"each predicted from the others:\n\n"
+        f"| left out | rows | median error | within 10 % |\n| --- | --: | --: | --: |\n{held}\n\n"
         f"| {' '.join(choices().values)} | size | measured, ms | predicted, ms (90 %) | error |\n"
         f"| --- | --- | --: | --: | --: |\n"
-        + "\n".join(rows)
+        + "\n".join(rows[: len(tests)])
         + "\n\nTrained networks, with the weights that their authors released:\n\n"
         + "| weights | size | measured, ms | predicted, ms (90 %) | error |\n| --- | --- | --: | --: | --: |\n"
-        + trained(device, settings)
+        + "\n".join(rows[len(tests) :])
         + f"\n\n{subnormals()}\n"
     )
 
