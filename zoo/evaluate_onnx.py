@@ -36,4 +36,4 @@ def onnx_scored(path: Path) -> Scored:
     if about["labels"] not in LABEL_SETS:
         raise ZooError(f"{path}: its label set {about['labels']!r} is unknown here; known: {', '.join(LABEL_SETS)}")
     preprocessing = Preprocessing.from_dict(json.loads(about["preprocessing"]))
-    return Scored(str(path), logits, preprocessing, label_set(about["labels"]), sha256_of(path), fixed)
+    return Scored(str(path), logits, preprocessing, label_set(about["labels"]), sha256_of(path), fixed, "onnxruntime")

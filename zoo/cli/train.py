@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.backends.choice import CHOICES
 from zoo.cli.command import Arguments, Command, add_model, add_size, emit, model_of, note, table, write_text
 from zoo.cli.trained import scored_of, start_from, teacher_of
 from zoo.errors import ZooError
@@ -214,6 +215,9 @@ def _configure_eval(parser: argparse.ArgumentParser) -> None:
         default="zoo",
         help="zoo (default): void is ignored; authors: void counts as a class that the mean leaves out",
     )
+    parser.add_argument(
+        "--backend", choices=CHOICES, help="what runs it (default: torch; onnxruntime for an ONNX file)"
+    )
     parser.add_argument("--flip", action="store_true", help="mean of the image's and its mirror image's logits")
     parser.add_argument("--boundary", action="store_true", help="also score the pixels near a boundary")
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
@@ -246,7 +250,7 @@ def _eval_classes(args: Arguments, data: Any) -> int:
     from zoo.cli.trained import module_of
     from zoo.evaluate_classes import evaluate_classes
 
-    for name in ("map", "flip", "boundary", "pictures"):
+    for name in ("map", "flip", "boundary", "pictures", "backend"):
         if getattr(args, name):
             raise ZooError(f"--{name} is for maps of classes, and folders hold a class an image; leave it out")
     module, labels, digest = module_of(args.model)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.command import Arguments, config_of
+from zoo.cli.command import Arguments, config_of, note
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def scored_of(args: Arguments) -> "Scored":
     if args.model.endswith(".onnx"):
         from zoo.evaluate_onnx import onnx_scored
 
+        if args.backend not in (None, "auto", "onnxruntime"):
+            raise ZooError(f"an ONNX file is scored in onnxruntime, not in {args.backend}; leave out --backend")
         return onnx_scored(Path(args.model))
     name = args.model
     if weights_file(name) is None:
@@ -86,4 +88,11 @@ def scored_of(args: Arguments) -> "Scored":
         model = resolve(name, config_of(args))
         name = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
     module, labels, digest = module_of(name)
-    return module_scored(args.model, module, labels, digest)
+    if args.backend in (None, "torch"):
+        return module_scored(args.model, module, labels, digest)
+    from zoo.backends.engine import Engine
+
+    engine = Engine(module, args.backend, args.threads or None, say=lambda message: note(f"zoo: {message}"))
+    if size := args.size or module.preprocessing.size:
+        engine.at(size)  # `auto` may fall back, and the protocol says to what
+    return module_scored(args.model, module, labels, digest, run=engine, backend=engine.backend)
