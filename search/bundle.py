@@ -97,6 +97,12 @@ class Run:
         """Whether candidates were measured one by one."""
         return self.document.get("kind") == "study"
 
+    @property
+    def plan(self) -> Mapping[str, Any] | None:
+        """How a study went about its question, as plain values."""
+        plan = self.document.get("plan")
+        return plan if self.study and isinstance(plan, Mapping) else None
+
     def spec(self, rank: int) -> Spec:
         """The spec of a rank. Raises ConfigError where the front has no such rank."""
         if not 1 <= rank <= len(self.front):

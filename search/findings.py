@@ -21,6 +21,7 @@ from search.measured import Gain, Measured, gain_of, measured, noise_of
 from search.pareto import nondominated
 from search.runs import _csv, _write, entry
 from search.study import Studied
+from search.weights import described
 from zoo.spec import as_dict
 
 Floats = NDArray[np.float64]
@@ -30,10 +31,13 @@ SAMPLE = 1500
 
 
 class Findings:
-    """The answer of a study. The front is of the long protocol where anything trained by it, else of the search."""
+    """The answer of a study. The front is of the long protocol where anything trained by it, else of the search.
 
-    def __init__(self, study: Studied) -> None:
-        self.study, self.found = study, study.found
+    folder: of the run, where weights are looked for.
+    """
+
+    def __init__(self, study: Studied, folder: Path | None = None) -> None:
+        self.study, self.found, self.folder = study, study.found, folder
         long, short = measured(study.followed, "long"), measured(study.searched, "short")
         self.measured, self.short = long or short, short
         self.noise = noise_of(self.measured, exact=study.plan.accuracy == "published")
@@ -89,9 +93,12 @@ class Findings:
             "complete": False,
             "chosen": 1,
             "accuracy": self._accuracy(),
+            "plan": study.plan.document(),
             "sampler": {"name": study.sampler, "why": study.why, "seed": study.plan.seed},
             "trials": _counts(study.searched) | {"follow_up": _counts(study.followed)},
-            "front": list(self._measured_entries(self.front)),
+            "front": [
+                one | self._weights(m) for one, m in zip(self._measured_entries(self.front), self.front, strict=True)
+            ],
             "tried": list(self._measured_entries(self._others())),
             "differences": list(self._differences()),
             "predicted": list(self._predicted_entries()),
@@ -151,11 +158,26 @@ class Findings:
             low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
             yield entry(query, columns, i, self._spec(one.index)) | {
                 "miou": {"mean": one.mean, "low": low, "high": high},
-                "miou_source": f"{'trained' if self.study.plan.accuracy == 'train' else 'predicted'} ({one.protocol})",
+                "miou_source": self._source(one),
                 "runs": list(one.miou),
                 "trial": one.trial,
                 "predicted": self._interval(one.index),
+                **self._weights(one),
             }
+
+    def _source(self, one: Measured) -> str:
+        if self.study.plan.accuracy == "published":
+            return f"predicted ({one.protocol})"
+        return f"trained ({one.protocol} protocol, {len(one.miou)} run{'s'[: len(one.miou) - 1]}; interval at 0.95)"
+
+    def _weights(self, one: Measured) -> dict[str, Any]:
+        """The weights of the first run: the best of several would be the luckiest."""
+        short, long = self.study.evaluators
+        folder = getattr(long if one.protocol == "long" else short, "folder", None)
+        if folder is None or self.folder is None:
+            return {}
+        kept = described(folder / f"{one.trial:04}", self.folder)
+        return {} if kept is None else {"weights": kept}
 
     def _predicted_entries(self) -> Iterator[dict[str, Any]]:
         """The front over all candidates by the belief, spread evenly where it is long."""
@@ -213,9 +235,12 @@ class Findings:
 
 def write_findings(study: Studied, folder: Path) -> dict[str, Any]:
     """Write the files of a study that has ended; returns the document of front.json."""
-    findings = Findings(study)
+    findings = Findings(study, folder)
     document = findings.document()
-    _write(folder / "front.csv", _csv([{k: v for k, v in e.items() if k != "runs"} for e in document["front"]]))
+    _write(
+        folder / "front.csv",
+        _csv([{k: v for k, v in e.items() if k not in ("runs", "weights")} for e in document["front"]]),
+    )
     _write(folder / "trials.csv", _csv(findings.trials()))
     _write(folder / "sample.csv", _csv(findings.sample()))
     _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -59,7 +59,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "certificate": run.certificate,
         "certificate_sha256": certificate_hash(run),
         "certified": digest(run.front) == run.certificate.get("front_sha256"),
-        "command": command(query, "RUN", space or "SPACE"),
+        "command": command(query, "RUN", space or "SPACE", run.plan),
         "space": space,
         "sensitivity": _sensitivity(run, known),
         "regret": _regret(run, known),

@@ -1,7 +1,7 @@
 """What goes with an exported candidate: its spec as YAML, a model card, and the command that repeats the search."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from hw_models.predict import Cost, predict
 from search.accuracy import accuracy_model
 from search.bundle import Run, load_run
 from search.html_data import certificate_hash
+from search.query import DEVICE_METRICS
 from search.wording import command, question, space_name
 from zoo.config import Config
 from zoo.errors import ConfigError
@@ -33,21 +34,23 @@ class Papers:
     command: str
 
 
-def write_papers(folder: Path, rank: int, beside: Path, config: Config, weights: str | None = None) -> Papers:
+def write_papers(
+    folder: Path, rank: int, beside: Path, config: Config, weights: str | None = None, trained: Spec | None = None
+) -> Papers:
     """Write spec YAML and model card of a candidate beside a file, under its name: net.onnx, net.yaml, net.md.
 
-    weights: name of the weights in the file, None for random ones. Raises ConfigError for a folder that is
-    no run, a rank that it has not, or a file that would be overwritten by its own papers.
+    weights: name of the weights in the file, None for random ones. trained: the spec of the network in the file,
+    where it is not the candidate's own, as of one that was trained for other classes. Raises ConfigError for a folder
+    that is no run, a rank that it has not, or a file that would be overwritten by its own papers.
     """
     spec_path, card_path = beside.with_suffix(".yaml"), beside.with_suffix(".md")
     if beside in (spec_path, card_path):
         raise ConfigError(f"{beside}: a spec and a card are written beside the file; name it .onnx")
     run = load_run(folder)
-    spec = run.spec(rank)
     known = space_name(run.query, config)
-    repeat = command(run.query, "again", known or OWN_SPACE)
-    _write(spec_path, spec_yaml(spec, f"{run.name}#{rank}"))
-    _write(card_path, card(run, rank, beside, repeat, None if known else _space(run), weights))
+    repeat = command(run.query, "again", known or OWN_SPACE, run.plan)
+    _write(spec_path, spec_yaml(trained or run.spec(rank), f"{run.name}#{rank}"))
+    _write(card_path, card(run, rank, beside, repeat, None if known else _space(run), weights, trained))
     return Papers(spec_path, card_path, repeat)
 
 
@@ -62,19 +65,24 @@ def spec_yaml(spec: Spec, name: str) -> str:
     return f"# Candidate {_plain(name)}, written by edgeseg-zoo {zoo.__version__}.\n{body}"
 
 
-def card(run: Run, rank: int, file: Path, repeat: str, space: str | None, weights: str | None) -> str:
+def card(
+    run: Run, rank: int, file: Path, repeat: str, space: str | None, weights: str | None, trained: Spec | None = None
+) -> str:
     """The model card, in Markdown."""
-    query, entry, spec = run.query, run.front[rank - 1], run.spec(rank)
+    query, entry, spec = run.query, run.front[rank - 1], trained or run.spec(rank)
     width, height = query.space.size[1], query.space.size[0]
     costs = [
         predict(lower(spec, query.space.size), d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices
     ]
     name = f"{_plain(run.name)}#{rank}"
+    if spec != run.spec(rank):
+        entry = {**entry, **_own_numbers(run, spec, costs)}
     parts = [
         f"# {name}",
         f"A semantic segmentation network of the family {spec.family}, candidate {rank} of {len(run.front):,} on the "
         f"front of a search: {question(query)}. All limits hold together with probability {query.confidence:g}.",
         f"Weights in {_code(file.name)}: {weights or 'random, the network is untrained'}.",
+        *([] if spec == run.spec(rank) else [_differs(run.spec(rank), spec)]),
         "## Spec",
         _table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
         f"{_code(file.with_suffix('.yaml').name)} is a model to every command: "
@@ -104,10 +112,34 @@ def card(run: Run, rank: int, file: Path, repeat: str, space: str | None, weight
         "To repeat it" + (", with this in zoo.yaml:" if space else ":"),
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
-        f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}.",
+        *([] if run.study else [f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}."]),
         f"Written by edgeseg-zoo {zoo.__version__}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _own_numbers(run: Run, spec: Spec, costs: Sequence[Cost]) -> dict[str, Any]:
+    """Counts and cost of a network that is not quite the candidate, in the form of an entry of the front."""
+    graph = lower(spec, run.query.space.size)
+    devices = {
+        label: {
+            metric: {part: getattr(getattr(cost, metric), part) for part in ("mean", "low", "high")}
+            for metric in DEVICE_METRICS
+        }
+        for label, cost in zip(run.devices, costs, strict=True)
+    }
+    memory = graph.weight_bytes + graph.peak_activation_bytes
+    counts = {"params": graph.params, "macs": graph.macs, "weight_bytes": graph.weight_bytes, "memory_bytes": memory}
+    return counts | {"devices": devices}
+
+
+def _differs(candidate: Spec, trained: Spec) -> str:
+    """How the network in the file differs from the candidate that the search priced."""
+    ours, theirs = as_dict(trained), as_dict(candidate)
+    changes = ", ".join(
+        f"{key} {_value(value)} instead of {_value(theirs[key])}" for key, value in ours.items() if value != theirs[key]
+    )
+    return f"It was trained with {changes}; spec, counts and cost below are those of the network in the file."
 
 
 def _costs(run: Run, entry: Mapping[str, Any]) -> str:
@@ -133,6 +165,8 @@ def _accuracy(run: Run, entry: Mapping[str, Any], spec: Spec) -> str:
     miou = entry["miou"]
     source = _plain(str(entry.get("miou_source", "predicted")))
     bounds = f"{miou['low']:.1f} to {miou['high']:.1f}, {run.query.confidence:.0%} interval"
+    if "runs" in entry:
+        bounds = f"{miou['low']:.1f} to {miou['high']:.1f}"
     head = f"{miou['mean']:.1f} % ({bounds}), {source}."
     if not run.enumerable:
         basis = run.document.get("accuracy")
@@ -164,6 +198,9 @@ def _search(run: Run) -> str:
         "sha256 of certificate.json": certificate_hash(run),
         "sha256 of the front": run.certificate.get("front_sha256"),
     }
+    if run.plan is not None:
+        trials = run.document.get("trials", {})
+        rows += [(f"trials {name}", str(trials[name])) for name in ("complete", "stopped", "failed") if name in trials]
     rows += [(name, _code(str(value))) for name, value in hashes.items() if value]
     return _table(("", ""), rows)
 

@@ -3,7 +3,9 @@
 import json
 import shlex
 from collections.abc import Mapping
+from typing import Any
 
+from search import options
 from search.query import Query
 from zoo.choices import Choices
 from zoo.config import Config
@@ -40,15 +42,16 @@ LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
 """Limit -> what it bounds, in which unit, from which side."""
 
 
-def command(query: Query, folder: str, space: str) -> str:
-    """The `zoo search` command that asks this query, of a space called `space` in zoo.yaml."""
+def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | None = None) -> str:
+    """The `zoo search` command that asks this query, of a space called `space` in zoo.yaml; plan: of a study."""
     height, width = query.space.size
     words = ["zoo", "search", "--space", space]
     words += [word for device in query.devices for word in ("--device", str(device))]
     for name, value in query.limits.given():
         words += [f"--{name.replace('_', '-')}", json.dumps(value)]
     words += ["--confidence", repr(query.confidence), "--objective", ",".join(query.objectives)]
-    words += ["--accuracy", query.accuracy, "--size", f"{width}x{height}", "-o", folder]
+    words += ["--accuracy", query.accuracy] if plan is None else options.words(plan)
+    words += ["--size", f"{width}x{height}", "-o", folder]
     return shlex.join(words)
 
 

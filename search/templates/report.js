@@ -367,7 +367,7 @@ function choose(i) {
   selected = i;
   const name = `${D.folder}#${i + 1}`, word = quoted(name), size = D.query.space.size;
   $("one").replaceChildren(el("div", { class: "cols" },
-    el("div", {}, el("h3", {}, `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}`), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; intervals at ${D.query.confidence}.`)),
+    el("div", {}, el("h3", {}, `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}`), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; ${measured(i) ? "other " : ""}intervals at ${D.query.confidence}.`)),
     el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${word} --layers`, ...D.query.devices.map((d) => `zoo predict ${word} --device ${d.name} --clock-mhz ${d.clock_mhz} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`].map((line) => el("code", { class: "block" }, line)),
       el("p", { class: "fine" }, "The export comes with the spec as YAML, a model card, and the command that repeats this search."))));
   rings();

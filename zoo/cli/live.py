@@ -20,6 +20,9 @@ EVERY_S = 30.0
 """Seconds between plain lines."""
 
 
+NONE_YET = ("search", 0)
+
+
 class Watched:
     """`say` and `watch` of a study. console: of a terminal, or None. first: is called before anything is shown."""
 
@@ -42,7 +45,7 @@ class Watched:
         self.first()
         if self.console is not None:
             self._table().update(view(outlook), refresh=True)
-        elif time.monotonic() - self._said >= EVERY_S and (ended := _ended(outlook)) != self._seen:
+        elif time.monotonic() - self._said >= EVERY_S and (ended := _ended(outlook)) not in (self._seen, NONE_YET):
             self._seen, self._said = ended, time.monotonic()
             note(headline(outlook))
 

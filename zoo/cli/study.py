@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.options import PLANNED
 from zoo.cli.command import Arguments, count_argument, emit, positive_argument, si, size_argument, table, usage
 from zoo.cli.live import watching
 from zoo.cli.specs import apart
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from search.study import MakeEngine
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-PLANNED = {
-    "sampler": "sampler", "trials": "trials", "seed": "seed", "budget": "budget_s", "time_limit": "limit_s",
-    "storage": "storage", "accuracy": "accuracy", "dataset": "dataset", "data": "data", "epochs": "epochs",
-    "long_epochs": "long_epochs", "train_size": "size", "train_on": "train_on", "threads": "threads",
-    "promote": "promote", "repeats": "repeats", "halving": "halving", "recipe": "recipe", "train_set": "changes",
-}  # fmt: skip
-"""Option -> field of the plan."""
 
 STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""

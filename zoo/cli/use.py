@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.candidate import candidate_of
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note
 from zoo.errors import ZooError
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pretrained.weights import PretrainedNetwork
     from zoo.network import Network
     from zoo.resolve import Model
+    from zoo.spec import Spec
 
 
 def _trained(model: "Model") -> "PretrainedNetwork":
@@ -34,27 +36,30 @@ def _export(args: Arguments) -> int:
     model = model_of(args)
     if model.tag and args.settings:
         raise ZooError(f"--set makes {model.name} another network, which its weights do not fit; leave out one of them")
-    module: Network = _trained(model) if model.tag else _untrained(model)
+    candidate = candidate_of(model.name) if "#" in model.name and not args.settings else None
+    module: Network = candidate[0] if candidate else _trained(model) if model.tag else _untrained(model)
+    weights = candidate[1].name if candidate else f"{model.canonical}.{model.tag}" if model.tag else None
     own = getattr(getattr(module, "preprocessing", None), "size", None)
     height, width = args.size or own or (512, 1024)
     name = Path(model.name).name.replace("#", "-") + (f".{model.tag}" if model.tag else "")
     path = args.out or Path(f"{name}-{width}x{height}.onnx")
-    written = export_onnx(module, path, size=(height, width), opset=args.opset, dynamic=args.dynamic)
+    said = {"weights": candidate[1].name, "weights_sha256": candidate[1].sha256} if candidate else None
+    written = export_onnx(module, path, size=(height, width), opset=args.opset, dynamic=args.dynamic, metadata=said)
     document = {
         "path": str(written.path),
         "opset": written.opset,
         "max_abs_diff": written.max_abs_diff,
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
-        "weights": f"{model.canonical}.{model.tag}" if model.tag else None,
+        "weights": weights,
     }
     if "#" in model.name:
-        document |= _papers(args, model, written.path)
+        document |= _papers(args, model, written.path, weights, module.spec if candidate else None)
     emit(args, document, lambda console: console.print(_written(document), markup=False))
     return 0
 
 
-def _papers(args: Arguments, model: "Model", path: Path) -> dict[str, Any]:
+def _papers(args: Arguments, model: "Model", path: Path, weights: str | None, trained: "Spec | None") -> dict[str, Any]:
     """Spec and card of a candidate of a search beside its file; none for one that --set has changed."""
     from search.papers import write_papers
 
@@ -62,7 +67,7 @@ def _papers(args: Arguments, model: "Model", path: Path) -> dict[str, Any]:
         note(f"zoo: --set makes {model.name} another network, so no spec and no card of the candidate are written")
         return {}
     folder, _, rank = model.name.rpartition("#")
-    papers = write_papers(Path(folder), int(rank), path, config_of(args))
+    papers = write_papers(Path(folder), int(rank), path, config_of(args), weights, trained)
     return {"spec": str(papers.spec), "card": str(papers.card), "command": papers.command}
 
 
