@@ -13,6 +13,7 @@ from hw_models.recipes import Recipe
 from hw_models.roofline import PARAMETERS, kernel_time
 from hw_models.rows import position, row_work
 from hw_models.tables import KernelRow
+from hw_models.terms import bent
 from zoo.graph import ReLU
 
 Array = NDArray[np.float64]
@@ -54,14 +55,16 @@ def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
     )
     ratio = np.log([row.clock_mhz / recipe.clocks.default_mhz for row in rows])
     idle = recipe.numbers["idle_power"].value
+    limit = recipe.numbers["power_limit"].value - idle
 
     def model(theta: Array) -> tuple[Array, Array]:
         per_mac, per_byte, active, _, exponent = np.exp(theta)
         scale = np.exp(exponent * ratio)
         parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, scale * np.exp(ratio) * active])
         total = parts.sum(axis=0)
-        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) / total
-        return np.log(total), slopes.T
+        power, slope = bent(total, limit)
+        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) * slope / power
+        return np.log(power), slopes.T
 
     observed = np.log([row.power_w - idle for row in rows if row.power_w is not None])
     error = np.full(len(rows), 0.25**2)

@@ -1,12 +1,12 @@
 """`zoo measure`: times what a plan has on the present machine.
 
 Every block is visited in at least two passes with all others in between, and keeps its quietest visit; a
-reference block every few visits shows how the machine drifts. Whole networks come last: they show what
-share of its single blocks' speed a network reaches.
+reference block every few visits shows how the machine drifts. Whole networks are timed among the blocks:
+they show what share of its single blocks' speed a network reaches.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hw_models.blocks import Block
@@ -76,7 +76,6 @@ def visit(
     progress: Progress = lambda done, planned, left: None,
 ) -> None:
     """Time all that is still to time, in passes."""
-    start, begun = clock(), _count(visits)
 
     def note(entry: dict[str, Any]) -> None:
         journal.append(entry)
@@ -84,11 +83,13 @@ def visit(
 
     # What was too noisy before is given a chance when it is resumed.
     most = max(MOST_PASSES, 2 + max(map(len, visits.blocks.values()), default=0))
+    forecast = Forecast(todo, visits, most)
     for _ in range(most):
         waiting = list(_waiting(todo, visits, most))
         if not waiting:
             return
         for i, (what, number) in enumerate(waiting):
+            start = clock()
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
             if isinstance(what, Block):
@@ -96,9 +97,57 @@ def visit(
             else:
                 spec, size = what
                 note({"network": number, "timing": _plain(time_network(lower(spec, size)))})
-            done, planned = _count(visits), PASSES * (len(todo.blocks) + len(todo.networks) + 1)
-            spent = clock() - start
-            progress(done, planned, spent / max(done - begun, 1) * max(planned - done, 0))
+            forecast.took(what, clock() - start)
+            left = forecast.visits_left()
+            progress(_count(visits), _count(visits) + round(sum(left)), forecast.seconds(left))
+
+
+class Forecast:
+    """How many visits are still to come, and how long they take.
+
+    Two visits are sure. How many more there are is seen from those that were visited twice: what disagrees
+    is visited once more, and then as often again as those before it were.
+    """
+
+    def __init__(self, todo: Plan, visits: Visits, most: int) -> None:
+        self._todo, self._visits, self._most = todo, visits, most
+        self._spent = {Block: [0.0, 0], Spec: [0.0, 0]}
+
+    def took(self, what: object, seconds: float) -> None:
+        """One more visit was made."""
+        total = self._spent[Block if isinstance(what, Block) else Spec]
+        total[0] += seconds
+        total[1] += 1
+
+    def visits_left(self) -> tuple[float, float]:
+        """Expected visits to blocks and to networks."""
+        found = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
+        whole = [self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))]
+        again = self._again([*found, *whole])
+        return sum(self._left(one, again) for one in found), sum(self._left(one, again) for one in whole)
+
+    def _again(self, found: Sequence[Sequence[Timing]]) -> float:
+        """Chance that what was visited twice or more is visited again."""
+        twice = [one for one in found if len(one) >= PASSES]
+        extra = sum(len(one) - PASSES for one in twice)
+        unsure = sum(difference(one) > AGREE and len(one) < self._most for one in twice)
+        return (extra + unsure + 1.0) / (extra + len(twice) + 3.0)
+
+    def _left(self, one: Sequence[Timing], again: float) -> float:
+        if len(one) >= PASSES:
+            settled = len(one) >= self._most or difference(one) <= AGREE
+            return 0.0 if settled else 1.0 + _geometric(again, self._most - len(one) - 1)
+        return PASSES - len(one) + _geometric(again, self._most - PASSES)
+
+    def seconds(self, left: tuple[float, float]) -> float:
+        """What these visits take, by the mean of those so far; networks count as blocks until one was timed."""
+        per_block, per_network = (total / n if n else 0.0 for total, n in self._spent.values())
+        return left[0] * (per_block or per_network) + left[1] * (per_network or 4.0 * per_block)
+
+
+def _geometric(chance: float, most: int) -> float:
+    """Expected number of further visits, of at most `most`, each made with this chance if the one before was."""
+    return float(sum(chance**n for n in range(1, most + 1)))
 
 
 def _count(visits: Visits) -> int:
@@ -109,20 +158,24 @@ def _plain(timing: Timing) -> dict[str, Any]:
     return {name: getattr(timing, name) for name in Timing.__dataclass_fields__}
 
 
-def _waiting(todo: Plan, visits: Visits, most: int) -> Iterator[tuple[Block | tuple[Spec, tuple[int, int]], int]]:
-    """What has been visited least often, or whose visits disagree."""
+What = Block | tuple[Spec, tuple[int, int]]
+
+
+def _waiting(todo: Plan, visits: Visits, most: int) -> list[tuple[What, int]]:
+    """What has been visited least often, or whose visits disagree: networks evenly among blocks."""
     blocks = (todo.call, *todo.blocks)
     least = min(
         *(len(visits.blocks.get(block.text, ())) for block in blocks),
         *(len(visits.networks.get(i, ())) for i in range(len(todo.networks))),
         PASSES,
     )
-    for block in blocks:
-        if _unsure(visits.blocks.get(block.text, ()), least, most):
-            yield block, -1
-    for i, network in enumerate(todo.networks):
-        if _unsure(visits.networks.get(i, ()), least, most):
-            yield network, i
+    some = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
+    whole = [
+        (network, i) for i, network in enumerate(todo.networks) if _unsure(visits.networks.get(i, ()), least, most)
+    ]
+    placed = [((i + 0.5) / len(some), 0, i) for i in range(len(some))]
+    placed += [((i + 0.5) / len(whole), 1, i) for i in range(len(whole))]
+    return [(whole if kind else some)[i] for _, kind, i in sorted(placed)]
 
 
 def _unsure(found: Sequence[Timing], least: int, most: int) -> bool:

@@ -1,7 +1,7 @@
 """The device that a measurement makes: its block model checked, its folder written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -64,9 +64,7 @@ def finish(
 def _learn_share(
     name: str, device: Device, description: Mapping[str, Any], tables: Mapping[str, Sequence[Any]]
 ) -> Device:
-    sd = own_device.left_out_sd(device, device.points)
-    device = replace(device, latency=replace(device.latency, network_sd=sd))
-    device = own_device.calibrated(device, device.points)
+    device = own_device.learn(device)
     return own_folder.write_device(name, description, own_folder.document_of(device), tables, replaces=True)
 
 

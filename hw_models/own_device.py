@@ -2,10 +2,12 @@
 
 A network is the sum of its blocks (`hw_models.blocks`): those measured are looked up, the others are
 interpolated (`hw_models.block_model`). A whole network reaches a share of the speed of its single blocks;
-that share, the parameter `efficiency`, is learned from the few whole networks in `points.csv`.
+the shares of the kinds of blocks are learned from the whole networks in `points.csv` (`hw_models.shares`).
 
-The errors of blocks of one kind are taken to be one and the same error, so that many equal units make an
-interval no narrower; errors of different kinds are independent.
+The interval is that which holds the networks that were measured whole, each predicted from the others. It
+widens where a network's own blocks are less sure than theirs. For that, the errors of blocks of one kind
+are taken to be one and the same error, so that many equal units make an interval no narrower; errors of
+different kinds are independent.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.block_model import BlockModel, Measured
+from hw_models.block_model import BlockModel, Estimate, Measured
 from hw_models.blocks import KINDS, Block, blocks, from_text
 from hw_models.calibrate import graph_of, usable
 from hw_models.cost import KernelCost
@@ -24,16 +26,21 @@ from hw_models.device import Device, DeviceError, read_device
 from hw_models.kernels import work_of
 from hw_models.own_folder import NOT_MEASURED
 from hw_models.predict import Predictor
-from hw_models.roofline import INDEX
+from hw_models.schema import SHARES
+from hw_models.shares import Whole, fitted, gradient_of, has_prelu, learned, share_of
 from hw_models.tables import PROVENANCES, Point, TableError, _read
 from hw_models.terms import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
-from zoo.graph import Layer
+from zoo.graph import Graph, Layer
 
 Array = NDArray[np.float64]
 
 TABLE = "blocks.csv"
-EFFICIENCY = INDEX["efficiency"]
-LEAST_NETWORK_SD = 0.02
+NETWORK = "network"
+"""Whole networks, among the kinds of `Device.held_out`."""
+SHARE_GRADIENT = slice(GRADIENT.start, GRADIENT.start + len(SHARES))
+"""Places of the derivatives by the logarithms of SHARES, in s."""
+BLOCK_ERRORS = slice(TERMS, TERMS + len(KINDS))
+"""Places of the errors of blocks by kind, in s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +107,19 @@ def _model_of(folder: Path, written: int) -> BlockModel:
 
 
 class MeasuredPredictor(Predictor):
-    """Prices networks by their blocks; terms of each kind's error stand in the places of derivatives."""
+    """Prices networks by their blocks; derivatives by shares stand in the places of those by parameters."""
+
+    width = BLOCK_ERRORS.stop
 
     def __init__(self, device: Device, clock_mhz: float, batch: int) -> None:
         super().__init__(device, clock_mhz, batch)
         self.model = model_of(device.folder)
-        self._share = float(np.exp(device.latency.theta[EFFICIENCY]))
+        self._usual = float(device.held_out.get(NETWORK, {}).get("usual_sd", 0.0))
         self._priced: dict[Block, Array] = {}
 
     def terms(self, layers: Sequence[Layer]) -> Array:
         """Additive statistics of consecutive layers, shape (width,). Raises DeviceError for ops never measured."""
-        total = np.zeros(TERMS)
+        total = np.zeros(self.width)
         for name, block in blocks(layers):
             if block not in self._priced:
                 self._priced[block] = self._terms(name, block)
@@ -124,25 +133,30 @@ class MeasuredPredictor(Predictor):
                 f"{name}: device {self.device.name} has no measurement of {missing}; "
                 f"measure a space that has it: zoo measure --device {self.device.name} --space NAME --resume"
             )
-        found = self.model.estimate(block, self.batch)
-        seconds = found.seconds / self._share
-        out = np.zeros(TERMS)
-        out[DEVICE] = seconds
+        found = self._estimate(block)
+        out = np.zeros(self.width)
+        out[DEVICE] = found.seconds
         out[DISPATCHES] = len(block.body)
         out[MACS] = block.macs * self.batch
         out[BYTES] = _bytes(block, self.batch)
-        out[GRADIENT.start + KINDS.index(block.kind)] = seconds * found.sd
-        out[RESTS.start + PROVENANCES.index("measured" if found.measured else "modelled")] = seconds
+        out[SHARE_GRADIENT] = gradient_of(block, found.seconds)
+        out[RESTS.start + PROVENANCES.index("measured" if found.measured else "modelled")] = found.seconds
+        out[BLOCK_ERRORS.start + KINDS.index(block.kind)] = found.seconds * found.sd
         return out
+
+    def _estimate(self, block: Block) -> Estimate:
+        """A block inside a network."""
+        alone = self.model.estimate(block, self.batch)
+        return alone._replace(seconds=alone.seconds / share_of(self.device.latency.theta, block))
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every block in the order of execution."""
-        found = [(name, block, self.model.estimate(block, self.batch)) for name, block in blocks(layers)]
-        total = sum(estimate.seconds for *_, estimate in found) / self._share
+        found = [(name, block, self._estimate(block)) for name, block in blocks(layers)]
+        total = sum(estimate.seconds for *_, estimate in found)
         peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
         out = []
-        for name, block, estimate in found:
-            macs, moved, seconds = block.macs * self.batch, _bytes(block, self.batch), estimate.seconds / self._share
+        for name, block, (seconds, _, measured) in found:
+            macs, moved = block.macs * self.batch, _bytes(block, self.batch)
             out.append(
                 KernelCost(
                     name=name,
@@ -151,7 +165,7 @@ class MeasuredPredictor(Predictor):
                     bytes=moved,
                     latency_s=seconds,
                     share=seconds / total,
-                    provenance="measured" if estimate.measured else "modelled",
+                    provenance="measured" if measured else "modelled",
                     intensity=macs / moved,
                     of_peak=macs / peak / seconds,
                     of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds,
@@ -172,12 +186,19 @@ class MeasuredPredictor(Predictor):
             )
         return super().quantile(terms, metric, probability)
 
+    def unsure(self, terms: Array) -> Array:
+        """Standard deviation of the log latency by what is not known of blocks and shares."""
+        by_kind, gradient = terms[..., BLOCK_ERRORS], terms[..., SHARE_GRADIENT]
+        shared = ((gradient @ self.device.latency.covariance) * gradient).sum(axis=-1)
+        return np.asarray(np.sqrt((by_kind**2).sum(axis=-1) + np.maximum(shared, 0.0)) / self._time(terms))
+
+    def _time(self, terms: Array) -> Array:
+        return np.asarray(terms[..., DEVICE] + self.device.value("frame_overhead"))
+
     def _latency(self, terms: Array) -> tuple[Array, Array]:
-        device, fit = terms[..., DEVICE], self.device.latency
-        time = device + self.device.value("frame_overhead")
-        by_kind = terms[..., GRADIENT][..., : len(KINDS)]
-        shared = (by_kind**2).sum(axis=-1) + device**2 * fit.covariance[EFFICIENCY, EFFICIENCY]
-        return time, np.sqrt(shared / time**2 + fit.network_sd**2)
+        # What is not known of the usual network is in its left-out error already.
+        beyond = np.maximum(self.unsure(terms) ** 2 - self._usual**2, 0.0)
+        return self._time(terms), np.sqrt(self.device.latency.network_sd**2 + beyond)
 
 
 def _bytes(block: Block, batch: int) -> int:
@@ -186,46 +207,47 @@ def _bytes(block: Block, batch: int) -> int:
 
 
 def calibrated(device: Device, points: Sequence[Point]) -> Device:
-    """The device with its share of the single blocks' speed learned from whole networks; others are not touched.
-
-    The share's prior is that of the device's file. What is left of the networks' errors, each network
-    predicted from the others, is the error of a network that was not measured.
-    """
-    chosen = usable(points, "latency_s")
-    before = device.latency
-    plain = replace(device, latency=replace(before, theta=_with(before.theta, 0.0)))
-    misses = np.array([np.log(p.value / _predicted(plain, p)) for p in chosen])
-    prior_sd = float(before.prior_sd[EFFICIENCY])
-    mean, variance = _posterior(misses, prior_sd, before.network_sd)
-    covariance = before.covariance.copy()
-    covariance[EFFICIENCY, EFFICIENCY] = variance
-    fit = replace(before, theta=_with(before.theta, -mean), covariance=covariance)
-    return replace(device, latency=fit)
+    """The device with its shares learned from these whole networks; the error that it claims stays."""
+    networks = [_whole(device, point) for point in usable(points, "latency_s")]
+    return replace(device, latency=fitted(device.latency, networks, device.value("frame_overhead")))
 
 
-def left_out_sd(device: Device, points: Sequence[Point]) -> float:
-    """Standard deviation of the log errors of whole networks, each predicted from the others."""
-    chosen = usable(points, "latency_s")
-    if len(chosen) < 3:
-        return device.latency.network_sd
-    plain = replace(device, latency=replace(device.latency, theta=_with(device.latency.theta, 0.0)))
-    misses = np.array([np.log(p.value / _predicted(plain, p)) for p in chosen])
-    n = len(misses)
-    others = (misses.sum() - misses) / (n - 1)
-    return max(float(np.sqrt(np.mean((misses - others) ** 2))), LEAST_NETWORK_SD)
+def learn(device: Device) -> Device:
+    """The device with its shares, and the error of networks that were not measured, learned from its own points."""
+    points = usable(device.points, "latency_s")
+    networks = [_whole(device, point) for point in points]
+    fit, errors = learned(device.latency, networks, device.value("frame_overhead"))
+    if not len(errors):
+        return replace(device, latency=fit)
+    found = replace(device, latency=fit)
+    off = np.abs(np.expm1(errors))
+    summary = {
+        "rows": float(len(errors)),
+        "median_error": float(f"{np.median(off):.3g}"),
+        "within_10_percent": float(f"{(off < 0.1).mean():.3g}"),
+        "usual_sd": float(f"{_usual_sd(found, points):.3g}"),
+    }
+    return replace(found, held_out={**device.held_out, NETWORK: summary})
 
 
-def _posterior(misses: Array, prior_sd: float, sd: float) -> tuple[float, float]:
-    precision = prior_sd**-2 + len(misses) * sd**-2
-    return float(misses.sum() * sd**-2 / precision), 1.0 / precision
+def _usual_sd(device: Device, points: Sequence[Point]) -> float:
+    """What is not known of blocks and shares of the networks that were measured whole."""
+    squares = []
+    for point in points:
+        prices = MeasuredPredictor(device, device.clocks.default_mhz, point.batch)
+        squares.append(float(prices.unsure(prices.terms(_graph(point).layers))) ** 2)
+    return float(np.sqrt(np.mean(squares)))
 
 
-def _with(theta: Array, value: float) -> Array:
-    return np.where(np.arange(len(theta)) == EFFICIENCY, value, theta)
+def _whole(device: Device, point: Point) -> Whole:
+    model = model_of(device.folder)
+    seconds = np.zeros((len(KINDS), 2))
+    for _, block in blocks(_graph(point).layers):
+        seconds[KINDS.index(block.kind), int(has_prelu(block))] += model.estimate(block, point.batch).seconds
+    return Whole(seconds, point.value, point.relative_sd)
 
 
-def _predicted(device: Device, point: Point) -> float:
+def _graph(point: Point) -> Graph:
     graph = graph_of(point)
     assert graph is not None  # `usable` leaves out families that are not known
-    prices = MeasuredPredictor(device, device.clocks.default_mhz, point.batch)
-    return float(prices.finish(prices.terms(graph.layers)).latency_s_mean)
+    return graph

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from hw_models.device import SHIPPED, Device, DeviceError, _load_cached, home, read_device
 from hw_models.kernels import KINDS
 from hw_models.roofline import PARAMETERS
-from hw_models.schema import POWER_PARAMETERS, Fit
+from hw_models.schema import POWER_PARAMETERS, SHARES, Fit
+from hw_models.terms import unbent
 from zoo.files import make_folder
 
 Array = NDArray[np.float64]
 
+ABOUT = "written by zoo measure; latency has shares of the single blocks' speed, covariances are of logarithms"
 NOT_MEASURED = "nothing"
 """What the power of a device without a reading covers."""
 
@@ -55,7 +57,7 @@ def assumed_power(cores: int) -> Power:
 def document_of(device: Device) -> dict[str, Any]:
     """`coefficients.json` of a device."""
     return {
-        "about": "written by zoo measure; latency.efficiency is the share of the single blocks' speed",
+        "about": ABOUT,
         "latency": _fit_document(device.latency),
         "power": _fit_document(device.power),
         "table": dict.fromkeys(PARAMETERS, 1.0),
@@ -80,12 +82,13 @@ def _fit_document(fit: Fit) -> dict[str, Any]:
 
 def first_coefficients(held_out: Mapping[str, Mapping[str, float]], power: Power) -> dict[str, Any]:
     """Coefficients before any whole network was looked at."""
-    latency = Fit.unfitted(dict.fromkeys(PARAMETERS, 1.0), dict.fromkeys(PARAMETERS, 0.1), 0.05)
-    parts = {"energy_per_mac": 1e-15, "energy_per_byte": 1e-15, "active": power.busy_w - power.idle_w}
+    latency = Fit.unfitted(dict.fromkeys(SHARES, 1.0), dict.fromkeys(SHARES, 0.1), 0.05)
+    parts = {"energy_per_mac": 1e-15, "energy_per_byte": 1e-15}
+    parts["active"] = unbent(power.busy_w - power.idle_w, power.limit_w - power.idle_w)
     parts |= {"dilated": 1.0, "clock_exponent": 1.0}
     spread = dict.fromkeys(POWER_PARAMETERS, 0.01)
     return {
-        "about": "written by zoo measure; latency.efficiency is the share of the single blocks' speed",
+        "about": ABOUT,
         "latency": _fit_document(latency),
         "power": _fit_document(Fit.unfitted(parts, spread, power.sd)),
         "table": dict.fromkeys(PARAMETERS, 1.0),

@@ -6,6 +6,8 @@ subset is timed, and the rest is interpolated (`hw_models.block_model`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import prod, sqrt
 
 import numpy as np
 
@@ -24,7 +26,7 @@ COUNT = 400
 """Blocks that are timed, by default."""
 SIMPLE = 0.4
 """Largest part of them that are no units: they are quick to time, and few."""
-NETWORKS = 8
+NETWORKS = 24
 """Whole networks that are timed."""
 SAMPLED = 600
 """Specs from which the blocks of a space are gathered."""
@@ -54,12 +56,29 @@ def plan(
     known = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
     chosen = _choose(known, count)
     order = np.random.default_rng(seed).permutation(len(chosen))
+    at = between(sizes)
     whole = tuple(
-        (spec, sizes[i % len(sizes)])
+        (spec, at[i % len(at)])
         for i, spec in enumerate(sample_specs(choices, networks or NETWORKS, seed + 1, sizes[0]))
-        if _fits(choices, spec, sizes[i % len(sizes)])
+        if _fits(choices, spec, at[i % len(at)])
     )
     return Plan(tuple(chosen[i] for i in order), whole, _reference(chosen), call_block())
+
+
+def between(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The sizes, and one between each and the next larger: there, whole networks' blocks are interpolated.
+
+    >>> between([(128, 256), (512, 1024)])
+    ((128, 256), (256, 512), (512, 1024))
+    """
+    ordered = sorted(set(sizes), key=prod)
+    middle = [(_middle(a[0], b[0]), _middle(a[1], b[1])) for a, b in pairwise(ordered)]
+    return tuple(sorted({*ordered, *middle}, key=lambda size: (prod(size), size)))
+
+
+def _middle(a: int, b: int) -> int:
+    """About the geometric mean, and a multiple of 8 as most networks ask."""
+    return max(8, 8 * round(sqrt(a * b) / 8))
 
 
 def sample_specs(choices: Choices, count: int, seed: int, size: tuple[int, int] = SIZES[0]) -> list[Spec]:

@@ -6,7 +6,8 @@ and the time in which the host issues the operations, and a constant:
     T = max(sum of kernel times, operations · dispatch) + overhead
 
 The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
-Power is idle power plus the energy of the arithmetic and of the bytes over T; energy is power times T.
+Power is idle power plus the energy of the arithmetic and of the bytes over T, bent towards the power limit
+(`hw_models.terms`); energy is power times T.
 
 Everything that a network's cost needs is a sum over its kernels (`Predictor.terms`), so that a search
 prices each distinct piece once and then only adds. `predict` is the same sum with the kernels listed.
@@ -150,9 +151,8 @@ class Predictor:
     def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
         dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
         fit = self.device.power
-        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        power = np.minimum(idle + dynamic, limit)
+        power = self.device.value("idle_power") + dynamic
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:

@@ -5,12 +5,15 @@ noise defeats the branch prediction that features of an image allow. Inputs are 
 amplitude falls with the frequency, as that of photographs does, and the BatchNorms of untrained networks
 get the statistics of that input, as training would have given them.
 
+A branch predictor also learns the signs of one input by heart where there are few of them, so that inputs
+take turns: a small block that saw one input only would look up to 43 % faster than it is in a network.
+
 Subnormal numbers are flushed: they slow a CPU several times and change no result.
 """
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -78,6 +81,37 @@ def entries_of(graph: Graph, batch: int, *, seed: int = 0) -> list[Tensor]:
         image = layer.out_shape.channels == 3
         found.append(torch.from_numpy(x if image else np.where(x > 0, x, 0.25 * x)))
     return found
+
+
+TURNS, TURN_VALUES = 16, 1 << 21
+"""Inputs that take turns at most, and the values of all of them together from which more teach nothing new."""
+
+
+class Turns:
+    """Feeds of one network: shifted copies of its entries, written by turns into the same arrays.
+
+    Written there, as the layer before would have written them, they are in the cache as they are in a network.
+    """
+
+    def __init__(self, entries: Mapping[str, NDArray[np.float32]]) -> None:
+        self.feed = {name: x.copy() for name, x in entries.items()}
+        count = min(TURNS, -(-TURN_VALUES // max(1, sum(x.size for x in entries.values()))))
+        rng = np.random.default_rng(0)
+        shifts = [(int(rng.integers(1 << 20)), int(rng.integers(1 << 20))) for _ in range(count)]
+        self._copies = [
+            {name: np.roll(x, shift, (-2, -1)) if x.ndim == 4 else x for name, x in entries.items()} for shift in shifts
+        ]
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+    def next(self) -> Mapping[str, NDArray[np.float32]]:
+        """The next input."""
+        self._at = (self._at + 1) % len(self._copies)
+        for name, x in self._copies[self._at].items():
+            np.copyto(self.feed[name], x)
+        return self.feed
 
 
 def settled(network: Network, entries: Sequence[Tensor]) -> Network:
@@ -172,9 +206,10 @@ def network_sample(
 
 def _onnxruntime(model: bytes, entries: Sequence[Tensor], settings: Settings) -> Sample:
     session = session_of(model, settings.threads)
-    feed = {entry.name: x.numpy() for entry, x in zip(session.get_inputs(), entries, strict=True)}
+    turns = Turns({entry.name: x.numpy() for entry, x in zip(session.get_inputs(), entries, strict=True)})
 
     def sample() -> float:
+        feed = turns.next()
         start = time.perf_counter()
         session.run(None, feed)
         return time.perf_counter() - start

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.blocks import KINDS as BLOCK_KINDS
 from hw_models.kernels import KINDS
 from hw_models.roofline import PARAMETERS
 from hw_models.tables import PROVENANCES
@@ -37,6 +38,14 @@ POWER_PARAMETERS: Mapping[str, str] = {
     "clock_exponent": "energy of an operation grows with the clock to this power (1)",
 }
 """Names and units of the power model's parameters, in the order of every vector of them."""
+
+
+SHARES = ("all", *BLOCK_KINDS, "prelu")
+"""Latency parameters of a device that was measured on the spot, in the order of every vector of them.
+
+Each is a share of single blocks' speed that whole networks reach: what all blocks have in common, what
+blocks of a kind have beyond it, and those with a PReLU beyond that; a block's own share is the product.
+"""
 
 
 class DeviceError(ZooError, ValueError):
@@ -158,13 +167,19 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         if kind not in kernel_sd or rests_on.get(kind) not in PROVENANCES:
             raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
     return {
-        "latency": _fit(entry["latency"], tuple(PARAMETERS), f"{where}: latency"),
+        "latency": _fit(entry["latency"], _latency_names(entry["latency"], where), f"{where}: latency"),
         "power": _fit(entry["power"], tuple(POWER_PARAMETERS), f"{where}: power"),
         "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
         "held_out": dict(mapping(entry["held_out"], where)),
     }
+
+
+def _latency_names(value: Any, where: str) -> tuple[str, ...]:
+    """SHARES where these are a measured device's, else the roofline's parameters."""
+    values = mapping(mapping(value, f"{where}: latency").get("values", {}), f"{where}: latency.values")
+    return SHARES if SHARES[0] in values else tuple(PARAMETERS)
 
 
 def _log_values(value: Any, names: tuple[str, ...], where: str) -> list[float]:

@@ -206,15 +206,23 @@ def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
     )
 
 
-def readable(source: str) -> str:
-    """A source without the names of local captures and without quotations in other languages.
+PRESS = "ESPNet paper (arXiv:1803.06815) as the press reported it"
+"""What rows that were read in a report on the paper, not in the paper, are said to come from."""
 
-    >>> readable('004_97dc01221b7a2970.txt ("约为1 FPS"); also notes file id 9479818603')
-    'a press report on the paper'
+
+def readable(source: str) -> str:
+    """The plain name of a source: no local captures, no quoted prose, nothing on where its other columns come from.
+
+    >>> readable('004_97dc01221b7a2970.txt ("about 1 FPS"); also notes file id 9479818603')
+    'ESPNet paper (arXiv:1803.06815) as the press reported it'
+    >>> readable('poster ECCV_18.pdf bar chart (image xref 42) digitised +-0.03; size 1024x512 per a note')
+    'poster ECCV_18.pdf bar chart digitised ±0.03'
     """
-    named = re.sub(r"\b\d{3}_[0-9a-f]{16}\.txt", "a press report on the paper", source)
-    without_notes = re.sub(r";? *also notes file id \d+", "", named)
-    return re.sub(r" *\([^()]*[^\x00-\x7f][^()]*\)", "", without_notes)
+    plain = re.sub(r"""[:]? *\(?"[^"]*"\)?""", "", source)
+    plain = re.sub(r"; *(also notes|device from|size|3584 cores)[^;]*", "", plain)
+    plain = re.sub(r" *\(image xref \d+\)", "", plain).replace("+-", "±")
+    plain = re.sub(r"\b\d{3}_[0-9a-f]{16}\.txt", PRESS, plain)
+    return "; ".join(dict.fromkeys(plain.split("; ")))
 
 
 def _fits(r: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:

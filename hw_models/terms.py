@@ -3,11 +3,14 @@
     T = max(sum of kernel times, operations · dispatch) + overhead
 
 The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
-Power is idle power plus the energy of arithmetic, bytes and busy time over T.
+Power is idle power and x, the energy of arithmetic, bytes and busy time over T, bent so that it nears the
+power limit but does not pass it, as a device does that lowers its clock for that:
+
+    P = idle + x / sqrt(1 + (x / (limit - idle))^2)
 """
 
 from collections.abc import Sequence
-from math import log
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +65,19 @@ def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: floa
         ],
         axis=-1,
     )
-    dynamic = parts.sum(axis=-1)
+    straight = parts.sum(axis=-1)
     parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
-    parts[..., 4] = dynamic * exponent * log(ratio)
-    return dynamic, parts
+    parts[..., 4] = straight * exponent * log(ratio)
+    dynamic, slope = bent(straight, device.value("power_limit") - device.value("idle_power"))
+    return dynamic, parts * slope[..., None]
+
+
+def bent(power: Array, limit: float) -> tuple[Array, Array]:
+    """Power that nears a limit but does not pass it, and its derivative by the power that there would be without."""
+    factor = 1.0 / np.sqrt(1.0 + (power / limit) ** 2)
+    return power * factor, factor**3
+
+
+def unbent(power: float, limit: float) -> float:
+    """The power that `bent` bends to this one, which must lie below the limit."""
+    return power / sqrt(1.0 - (power / limit) ** 2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, timing
+from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, shares, timing
 from hw_models.block_features import features
 from hw_models.block_model import BlockModel, Measured
 from hw_models.blocks import BlockError, blocks, chained, distinct, from_text
@@ -311,7 +311,8 @@ def device(finished):
 def test_a_measurement_makes_a_device_that_predicts(device):
     assert device.stack == "onnxruntime"
     # Whole networks were 5 % slower than their blocks.
-    assert np.exp(-device.latency.theta[own_device.EFFICIENCY]) == pytest.approx(1.05, rel=0.03)
+    found = [shares_of(device, block) for _, block in blocks(NETWORKS["C"].layers)]
+    assert np.mean(found) == pytest.approx(1 / 1.05, rel=0.03)
     for spec in plan.sample_specs(space(), 6, seed=5):
         graph = lower(spec, (40, 80))
         true = 1.05 * sum(true_seconds(block) for _, block in blocks(graph.layers)) + CALL_S
@@ -320,6 +321,10 @@ def test_a_measurement_makes_a_device_that_predicts(device):
         assert cost.latency_s.low < cost.latency_s.mean < cost.latency_s.high
         assert sum(kernel.share for kernel in cost.kernels) == pytest.approx(1)
         assert sum(cost.provenance.values()) == pytest.approx(1)
+
+
+def shares_of(device, block):
+    return shares.share_of(device.latency.theta, block)
 
 
 def test_a_space_is_priced_as_its_networks_are(device):
