@@ -143,7 +143,25 @@ def traced(network: Network, graph: Graph, opset: int, dynamic: bool) -> bytes:
         raise ZooError(f"opset {opset} cannot hold this network ({reason}); try a higher opset") from None
     finally:
         FIXED_SIZES.reset(fixed)
-    return buffer.getvalue()
+    model = onnx.load_from_string(buffer.getvalue())
+    _slopes_with_a_batch_axis(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _slopes_with_a_batch_axis(model: Any) -> None:
+    """Give PReLU slopes the shape (1, C, 1, 1), in place, where the exporter writes (C, 1, 1).
+
+    Both mean the same, but OpenVINO runs an op whose inputs have different ranks in planar order only, and
+    then reorders before and after: ESPNet takes half the time with four axes.
+    """
+    slopes = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
+    others = {
+        name for node in model.graph.node for i, name in enumerate(node.input) if (node.op_type, i) != ("PRelu", 1)
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in slopes - others and len(tensor.dims) == 3:
+            tensor.dims.insert(0, 1)
 
 
 @contextlib.contextmanager

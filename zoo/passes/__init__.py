@@ -11,11 +11,13 @@ from torch import Tensor
 from zoo.errors import ZooError, did_you_mean
 from zoo.network import Network
 from zoo.passes.fold import drop_identities, fold_batchnorm
+from zoo.passes.pool import pool_as_conv
 from zoo.passes.rewrite import Pass, State
 
 PASSES: Mapping[str, Pass] = {
     "drop-identities": drop_identities,
     "fold-batchnorm": fold_batchnorm,
+    "pool-as-conv": pool_as_conv,
 }
 """Passes by name, in the order in which `optimize` runs them."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from zoo.graph import BatchNorm, Conv, ConvTranspose, Dropout, Graph, Linear
-from zoo.passes.rewrite import Node, State, kept, nodes_of, readers, resolve, scale_and_shift, without
+from zoo.passes.rewrite import Node, State, finish, nodes_of, readers, scale_and_shift, without
 
 FOLDING = (Conv, ConvTranspose, Linear)
 """Ops that a following BN folds into."""
@@ -18,7 +18,7 @@ def drop_identities(graph: Graph, state: State) -> tuple[Graph, State]:
         for layer in graph.layers
         if isinstance(layer.op, Dropout) and layer.name not in graph.outputs
     }
-    return resolve(without(graph, moved), graph.outputs), state
+    return finish(without(graph, moved), graph, state)
 
 
 def fold_batchnorm(graph: Graph, state: State) -> tuple[Graph, State]:
@@ -28,7 +28,7 @@ def fold_batchnorm(graph: Graph, state: State) -> tuple[Graph, State]:
     """
     read = readers(graph)
     new: dict[str, Tensor] = dict(state)
-    nodes, gone = {node.name: node for node in nodes_of(graph)}, set()
+    nodes = {node.name: node for node in nodes_of(graph)}
     for layer in graph.layers:
         before = graph.by_name[layer.inputs[0]] if layer.inputs else layer
         if isinstance(layer.op, BatchNorm) and isinstance(before.op, FOLDING) and read[before.name] == 1:
@@ -37,11 +37,9 @@ def fold_batchnorm(graph: Graph, state: State) -> tuple[Graph, State]:
             new[f"{layer.name}.weight"] = scaled(weight, scale, before.op)
             new[f"{layer.name}.bias"] = (shift if bias is None else shift + scale * bias.double()).to(weight)
             nodes[layer.name] = Node(layer.name, replace(before.op, bias=True), before.inputs)
-            gone.add(before.name)
             for statistic in ("running_mean", "running_var", "num_batches_tracked"):
                 del new[f"{layer.name}.{statistic}"]
-    done = resolve((node for name, node in nodes.items() if name not in gone), graph.outputs)
-    return done, kept(new, done)
+    return finish(nodes.values(), graph, new)
 
 
 def scaled(weight: Tensor, scale: Tensor, op: Conv | ConvTranspose | Linear) -> Tensor:

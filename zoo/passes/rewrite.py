@@ -71,10 +71,16 @@ def without(graph: Graph, moved: Mapping[str, str]) -> list[Node]:
     ]
 
 
-def kept(state: State, graph: Graph) -> dict[str, Tensor]:
-    """The parameters that layers of `graph` own."""
-    names = {layer.name for layer in graph.layers}
-    return {key: value for key, value in state.items() if key.rpartition(".")[0] in names}
+def finish(nodes: Iterable[Node], graph: Graph, state: State) -> tuple[Graph, State]:
+    """The graph of `nodes` with the outputs of `graph`, less layers that no output needs and what they own."""
+    ordered = list(nodes)
+    needed = set(graph.outputs)
+    for node in reversed(ordered):
+        if node.name in needed:
+            needed.update(node.inputs)
+    done = resolve((x for x in ordered if x.name in needed or isinstance(x.op, Input)), graph.outputs)
+    names = {layer.name for layer in done.layers}
+    return done, {key: value for key, value in state.items() if key.rpartition(".")[0] in names}
 
 
 def scale_and_shift(state: State, name: str, op: BatchNorm) -> tuple[Tensor, Tensor]:
