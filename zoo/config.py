@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from zoo.config_study import StudyConfig
 from zoo.errors import ConfigError, SpecError, did_you_mean
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.spec import Spec, field_types, mismatch
@@ -59,7 +60,7 @@ class SpaceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
-    """A named search."""
+    """A named search; with `accuracy: train` or a section `study` its candidates are measured."""
 
     space: str = "default"
     devices: tuple[str, ...] = ("tx2",)
@@ -70,6 +71,7 @@ class SearchConfig:
     objectives: tuple[str, ...] = ("miou", "latency", "size")
     accuracy: str = "published"
     limits: Limits = field(default_factory=Limits)
+    study: StudyConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -164,6 +166,9 @@ def _load(own: Path | None) -> Config:
     return _Reader(raw, sources).config()
 
 
+PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudyConfig}
+"""Mappings inside a named search."""
+
 DEFAULT_FAMILY = "espnet"
 """Family of a search space that names none."""
 
@@ -247,14 +252,19 @@ class _Reader:
 
     def search(self, name: str) -> SearchConfig:
         where, entry = self.where("searches", name), self.entry("searches", name)
-        limits = entry.get("limits") or {}
-        if not isinstance(limits, dict):
-            raise ConfigError(f"{where}.limits: must be a mapping, but is {limits!r}")
-        read = typed(SearchConfig, entry | {"limits": typed(Limits, limits, f"{where}.limits")}, where)
+        parts = {key: _part(kind, entry[key], f"{where}.{key}") for key, kind in PARTS.items() if key in entry}
+        read = typed(SearchConfig, entry | parts, where)
         if read.space not in self.raw["spaces"]:
             known = did_you_mean(read.space, self.raw["spaces"])
             raise ConfigError(f"{where}.space: {read.space!r} is unknown; {known}")
         return read
+
+
+def _part(kind: type[T], entry: Any, where: str) -> T:
+    entry = {} if entry is None else entry
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where}: must be a mapping, but is {entry!r}")
+    return typed(kind, entry, where)
 
 
 def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
@@ -343,7 +353,7 @@ def schema() -> dict[str, Any]:
 
     alias = {"properties": {"alias": {"type": "string"}}, "required": ["alias"], "additionalProperties": False}
     search = fields(SearchConfig)
-    search["properties"]["limits"] = {"type": "object"} | fields(Limits)
+    search["properties"] |= {name: {"type": "object"} | fields(kind) for name, kind in PARTS.items()}
     sections = {
         "models": entries({"type": "object"} | alias, *map(model, FAMILIES)),
         "devices": entries({"type": ["object", "null"]} | fields(DeviceConfig)),

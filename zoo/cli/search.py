@@ -76,13 +76,14 @@ def _query(args: Arguments) -> "Query":
     named = config.search(args.name)
     size = args.size or (named.height, named.width)
     given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
+    accuracy = args.accuracy or named.accuracy
     return Query(
         space=space_of(config.space(args.space or named.space), size),
         devices=_devices(args, named, config),
         limits=_limits(named.limits, given),
         objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
         confidence=args.confidence or named.confidence,
-        accuracy="published" if args.accuracy == "train" else args.accuracy or named.accuracy,
+        accuracy="published" if accuracy == "train" else accuracy,
     )
 
 

@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.options import PLANNED
-from zoo.cli.command import Arguments, count_argument, emit, positive_argument, si, size_argument, table, usage
+from zoo.cli.command import (
+    Arguments,
+    config_of,
+    count_argument,
+    emit,
+    positive_argument,
+    si,
+    size_argument,
+    table,
+    usage,
+)
 from zoo.cli.live import watching
 from zoo.cli.specs import apart
+from zoo.config_study import seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +30,6 @@ if TYPE_CHECKING:
     from search.plan import Plan
     from search.query import Query
     from search.study import MakeEngine
-
-SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""
@@ -32,16 +41,13 @@ CHANGEABLE = ("trials", "budget", "time_limit", "data", "storage", "train_on", "
 def duration_argument(text: str) -> float:
     """A duration with its unit, in seconds.
 
-    >>> duration_argument("2h"), duration_argument("90s"), duration_argument("1.5m")
-    (7200.0, 90.0, 90.0)
+    >>> duration_argument("1.5m")
+    90.0
     """
     try:
-        seconds = float(text[:-1]) * SECONDS[text[-1:]]
-    except (KeyError, ValueError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a duration such as 90s, 30m or 2h, but is {text!r}")
-    return seconds
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _whole(text: str) -> int:
@@ -54,14 +60,19 @@ class _Settings(argparse.Action):
     """Collects KEY=VALUE; values are as in JSON, or else text."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        key, equals, text = values.partition("=")
+        key, equals, _ = values.partition("=")
         if not key or not equals:
             parser.error(f"{option_string} {values}: must be KEY=VALUE, as lr=2e-3")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        setattr(namespace, self.dest, (getattr(namespace, self.dest) or {}) | {key: value})
+        setattr(namespace, self.dest, (getattr(namespace, self.dest) or {}) | _setting(values))
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """Key and value of KEY=VALUE."""
+    key, _, value = text.partition("=")
+    try:
+        return {key: json.loads(value)}
+    except ValueError:
+        return {key: value}
 
 
 def configure_study(parser: argparse.ArgumentParser) -> None:
@@ -99,9 +110,23 @@ def configure_study(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=count_argument, metavar="N", help="CPU threads a trial (default 1)")
 
 
+def named_study(args: Arguments) -> dict[str, Any] | None:
+    """The options that the named search of zoo.yaml gives a study; None where it is no study."""
+    named = config_of(args).search(args.name)
+    if args.resume or (named.study is None and named.accuracy != "train"):
+        return None
+    given = dict(named.study.given()) if named.study else {}
+    given |= {name: seconds(given[name]) for name in ("budget", "time_limit") if name in given}
+    if "train_set" in given:
+        given["train_set"] = {key: value for text in given["train_set"] for key, value in _setting(text).items()}
+    return given | ({"accuracy": "train"} if named.accuracy == "train" else {})
+
+
 def is_study(args: Arguments) -> bool:
-    """Whether anything asks for trials."""
-    return args.accuracy == "train" or any(getattr(args, name) is not None for name in STARTS)
+    """Whether anything asks for trials: an option, or the named search, unless another accuracy is asked for."""
+    if args.accuracy == "train" or any(getattr(args, name) is not None for name in STARTS):
+        return True
+    return args.accuracy is None and named_study(args) is not None
 
 
 def run_study(
@@ -147,7 +172,8 @@ def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
     from search.plan import Plan
     from search.space import digest
 
-    plan = Plan(**_given(args))
+    given = {PLANNED[name]: value for name, value in (named_study(args) or {}).items()} | _given(args)
+    plan = Plan(**given)
     named = digest(query.describe() | plan.document())[:10]
     return query, plan, Path(args.folder) if args.folder else Path("runs") / f"study-{named}"
 
