@@ -88,7 +88,7 @@ def progress(done: int, planned: int, left: float) -> None:
 
 def test_set() -> list[tuple[Spec, tuple[int, int]]]:
     """Random specs, none of them among those that `zoo measure` timed whole, at sizes in turn that suit them."""
-    timed = {spec for spec, _ in plan.plan(choices(), count=1).networks}
+    timed = {spec for spec, _ in plan.whole_networks(choices())}
     found: list[tuple[Spec, tuple[int, int]]] = []
     for spec in plan.sample_specs(choices(), 3 * SPECS, SEED):
         fitting = [s for s in SIZES if family(spec.family).check_size(spec, *s) is None]

@@ -11,7 +11,7 @@ from typing import Any
 
 from hw_models.blocks import Block
 from hw_models.journal import Journal, Visits, difference
-from hw_models.plan import Plan
+from hw_models.plan import Plan, seconds_of
 from hw_models.timing import Effort, Timing, time_of
 from zoo.graph import Graph
 from zoo.registry import lower
@@ -31,6 +31,13 @@ TimeBlock = Callable[[Block], Timing]
 TimeNetwork = Callable[[Graph], Timing]
 Progress = Callable[[int, int, float], None]
 """Called with visits done, visits planned, and the seconds left."""
+
+
+def seconds_ahead(todo: Plan, settings: Any) -> float:
+    """A rough guess of what measuring all of a plan takes, once its reference block was timed."""
+    from hw_models.runtimes import block_sample
+
+    return seconds_of(todo, time_of(block_sample(todo.reference, settings), VISIT).median_s)
 
 
 def run(todo: Plan, visits: Visits, journal: Journal, settings: Any, progress: Progress) -> None:

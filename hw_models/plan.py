@@ -13,7 +13,7 @@ import numpy as np
 
 from hw_models.block_features import features
 from hw_models.block_model import farthest
-from hw_models.blocks import KINDS, Block, distinct, renamed
+from hw_models.blocks import KINDS, Block, blocks, distinct, renamed
 from zoo.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Shape
@@ -56,13 +56,17 @@ def plan(
     known = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
     chosen = _choose(known, count)
     order = np.random.default_rng(seed).permutation(len(chosen))
-    at = between(sizes)
-    whole = tuple(
-        (spec, at[i % len(at)])
-        for i, spec in enumerate(sample_specs(choices, networks or NETWORKS, seed + 1, sizes[0]))
-        if _fits(choices, spec, at[i % len(at)])
-    )
+    whole = whole_networks(choices, sizes, networks or NETWORKS, seed)
     return Plan(tuple(chosen[i] for i in order), whole, _reference(chosen), call_block())
+
+
+def whole_networks(
+    choices: Choices, sizes: Sequence[tuple[int, int]] = SIZES, count: int = NETWORKS, seed: int = 0
+) -> tuple[tuple[Spec, tuple[int, int]], ...]:
+    """The networks of a space that are timed whole, with their sizes."""
+    at = between(sizes)
+    specs = enumerate(sample_specs(choices, count, seed + 1, sizes[0]))
+    return tuple((spec, at[i % len(at)]) for i, spec in specs if _fits(choices, spec, at[i % len(at)]))
 
 
 def between(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -144,6 +148,19 @@ def call_block() -> Block:
     return renamed(g.layers)
 
 
-def seconds_of(blocks: Iterable[Block]) -> float:
-    """A rough guess before anything was timed: a visit to each block, at 5 GMAC/s and 0.1 s of preparation."""
-    return sum(0.15 + 15 * (block.macs / 5e9 + float(features(block).sum()) * 2e-10) for block in blocks)
+VISITS = 2.7
+"""Visits that a block or a network gets on a machine that is not quite quiet."""
+PREPARED_S, RUNS, LEAST_S = 0.06, 17, 0.06
+"""Seconds to prepare a visit, runs in it, and the seconds that they take at least."""
+
+
+def seconds_of(todo: Plan, reference_s: float) -> float:
+    """A rough guess of what measuring takes, from the seconds of the reference block."""
+    pace = reference_s / _work(todo.reference)
+    works = [_work(block) * block.copies for block in todo.blocks]
+    works += [sum(_work(block) for _, block in blocks(lower(spec, size).layers)) for spec, size in todo.networks]
+    return sum(VISITS * (PREPARED_S + max(RUNS * pace * work, LEAST_S)) for work in works)
+
+
+def _work(block: Block) -> float:
+    return block.macs + float(features(block).sum())

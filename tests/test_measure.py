@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, shares, timing
+from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, runtimes, shares, timing
 from hw_models.block_features import features
 from hw_models.block_model import BlockModel, Measured
-from hw_models.blocks import BlockError, blocks, chained, distinct, from_text
+from hw_models.blocks import KINDS, BlockError, blocks, chained, distinct, from_text
 from hw_models.conditions import conditions, refuse_mixture
 from hw_models.device import SHIPPED, DeviceError, add_device, home, load_device
 from hw_models.journal import Journal, journal_path
 from hw_models.predict import predict, predictor
+from hw_models.schema import SHARES, Fit
 from hw_models.tables import TableError
 from zoo.bulk import BulkLowering
 from zoo.choices import Choices
@@ -257,6 +258,74 @@ def test_features_add_up_and_scale_with_the_image():
         assert (features(a[1], 2) >= features(a[1])).all()
 
 
+# --- shares of whole networks -------------------------------------------------------------------------
+
+
+def whole(rng, share, noise=0.0):
+    """A network of random blocks that reaches `share` of their speed, by kind and with or without a PReLU."""
+    seconds = np.zeros((len(KINDS), 2))
+    seconds[:3, int(rng.integers(2))] = rng.uniform(0.001, 0.1, size=3)
+    return shares.Whole(seconds, float((seconds / share).sum() * np.exp(noise * rng.normal())), 0.005)
+
+
+def unfitted():
+    return Fit.unfitted(dict.fromkeys(SHARES, 1.0), dict.fromkeys(SHARES, 0.1), 0.05)
+
+
+def test_shares_by_kind_are_learned_from_whole_networks():
+    rng = np.random.default_rng(0)
+    true = np.array([1.1, 0.9, 0.95, *[1.0] * (len(KINDS) - 3)])[:, None] * np.array([1.0, 0.94])
+    fit, errors = shares.learned(unfitted(), [whole(rng, true) for _ in range(30)], 0.0)
+    assert np.abs(errors).max() < 0.04
+    logs = fit.theta[0] + fit.theta[1:4]
+    assert np.exp(logs) == pytest.approx(true[:3, 0], rel=0.03)
+    assert np.exp(logs + fit.theta[-1]) == pytest.approx(true[:3, 1], rel=0.03)
+    assert fit.network_sd == pytest.approx(shares.LEAST_SD, abs=0.01)
+
+
+def test_the_error_that_is_claimed_holds_networks_that_were_not_measured():
+    rng, held = np.random.default_rng(1), []
+    for _ in range(20):
+        fit, _ = shares.learned(unfitted(), [whole(rng, 1.05, 0.06) for _ in range(24)], 0.0)
+        for _ in range(20):
+            one = whole(rng, 1.05, 0.06)
+            guess = shares._times(fit.theta, one.blocks_s[None], 0.0)[0][0]
+            held.append(abs(np.log(one.seconds) - guess) <= 1.645 * fit.network_sd)
+    assert 0.86 <= np.mean(held) <= 0.95
+
+
+def test_shares_of_no_network_are_the_prior():
+    fit, errors = shares.learned(unfitted(), [], 0.0)
+    assert (fit.theta == 0).all()
+    assert not len(errors)
+
+
+def test_whole_networks_are_timed_between_the_sizes_of_the_blocks_too():
+    assert plan.between([(64, 128)]) == ((64, 128),)
+    at = plan.between(plan.SIZES)
+    assert set(plan.SIZES) < set(at)
+    assert len(at) == 2 * len(plan.SIZES) - 1
+    assert all(height % 8 == 0 and width % 8 == 0 for height, width in at)
+
+
+# --- inputs ---------------------------------------------------------------------------------------------
+
+
+def test_inputs_take_turns_in_the_same_arrays():
+    entry = runtimes.field(Shape(3, 8, 16))
+    turns = runtimes.Turns({"x": entry})
+    seen = []
+    for _ in range(len(turns)):
+        feed = turns.next()
+        assert feed["x"] is turns.feed["x"]
+        assert np.array_equal(np.sort(feed["x"], axis=None), np.sort(entry, axis=None))
+        seen.append(feed["x"].copy())
+    assert len(turns) == runtimes.TURNS
+    assert len({x.tobytes() for x in seen}) > len(turns) // 2
+    assert np.array_equal(turns.next()["x"], seen[0])
+    assert len(runtimes.Turns({"x": np.zeros((1, 64, 256, 256), np.float32)})) == 1
+
+
 # --- measuring with a fake machine -------------------------------------------------------------------
 
 
@@ -398,6 +467,34 @@ def test_a_machine_too_noisy_is_a_no_and_no_device(todo, capsys, monkeypatch):
     code = main(["measure", "--device", "cli", "--space", "tiny", "--size", "64x32", "--count", "20", "--threads", "1"])
     assert code == 3
     assert "too noisy" in capsys.readouterr().err
+
+
+def test_the_time_left_is_honest_while_noisy_blocks_are_visited_again(todo):
+    jumpy = Machine(lambda n: 1.0 if n % 3 else 1.3)
+    said = []
+    journal = Journal(journal_path("left"))
+    visits = journal.open(NOW, RECIPE, resume=False)
+
+    def progress(done, planned, left):
+        said.append((done, planned, left))
+
+    # A timing takes a second, whatever it times; the reference's come on top.
+    measure.visit(todo, visits, journal, jumpy.block, jumpy.network, lambda: float(jumpy.timings), progress)
+    total, took = said[-1][0], float(jumpy.timings)
+    assert said[-1] == (total, total, 0.0)
+    assert total > 1.2 * 2 * (len(todo.blocks) + len(todo.networks))
+    assert all(planned > done and left > 0 for done, planned, left in said[:-1])
+    for part in (0.3, 0.5, 0.7, 0.85):
+        _done, planned, left = said[int(part * total)]
+        assert planned == pytest.approx(total, rel=0.25)
+        assert left == pytest.approx(took * (1 - part), rel=0.5, abs=0.1 * took)
+
+
+def test_a_forecast_of_nothing_measured_grows_with_the_work(todo):
+    slow, fast = (plan.seconds_of(todo, seconds) for seconds in (1.0, 1e-9))
+    assert slow > 10 * fast
+    least = 2 * (plan.PREPARED_S + plan.LEAST_S) * (len(todo.blocks) + len(todo.networks))
+    assert least < fast < 2 * least
 
 
 def test_drift_is_what_the_reference_says(todo):

@@ -58,8 +58,8 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
         metavar="WxH",
         help="image size to time at, repeatable (default 256x128, 512x256, 1024x512)",
     )
-    parser.add_argument("--count", type=count_argument, metavar="N", help="blocks to time (default 260)")
-    parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 8)")
+    parser.add_argument("--count", type=count_argument, metavar="N", help="blocks to time (default 400)")
+    parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 24)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted measurement")
     parser.add_argument("--replace", action="store_true", help="replace a device that you measured before")
     _add_running(parser)
@@ -75,7 +75,7 @@ def _measure(args: Arguments) -> int:
     sizes = tuple(args.sizes or plan.SIZES)
     note("choosing what to time")
     todo = plan.plan(Choices(space.family, space.choices), sizes, args.count or plan.COUNT, networks=args.networks)
-    _say_length(todo)
+    _say_length(todo, settings)
     recipe = {
         "space": args.space,
         "sizes": [list(size) for size in sizes],
@@ -106,11 +106,10 @@ def _settings(args: Arguments) -> "Settings":
     return Settings(args.backend, args.threads or available_cores(), args.batch)
 
 
-def _say_length(todo: "Plan") -> None:
-    from hw_models.measure import PASSES
-    from hw_models.plan import seconds_of
+def _say_length(todo: "Plan", settings: "Settings") -> None:
+    from hw_models.measure import PASSES, seconds_ahead
 
-    minutes = PASSES * seconds_of(todo.blocks) / 60
+    minutes = seconds_ahead(todo, settings) / 60
     note(
         f"{len(todo.blocks)} blocks and {len(todo.networks)} networks, each at least {PASSES} times: "
         f"about {max(1, round(minutes))} minutes; interrupt it when you like and continue with --resume"
@@ -143,7 +142,7 @@ def _progress() -> Any:
         if now - shown[0] > (2 if sys.stderr.isatty() else 30):
             shown[0] = now
             end = "\r" if sys.stderr.isatty() else "\n"
-            print(f"{done} of {planned} visits, about {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
+            print(f"{done} of about {planned} visits, about {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
 
     return show
 
