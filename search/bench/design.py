@@ -1,7 +1,7 @@
 """Which specs the bench trains: a sample spread over the space by rule, not picked by hand."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,10 +104,11 @@ def design() -> tuple[Entry, ...]:
     """The runs in their order: the anchors, then the support points, some of them with a second seed in between."""
     specs = [*ANCHORS, *pool()]
     chosen = support(np.array([position(spec) for spec in specs]), len(ANCHORS), SPECS)
-    return tuple(_with_repeats([specs[i] for i in chosen]))
+    return tuple(with_repeats([specs[i] for i in chosen]))
 
 
-def _with_repeats(specs: list[ESPNetSpec]) -> Iterator[Entry]:
+def with_repeats(specs: Sequence[ESPNetSpec]) -> Iterator[Entry]:
+    """A run for each spec, and for some spread over the whole a second one behind the first."""
     every = len(specs) // REPEATED
     for i, spec in enumerate(specs):
         yield Entry(spec, 0)

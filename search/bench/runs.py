@@ -111,12 +111,7 @@ def _runs(rows: "csv.DictReader[str]", path: Path) -> Iterator[Run]:
 
 
 def _run(row: Mapping[str, str], where: str) -> Run:
-    try:
-        spec = as_dict(spec_from_dict(json.loads(row["spec"]), f"{where}, spec"))
-    except SpecError as error:
-        raise BenchError(f"{error}; correct or remove the line") from None
-    except (ValueError, TypeError, AttributeError):
-        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {row['spec']!r}") from None
+    spec = _spec(row["spec"], where)
     epochs = _whole(row, "epochs", where, least=1)
     curve = tuple(_number({"curve": value}, "curve", where, most=100) for value in row["curve"].split())
     if len(curve) != epochs:
@@ -137,6 +132,19 @@ def _run(row: Mapping[str, str], where: str) -> Run:
         threads=_whole(row, "threads", where, least=1),
         torch=row["torch"],
     )
+
+
+def _spec(text: str, where: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {text!r}; remove the line")
+    try:
+        return as_dict(spec_from_dict(entry, f"{where}, spec"))
+    except SpecError as error:
+        raise BenchError(f"{error}; correct or remove the line") from None
 
 
 ROUNDED = 0.006
@@ -177,6 +185,15 @@ def trained_spec(spec: Spec) -> Spec:
     from zoo import spec as with_changes
 
     return with_changes(spec, decoder_width=DECODER_WIDTH) if getattr(spec, "variant", "") == "ESPNet" else spec
+
+
+def trained_params(spec: Spec) -> int:
+    """Parameters of what is trained in a candidate's place, for CamVid's 11 classes."""
+    from zoo import spec as with_changes
+    from zoo.data.labels import CAMVID
+    from zoo.registry import lower
+
+    return lower(with_changes(trained_spec(spec), classes=len(CAMVID.classes))).params
 
 
 def protocol_recipe(seed: int) -> "Recipe":
