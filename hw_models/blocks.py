@@ -30,8 +30,8 @@ Alone, a unit would find its weights in the cache, and its input in a layout tha
 OPS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(g.Conv, g.ConvTranspose, g.Linear, g.BatchNorm, g.PReLU, g.ReLU, g.ELU, g.Sigmoid, g.Dropout),
-        *(g.Add, g.Multiply, g.Concat, g.PadChannels, g.ChannelShuffle, g.AvgPool, g.MaxPool, g.MaxUnpool),
+        *(g.Conv, g.ConvTranspose, g.Linear, g.BatchNorm, g.Scale, g.PReLU, g.ReLU, g.ELU, g.Sigmoid, g.Dropout),
+        *(g.Add, g.Maximum, g.Multiply, g.Concat, g.PadChannels, g.ChannelShuffle, g.AvgPool, g.MaxPool, g.MaxUnpool),
         *(g.AdaptiveAvgPool, g.Resize, g.Crop),
     )
 }

@@ -199,6 +199,14 @@ class PReLU(_SameShape):
 
 
 @dataclass(frozen=True, slots=True)
+class Scale(_SameShape):
+    """Multiplication by one factor a channel."""
+
+    def params(self, *inputs: Shape) -> int:
+        return inputs[0].channels
+
+
+@dataclass(frozen=True, slots=True)
 class ReLU(_SameShape):
     """max(x, 0)."""
 
@@ -229,6 +237,17 @@ class Add(_Free):
         if len(set(inputs)) != 1:
             raise ValueError(f"cannot add {' and '.join(map(str, inputs))}")
         return inputs[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Maximum(_Free):
+    """Element-wise maximum of two equal shapes."""
+
+    def shape(self, *inputs: Shape) -> Shape:
+        first, second = inputs
+        if first != second:
+            raise ValueError(f"cannot take the maximum of {first} and {second}")
+        return first
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,24 @@ class Add(nn.Module):
         return first
 
 
+class Scale(nn.Module):
+    """Multiplication by one factor a channel, 1 at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight[None, :, None, None]
+
+
+class Maximum(nn.Module):
+    """Element-wise maximum."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.maximum(first, second)
+
+
 class Multiply(nn.Module):
     """Element-wise product."""
 
@@ -191,11 +209,13 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.Linear: lambda op, x: Linear(x.elements, op.out_channels, bias=op.bias),
     ops.BatchNorm: lambda op, x: nn.BatchNorm2d(x.channels, eps=op.eps),
     ops.PReLU: lambda op, x: nn.PReLU(x.channels),
+    ops.Scale: lambda op, x: Scale(x.channels),
     ops.ReLU: lambda op, x: nn.ReLU(),
     ops.ELU: lambda op, x: nn.ELU(),
     ops.Sigmoid: lambda op, x: nn.Sigmoid(),
     ops.Dropout: _dropout,
     ops.Add: lambda op, *x: Add(),
+    ops.Maximum: lambda op, *x: Maximum(),
     ops.Multiply: lambda op, *x: Multiply(),
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),

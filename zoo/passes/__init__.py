@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError, did_you_mean
 from zoo.network import Network
+from zoo.passes.activation import prelu_as_maximum
 from zoo.passes.fold import drop_identities, fold_batchnorm
 from zoo.passes.pool import pool_as_conv
 from zoo.passes.rewrite import Pass, State
@@ -18,6 +19,7 @@ PASSES: Mapping[str, Pass] = {
     "drop-identities": drop_identities,
     "fold-batchnorm": fold_batchnorm,
     "pool-as-conv": pool_as_conv,
+    "prelu-as-maximum": prelu_as_maximum,
 }
 """Passes by name, in the order in which `optimize` runs them."""
 
