@@ -14,6 +14,7 @@ from zoo.errors import ZooError
 from zoo.network import Network
 from zoo.passes import optimize
 from zoo.passes.rewrite import at_size
+from zoo.registry import lower
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -30,7 +31,8 @@ class Engine:
     after the other: more at once are no faster on a CPU. May be called from `streams` threads at once.
 
     backend: `auto` takes the fastest that is installed and takes the network, and tells `say` which.
-    threads: for each stream. Raises ZooError for a backend that is not installed or refuses the network.
+    threads: for each stream. Raises ZooError for a backend that is not installed or refuses the network, and
+    SpecError for a size that does not suit it.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class Engine:
             return self._kept[size]
 
     def _compiled(self, size: Size) -> Run:
+        if self._network.spec is not None:
+            lower(self._network.spec, size)  # whose errors say which sizes suit the network
         while True:
             try:
                 run = self._in(self.backend, size)
