@@ -168,6 +168,7 @@ def _spread(fit: Fit, i: int, *, prior: bool) -> str:
     return f"{exp(center):.3g} ×/÷ {exp(sd):.2f}"
 
 
+DEPTHWISE = " beside the times of FBNet's layers on a TITAN X (HELP)"
 FEW = 2
 """Networks up to which a factor is said to rest on few."""
 
@@ -187,7 +188,7 @@ def _rare_kinds(device: Device) -> Iterator[str]:
             center, sd = float(device.latency.theta[i]), float(device.latency.covariance[i, i] ** 0.5)
             low, high = (exp(center + sign * 1.645 * sd) for sign in (-1, 1))
             rests = f"rests on {' and '.join(sorted(networks))} alone" if networks else "rests on no published network"
-            rests += "" if kind == "depthwise" else " and on no row of a table"
+            rests += DEPTHWISE if kind == "depthwise" else " and on no row of a table"
             yield (
                 f"The factor of {kind} convolutions, {exp(center):.3g}, {rests}: "
                 f"its 90 % interval goes from {low:.2g} to {high:.2g}.\n"
@@ -245,9 +246,28 @@ def _relations() -> Iterator[str]:
             f"{clock_sensitivity(espnet, tx2, 828, 1134):.2f}",
         ),
         ("sensitivity to the clock, 828 to 1134 MHz: ENet", "0.64", f"{clock_sensitivity(enet, tx2, 828, 1134):.2f}"),
+        *_block_rows(),
     ]
     yield "## Relations that the paper establishes\n"
     yield from _table(("relation", "published", "predicted"), rows, 2)
+
+
+BLOCKS: Mapping[str, tuple[Mapping[str, object], str]] = {
+    "ESP": ({}, "54.1"),
+    "MobileNet": ({"block": "mobilenet", "downsample": "conv"}, "52.4"),
+    "ShuffleNet": ({"block": "shufflenet", "downsample": "conv", "k": 4}, ""),
+    "Inception": ({"block": "inception", "downsample": "conv"}, ""),
+    "ResNext": ({"block": "resnext", "downsample": "conv", "k": 4}, ""),
+    "ResNet": ({"block": "resnet", "downsample": "conv"}, "31.3"),
+}
+"""The blocks that the paper compares in ESPNet-C, with published frames/s where they are at hand."""
+
+
+def _block_rows() -> Iterator[tuple[str, str, str]]:
+    for name, (fields, published) in BLOCKS.items():
+        graph = lower(spec_from_dict({"family": "espnet", "variant": "C", "alpha3": 3, **fields}))
+        frames = f"{predict(graph, 'gtx960m').fps:.1f}"
+        yield f"ESPNet-C of {name} blocks, frames/s, gtx960m", published or "–", frames
 
 
 def main(argv: Sequence[str] | None = None) -> int:
