@@ -48,8 +48,11 @@ class Outcome:
 class Engine(Protocol):
     """Runs up to `slots` evaluations at a time."""
 
-    slots: int
     evaluator: Evaluator
+
+    @property
+    def slots(self) -> int:
+        """How many at a time; may change."""
 
     def start(self, task: Task) -> None:
         """Begin one."""

@@ -9,15 +9,15 @@ call until the study has decided. All actors end with this process.
 import logging
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.engine import Decide, Outcome, Task, attempt
+from search.engine import Decide, Outcome, Task
 from search.evaluators import Evaluator
+from search.ray_workers import Mailbox, Slot
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RETRIES = 1
 """How often a trial whose worker was lost is evaluated again."""
 
+LOOK_S = 2.0
+"""Seconds between two looks at how many machines there are."""
+
 GONE_S = 60.0
 """A cluster that does not answer for so many seconds is lost."""
 
@@ -34,110 +37,106 @@ STORE_BYTES = 500 * 10**6
 """Object store of a cluster of our own, where the environment says nothing else."""
 
 
-class Mailbox:
-    """Reports of the workers, each waiting for its answer. Runs as an actor."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, tuple[int, float, Any]] = {}
-
-    async def report(self, number: int, epoch: int, miou: float) -> bool:
-        """Called by a worker: whether the trial goes on."""
-        import asyncio
-
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[number] = (epoch, miou, answer)
-        return bool(await answer)
-
-    async def waiting(self) -> list[tuple[int, int, float]]:
-        """Called by the study: number, epoch and mIOU of each report."""
-        return [(number, epoch, miou) for number, (epoch, miou, _) in self._waiting.items()]
-
-    async def answer(self, number: int, goes_on: bool) -> None:
-        """Called by the study."""
-        _, _, future = self._waiting.pop(number)
-        if not future.done():
-            future.set_result(goes_on)
-
-
-class Slot:
-    """Evaluates one trial after the other. Runs as an actor."""
-
-    def __init__(self, evaluator: Evaluator, mailbox: Any) -> None:
-        self.evaluator, self.mailbox = evaluator, mailbox
-
-    def run(self, task: Task) -> tuple[Outcome, dict[str, bytes]]:
-        """The outcome, and the files that it left on a machine that does not share the study's folder."""
-        import ray
-
-        def report(epoch: int, miou: float) -> bool:
-            return bool(ray.get(self.mailbox.report.remote(task.number, epoch, miou)))
-
-        evaluator, here = self.evaluator, None
-        folder = getattr(evaluator, "folder", None)
-        if folder is not None and not Path(folder).parent.parent.is_dir():
-            here = tempfile.TemporaryDirectory(prefix="zoo-trial-")
-            evaluator = replace(evaluator, folder=Path(here.name))  # type: ignore[type-var]
-        outcome = attempt(evaluator, task, report)
-        return outcome, {} if here is None else _files(Path(here.name))
-
-
-KEPT = ("best.safetensors", "log.csv")
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.name in KEPT)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
 @dataclass
 class _Running:
     task: Task
     actor: Any
+    here: Any
     call: Any
     started: float
     tries: int
 
 
 class OnRay:
-    """Up to `slots` trials at a time on the workers of a cluster."""
+    """Up to `slots` trials at a time on the workers of a cluster, which may come and go.
+
+    cpus, gpus: of one trial.
+    """
 
     def __init__(
-        self, evaluator: Evaluator, decide: Decide, *, cpus: float, gpus: float, limit_s: float | None, slots: int
+        self, evaluator: Evaluator, decide: Decide, *, cpus: float, gpus: float, limit_s: float | None
     ) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self.evaluator, self.decide, self.limit_s, self.slots = evaluator.portable(), decide, limit_s, slots
-        self._resources = {"num_cpus": cpus, "num_gpus": gpus}
+        self.evaluator, self.decide, self.limit_s = evaluator.portable(), decide, limit_s
+        self.cpus, self.gpus = cpus, gpus
+        self._room, self._looked = room(cpus, gpus), time.monotonic()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)
         self._mailbox: Any = mailbox.remote()
         self._data = ray.put(self.evaluator)
         self._free: list[Any] = []
         self._running: list[_Running] = []
+        self._waiting: list[tuple[Task, int]] = []
+
+    @property
+    def slots(self) -> int:
+        """Trials that the cluster has room for now; one where it has none, which then waits for a worker."""
+        if time.monotonic() - self._looked > LOOK_S:
+            self._room, self._looked = room(self.cpus, self.gpus), time.monotonic()
+        return max(1, self._room)
 
     def start(self, task: Task) -> None:
         """Give a trial to a free worker, or to a new one."""
-        self._begin(task, 0)
+        self._waiting.append((task, 0))
+        self._dispatch()
 
-    def _begin(self, task: Task, tries: int) -> None:
+    def _dispatch(self) -> None:
+        """Begin what waits, as far as there is room."""
+        self._call_back()
+        while self._waiting:
+            actor = self._living() or self._new()
+            if actor is None:
+                return
+            task, tries = self._waiting.pop(0)
+            here, call = actor.here.remote(), actor.run.remote(task)
+            self._running.append(_Running(task, actor, here, call, time.monotonic(), tries))
+
+    def _living(self) -> Any:
+        """A worker that is used again; those whose machine was lost meanwhile are forgotten."""
         import ray
 
-        if not self._free:
-            # Ray restarts no lost actor: a new one goes wherever there is room, once its trial is to run again.
-            slot = ray.remote(Slot).options(max_restarts=0, max_task_retries=0, **self._resources)
-            self._free.append(slot.remote(self._data, self._mailbox))
-        actor = self._free.pop()
-        self._running.append(_Running(task, actor, actor.run.remote(task), time.monotonic(), tries))
+        while self._free:
+            actor = self._free.pop()
+            try:
+                ray.get(actor.here.remote(), timeout=GONE_S)
+            except ray.exceptions.RayError:
+                ray.kill(actor)
+                continue
+            return actor
+        return None
+
+    def _new(self) -> Any:
+        """Another worker, where there is room for one."""
+        import ray
+
+        if len(self._running) >= self.slots:
+            return None
+        # Ray restarts no lost actor: a new one goes wherever there is room, once its trial is to run again.
+        slot = ray.remote(Slot).options(max_restarts=0, max_task_retries=0, num_cpus=self.cpus, num_gpus=self.gpus)
+        return slot.remote(self._data, self._mailbox)
+
+    def _call_back(self) -> None:
+        """Trials whose worker found no room any more, because a machine was lost, wait for another worker."""
+        import ray
+
+        pending = [one for one in self._running if not ray.wait([one.here], timeout=0)[0]]
+        for one in pending[: max(0, len(self._running) + len(self._free) - self.slots)]:
+            self._running.remove(one)
+            ray.kill(one.actor)
+            self._waiting.insert(0, (one.task, one.tries))
 
     def finished(self, timeout_s: float) -> list[tuple[Task, Outcome]]:
         """Outcomes of what ended; a trial whose worker was lost is first evaluated once more."""
         import ray
 
         until = time.monotonic() + timeout_s
-        while self._running:
+        while self._running or self._waiting:
             self._answer()
-            ready, _ = ray.wait([one.call for one in self._running], num_returns=1, timeout=0.1)
+            self._dispatch()
+            calls = [one.call for one in self._running]
+            ready, _ = ray.wait(calls, num_returns=1, timeout=0.1) if calls else ([], [])
             ended = [one for one in self._running if one.call in ready or self._late(one)]
             outcomes = [(one.task, outcome) for one in ended if (outcome := self._end(one)) is not None]
             if outcomes or time.monotonic() >= until:
@@ -175,7 +174,7 @@ class OnRay:
         except ray.exceptions.RayError as lost:
             ray.kill(one.actor)
             if one.tries < RETRIES:
-                self._begin(one.task, one.tries + 1)
+                self._waiting.append((one.task, one.tries + 1))
                 return None
             why = f"its worker was lost {one.tries + 1} times"
             return Outcome("failed", None, seconds, why, f"{type(lost).__name__}: {lost}")
@@ -197,7 +196,15 @@ class OnRay:
 
         for actor in [*self._free, *(one.actor for one in self._running), self._mailbox]:
             ray.kill(actor)
-        self._free, self._running = [], []
+        self._free, self._running, self._waiting = [], [], []
+
+
+def room(cpus: float, gpus: float) -> int:
+    """How many trials the cluster has room for, by all that its living machines have."""
+    import ray
+
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(min(total.get("CPU", 0.0) // cpus, total.get("GPU", 0.0) // gpus if gpus else float("inf")))
 
 
 def on_ray(*, address: str | None = None, gpus_per_trial: float = 0.0) -> "MakeEngine":
@@ -211,14 +218,13 @@ def on_ray(*, address: str | None = None, gpus_per_trial: float = 0.0) -> "MakeE
         import ray
 
         cpus, gpus = float(plan.threads), gpus_per_trial
-        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        slots = int(min(total.get("CPU", 0.0) // cpus, total.get("GPU", 0.0) // gpus if gpus else float("inf")))
-        if slots < 1:
+        if room(cpus, gpus) < 1:
+            total = ray.cluster_resources()  # type: ignore[no-untyped-call]
             raise ZooError(
                 f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs, and the Ray cluster has {total.get('CPU', 0):g} and "
                 f"{total.get('GPU', 0):g}; lower --threads or --gpus-per-trial, or add workers"
             )
-        return OnRay(evaluator, decide, cpus=cpus, gpus=gpus, limit_s=plan.limit_s, slots=slots)
+        return OnRay(evaluator, decide, cpus=cpus, gpus=gpus, limit_s=plan.limit_s)
 
     return make
 

@@ -112,6 +112,42 @@ def test_a_killed_workers_trial_is_retried_once(always, cluster, tmp_path):
         assert "Error" in (tmp_path / "run" / "logs" / "search" / "0002.failed.log").read_text()
 
 
+@pytest.mark.skipif("ZOO_SLOW_TESTS" not in os.environ, reason="takes half a minute; ZOO_SLOW_TESTS=1 runs it")
+def test_a_lost_machine_is_survived_and_a_new_one_joins(cluster, tmp_path):
+    """A third machine goes in the middle; its trials are evaluated on the others, and what idled there is forgotten."""
+    import ray
+
+    def cpus(count):
+        until = time.monotonic() + 90
+        while ray.cluster_resources().get("CPU") != count:
+            assert time.monotonic() < until, ray.cluster_resources()
+            time.sleep(0.2)
+
+    third = node("third", tmp_path / "third.log", f"--address={cluster}")
+    try:
+        cpus(3)
+        (tmp_path / "marks").mkdir()
+        lost = []
+
+        def say(text):
+            if text.startswith("search 4:"):
+                os.killpg(third.pid, signal.SIGKILL)
+                lost.append(text)
+
+        evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), pause_s=1.0, epochs=3)
+        make = engine(cluster, evaluator)
+        done = start(QUERY, Plan(trials=14, sampler="random"), tmp_path / "run", engine=make, say=say)
+    finally:
+        end(third)
+    assert lost
+    assert [entry.state for entry in done.searched] == ["complete"] * 14
+    counts, nodes = marks(tmp_path / "marks")
+    assert sorted(counts) == list(range(14))
+    assert max(counts.values()) <= 2, "evaluated again once at most"
+    assert nodes == {"head", "second", "third"}
+    cpus(2)
+
+
 def test_a_hanging_trial_is_ended_and_others_go_on(cluster, tmp_path):
     plan = Plan(trials=3, sampler="random", limit_s=10.0)
     done = start(QUERY, plan, tmp_path, engine=engine(cluster, Bad(way="hang")))
