@@ -25,6 +25,7 @@ from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
 from zoo.graph import Graph
 from zoo.network import FIXED_SIZES, Network
+from zoo.passes import rewritten
 from zoo.preprocess import network_input
 from zoo.registry import lower
 from zoo.spec import as_dict
@@ -43,11 +44,15 @@ INPUT = "image"
 
 
 class Export(NamedTuple):
-    """A written file, its opset as read back from it, and its largest absolute difference from torch."""
+    """A written file, its opset as read back from it, and its largest absolute difference from torch.
+
+    passes: those of `zoo.passes` that changed the network before it was written.
+    """
 
     path: Path
     opset: int
     max_abs_diff: float
+    passes: tuple[str, ...] = ()
 
 
 def export_onnx(
@@ -57,13 +62,15 @@ def export_onnx(
     size: Size | None = None,
     opset: int = 13,
     dynamic: bool = False,
+    optimize: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> Export:
     """Write a network for images of `size` = (height, width), by default that of its preprocessing.
 
     Input `image` (1, 3, height, width), float32, preprocessed; outputs as in `module.graph.outputs`. With
-    `dynamic` the batch, height and width are free, and a second size is checked too. `metadata` is added
-    to what the file says of itself (see `papers`). The module is left in evaluation mode. Raises ZooError
+    `dynamic` the batch, height and width are free, and a second size is checked too. With `optimize` the file
+    holds the network as `zoo.passes` rewrites it, checked against the network as it is. `metadata` is added to
+    what the file says of itself (see `papers`). The module is left in evaluation mode. Raises ZooError
     where the opset or the size cannot be, where the network cannot be exported, or where onnxruntime's
     output differs from torch's by more than `TOLERANCE`; nothing is written then.
     """
@@ -74,16 +81,18 @@ def export_onnx(
         raise ZooError("the network has no size of its own; give --size WxH")
     graph = _lowered(module, size)
     network = module.eval()
-    model = onnx.load_from_string(traced(network, graph, opset, dynamic))
+    written, passes = rewritten(network) if optimize else (network, ())
+    model = onnx.load_from_string(traced(written, graph, opset, dynamic))
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:
         raise ZooError(f"the exporter wrote opset {found} where {opset} was asked for; choose another opset")
-    onnx.helper.set_model_props(model, papers(network, size) | dict(metadata or {}))
+    said = papers(network, size) | ({"passes": json.dumps(passes)} if optimize else {})
+    onnx.helper.set_model_props(model, said | dict(metadata or {}))
     data = model.SerializeToString()
     difference = max(_difference(network, data, *shape) for shape in _trials(network, graph, dynamic))
     with atomic(path) as partial:
         partial.write_bytes(data)
-    return Export(path, found, difference)
+    return Export(path, found, difference, tuple(passes))
 
 
 def papers(module: Network, size: Size) -> dict[str, str]:

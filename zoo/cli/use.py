@@ -27,6 +27,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add_size(parser, default=None)
     parser.add_argument("--opset", type=int, default=13, metavar="N", help="ONNX opset (default 13, for old Jetsons)")
     parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
+    parser.add_argument("--optimize", action="store_true", help="rewrite the network to run faster on CPUs first")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL-WxH.onnx)")
 
 
@@ -44,13 +45,15 @@ def _export(args: Arguments) -> int:
     name = Path(model.name).name.replace("#", "-") + (f".{model.tag}" if model.tag else "")
     path = args.out or Path(f"{name}-{width}x{height}.onnx")
     said = {"weights": candidate[1].name, "weights_sha256": candidate[1].sha256} if candidate else None
-    written = export_onnx(module, path, size=(height, width), opset=args.opset, dynamic=args.dynamic, metadata=said)
+    settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
+    written = export_onnx(module, path, size=(height, width), **settings, metadata=said)
     document = {
         "path": str(written.path),
         "opset": written.opset,
         "max_abs_diff": written.max_abs_diff,
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
+        "passes": list(written.passes),
         "weights": weights,
     }
     if "#" in model.name:
@@ -86,9 +89,10 @@ def _untrained(model: "Model") -> "Network":
 
 def _written(document: dict[str, Any]) -> str:
     papers = f"; beside it {document['spec']} and {document['card']}" if "spec" in document else ""
+    passes = f", rewritten by {', '.join(document['passes'])}" if document["passes"] else ""
     return (
         f"{document['path']}: opset {document['opset']}, {document['size']}"
-        f"{' (dynamic)' if document['dynamic'] else ''}, weights {document['weights'] or 'random'}; "
+        f"{' (dynamic)' if document['dynamic'] else ''}{passes}, weights {document['weights'] or 'random'}; "
         f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}{papers}"
     )
 

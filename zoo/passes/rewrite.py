@@ -44,7 +44,7 @@ def resolve(nodes: Iterable[Node], outputs: tuple[str, ...]) -> Graph:
 
 
 def at_size(graph: Graph, size: tuple[int, int]) -> Graph:
-    """The same layers for an image of another `size` = (height, width). Raises SpecError where it does not suit."""
+    """The same layers for one image of another `size` = (height, width). Raises SpecError where it does not suit."""
     shape = Shape(graph.input_shape.channels, *size)
     nodes = [Node(node.name, Input(shape), ()) if isinstance(node.op, Input) else node for node in nodes_of(graph)]
     return resolve(nodes, graph.outputs)
