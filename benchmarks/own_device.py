@@ -26,11 +26,12 @@ from hw_models.device import Device, device_folders, load_device
 from hw_models.journal import Journal, journal_path
 from hw_models.new_device import finish
 from hw_models.predict import predict
-from hw_models.runtimes import Settings, available_cores, entries_of, network_sample, settled
+from hw_models.runtimes import Settings, entries_of, network_sample, settled
 from hw_models.timing import Effort, time_of
 from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse
+from zoo.backends.choice import available_cores
 from zoo.choices import Choices
 from zoo.config import load_config
 from zoo.errors import ZooError

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hw_models.conditions import conditions
+from hw_models.conditions import AS_PUBLISHED, conditions
 from hw_models.cost import Interval
 from hw_models.device import Device
 from hw_models.energy import Counter, Reading, Sensor, measured
@@ -19,6 +19,7 @@ from hw_models.runtimes import Settings, entries_of, network_sample, settled
 from hw_models.timing import Effort, Timing, refuse_noise, time_of
 from zoo.export import export_onnx
 from zoo.network import Network, build
+from zoo.passes import PASSES, optimize
 from zoo.spec import Spec, as_dict
 
 Size = tuple[int, int]
@@ -74,9 +75,11 @@ def bench(
     effort: Effort = Effort(limit_s=20.0, least=5),  # noqa: B008  # frozen
     meter: Counter | Sensor | None = None,
     max_spread: float = 0.25,
+    optimized: bool = False,
 ) -> Bench:
     """Time a network; `weights` is a module whose parameters it takes, else it has untrained ones.
 
+    `optimized`: as `zoo.passes` rewrite it. What is predicted is of the network as it is.
     Raises NegativeAnswer where runs of the same network lie too far apart to say anything.
     """
     network = build(spec, size)
@@ -86,7 +89,10 @@ def bench(
     entries = entries_of(network.graph, settings.batch)
     if weights is None:
         network = settled(network, entries)
-    model_file = _onnx(network, size, settings.batch) if settings.backend == "onnxruntime" else None
+    graph = network.graph
+    if optimized:
+        network = optimize(network)
+    model_file = _onnx(network, size, settings.batch) if settings.backend in ("onnxruntime", "openvino") else None
     before = _reset_peak(settings.backend)
     sample = network_sample(network, entries, settings, model_file)
     timing = time_of(sample, effort)
@@ -104,10 +110,11 @@ def bench(
         memory_bytes=memory,
         power_w=watts,
         energy_j=None if watts is None else watts * timing.median_s,
-        predicted=predict(network.graph, device, batch=settings.batch).latency_s if device else None,
+        predicted=predict(graph, device, batch=settings.batch).latency_s if device else None,
         protocol=now.document()
         | {
             "precision": "fp32",
+            "network": f"rewritten by {', '.join(PASSES)}" if optimized else AS_PUBLISHED,
             "weights": "trained" if weights is not None else "untrained, normalised by the input",
             "input": "noise with the spectrum of photographs",
             "subnormals": "flushed",

@@ -14,6 +14,9 @@ from zoo.errors import ZooError
 CLOCK_TOLERANCE = 0.1
 """Relative difference of the clock up to which conditions count as the same."""
 
+AS_PUBLISHED = "as published"
+"""What a protocol says of a network that no pass rewrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -49,7 +52,7 @@ class Conditions:
 
 def conditions(backend: str, threads: int, batch: int = 1, root: Path = Path("/")) -> Conditions:
     """The present conditions; `root` is where /proc and /sys are looked for."""
-    names = ("onnxruntime", "onnx") if backend == "onnxruntime" else ()
+    names = (backend, "onnx") if backend in ("onnxruntime", "openvino") else ()
     versions = {"python": platform.python_version(), "numpy": metadata.version("numpy")}
     versions |= {name: metadata.version(name) for name in ("torch", *names)}
     cpuinfo = _read(root / "proc/cpuinfo")

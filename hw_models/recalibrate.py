@@ -17,6 +17,7 @@ import numpy as np
 
 from hw_models import own_folder
 from hw_models.calibrate import calibrated, graph_of
+from hw_models.conditions import AS_PUBLISHED
 from hw_models.cost import Interval
 from hw_models.device import Device, DeviceError, _load_cached, home, read_device
 from hw_models.logs import Log, read_log
@@ -84,7 +85,9 @@ def _points(entry: Any, where: str, device: Device) -> list[Point]:
         backend, batch = str(protocol["backend"]), int(protocol["batch"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DeviceError(f"{where}: is not a measurement of zoo bench ({error})") from None
-    stack = "onnxruntime" if backend == "onnxruntime" else "pytorch-eager"
+    if protocol.get("network", AS_PUBLISHED) != AS_PUBLISHED:
+        raise DeviceError(f"{where}: was measured with a network that passes rewrote; measure again without --optimize")
+    stack = backend if backend in ("onnxruntime", "openvino") else "pytorch-eager"
     if stack != device.stack:
         raise DeviceError(f"{where}: was measured with {stack} but device {device.name} is of {device.stack}")
     if not all(isinstance(v, int | float) and isfinite(v) and v > 0 for v in values):

@@ -10,8 +10,9 @@ from torch import nn
 from hw_models import runtimes
 from hw_models.blocks import chained, distinct
 from hw_models.onnx_graph import RULES, model_of
-from hw_models.runtimes import Settings, entries_of, field, session_of, settled
+from hw_models.runtimes import Settings, entries_of, field, settled
 from zoo import graph as g
+from zoo.backends.compiled import onnxruntime_session
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.graph import Graph, GraphBuilder, Shape
@@ -31,7 +32,7 @@ SPECS = {
 
 
 def run_onnx(network, entries):
-    session = session_of(model_of(network), threads=1)
+    session = onnxruntime_session(model_of(network), threads=1)
     return session.run(None, {e.name: x.numpy() for e, x in zip(session.get_inputs(), entries, strict=True)})
 
 
@@ -182,8 +183,9 @@ def test_threads_and_gpus_that_are_not_there_are_refused():
             Settings("torch-cuda")
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
 def test_bench_gives_what_the_contract_says(backend, capsys, tmp_path):
+    pytest.importorskip(backend)
     out = tmp_path / "bench.json"
     command = ["bench", "espnet-c-3", "--size", "64x32", "--backend", backend, "--threads", "1", "--max-spread", "1e9"]
     assert main([*command, "--device", "tx2", "-o", str(out), "--json"]) == 0
@@ -205,6 +207,16 @@ def test_bench_prints_a_table_with_its_protocol(capsys):
     out = capsys.readouterr().out
     assert "images/s" in out
     assert "subnormals: flushed" in out
+    assert "network: as published" in out
+
+
+def test_bench_times_a_rewritten_network(capsys):
+    command = ["bench", "espnet-c-3", "--size", "64x32", "--backend", "auto", "--threads", "1", "--max-spread", "1e9"]
+    assert main([*command, "--batch", "2", "--optimize", "--json"]) == 0
+    out, err = capsys.readouterr()
+    (found,) = json.loads(out)
+    assert found["protocol"]["network"].startswith("rewritten by drop-identities, fold-batchnorm")
+    assert f"zoo: {found['protocol']['backend']} runs the network" in err
 
 
 def test_measure_makes_a_device_on_this_machine(capsys):

@@ -5,7 +5,7 @@ What is returned may be memory of the backend, which the calling thread's next r
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -76,8 +76,10 @@ def openvino_run(network: Network, graph: Graph, threads: int, streams: int) -> 
     return run
 
 
-def openvino_model(model: bytes, threads: int, streams: int = 1) -> Any:
-    """A model compiled by OpenVINO. Raises ZooError where OpenVINO refuses it."""
+def openvino_model(
+    model: bytes, threads: int, streams: int = 1, *, shapes: Sequence[tuple[int, ...]] | None = None
+) -> Any:
+    """A model compiled by OpenVINO, for inputs of `shapes` if they are free. Raises ZooError where it is refused."""
     settings = {
         # CPUs that compute in bfloat16 would do so unasked.
         "INFERENCE_PRECISION_HINT": "f32",
@@ -86,7 +88,10 @@ def openvino_model(model: bytes, threads: int, streams: int = 1) -> Any:
         "NUM_STREAMS": streams,
     }
     try:
-        return openvino_core().compile_model(openvino_core().read_model(model), "CPU", settings)
+        read = openvino_core().read_model(model)
+        if shapes:
+            read.reshape({entry: list(shape) for entry, shape in zip(read.inputs, shapes, strict=True)})
+        return openvino_core().compile_model(read, "CPU", settings)
     except Exception as error:  # OpenVINO's own exceptions share no useful base
         raise refused("openvino", error) from None
 

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from hw_models.plan import Plan
     from hw_models.runtimes import Settings
 
-BACKENDS = ("onnxruntime", "torch", "torch-cuda")
+MODELLED = ("onnxruntime", "torch", "torch-cuda")
+"""Backends whose kernels a device of one's own can be made of."""
 
 
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", choices=BACKENDS, default="onnxruntime", help="what runs it (onnxruntime)")
+def _add_running(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> None:
+    parser.add_argument("--backend", choices=backends, default="onnxruntime", help="what runs it (onnxruntime)")
     parser.add_argument("--threads", type=count_argument, metavar="N", help="threads (default: all cores)")
     parser.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once (default 1)")
     parser.add_argument(
@@ -62,7 +63,7 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 24)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted measurement")
     parser.add_argument("--replace", action="store_true", help="replace a device that you measured before")
-    _add_running(parser)
+    _add_running(parser, MODELLED)
 
 
 def _measure(args: Arguments) -> int:
@@ -101,9 +102,15 @@ def _measure(args: Arguments) -> int:
 
 
 def _settings(args: Arguments) -> "Settings":
-    from hw_models.runtimes import Settings, available_cores
+    from hw_models.runtimes import Settings
+    from zoo.backends.choice import available_cores, candidates
 
-    return Settings(args.backend, args.threads or available_cores(), args.batch)
+    backend: Any = args.backend
+    if backend != "torch-cuda":
+        backend = candidates(backend)[0]
+    if args.backend == "auto":
+        note(f"zoo: {backend} runs the network")
+    return Settings(backend, args.threads or available_cores(), args.batch)
 
 
 def _say_length(todo: "Plan", settings: "Settings") -> None:
@@ -168,7 +175,8 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
     add_size(parser)
     parser.add_argument("--device", metavar="NAME", help="show what is predicted for this device beside it")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the JSON, for device calibrate")
-    _add_running(parser)
+    parser.add_argument("--optimize", action="store_true", help="as passes rewrite it, which `zoo segment` runs")
+    _add_running(parser, ("auto", "openvino", *MODELLED))
 
 
 def _bench(args: Arguments) -> int:
@@ -197,6 +205,7 @@ def _bench(args: Arguments) -> int:
                 device=device,
                 meter=meter,
                 max_spread=args.max_spread,
+                optimized=args.optimize,
             )
         )
     documents = [one.document() for one in found]
