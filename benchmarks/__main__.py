@@ -40,6 +40,7 @@ PARTS = {
         "optimisers", "exact search beside Optuna's samplers: time to one hypervolume", 1, ("numpy", "optuna")
     ),
     "commands": Part("commands", "start-up of the commands", 0.5),
+    "overhead": Part("overhead", "overhead of a trial: samplers, journal, Ray", 2, ("optuna", "ray"), quick=False),
     "sampling": Part(
         "sampling", "share of the front's volume after N trials, by sampler", 10, ("optuna", "ray"), quick=False
     ),
@@ -54,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.list:
         for name, part in PARTS.items():
-            print(f"{name:<11} {part.minutes:>4g} min  {part.what}{'' if part.quick else ' (only by name)'}")
+            when = "" if part.quick else " (only by name or with --full)"
+            print(f"{name:<11} {part.minutes:>4g} min  {part.what}{when}")
         return 0
-    names = args.parts or [name for name, part in PARTS.items() if part.quick]
+    names = args.parts or [name for name, part in PARTS.items() if part.quick or (args.full and name != "own_device")]
     for name in names:
         if name not in PARTS:
             print(f"part {name!r} is unknown; there are {', '.join(PARTS)}", file=sys.stderr)
@@ -73,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help="which to run (default: the quick ones)")
-    parser.add_argument("--full", action="store_true", help="more rounds, more networks, longer runs")
+    parser.add_argument(
+        "--full", action="store_true", help="all parts but own_device, more rounds, more networks, longer runs"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON document a part")
     parser.add_argument("--list", action="store_true", help="list the parts")
     parser.add_argument("--no-write", action="store_true", help=f"leave {PAGE.name} as it is")

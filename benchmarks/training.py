@@ -1,99 +1,269 @@
-"""Training: images a second of `zoo train`'s steps beside a plain eager loop on tensors that lie ready."""
+"""Training: images a second of `zoo train` beside a plain eager loop of the same recipe, and both loss curves.
 
+CamVid from the folder in ZOO_CAMVID or, without it, the generated scenes.
+"""
+
+import os
+import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from benchmarks.page import DOCS, Section
+from benchmarks.side_by_side import Comparison, duration, markdown, side_by_side
 from zoo import spec as spec_of
-from zoo.data.batches import Maker
-from zoo.data.labels import CAMVID
+from zoo.data.augment import generator
+from zoo.data.batches import order
+from zoo.data.labels import LabelSet
+from zoo.data.layouts import data_set
 from zoo.data.scenes import Scenes
+from zoo.data.sets import Pixels, Split
 from zoo.network import build
 from zoo.spec import as_dict
-from zoo.train.recipe import Recipe
-from zoo.train.start import begin
+from zoo.train.loss import Loss, class_weights
+from zoo.train.normalise import Normalise
+from zoo.train.optimise import average_, optimizer_of
+from zoo.train.recipe import Recipe, learning_rate
+from zoo.train.start import SCRATCH, begin
 from zoo.train.trainer import Job, Trainer
 
 SIZE = (360, 480)
 BATCH = 8
-STEPS = 3
-WARM_UP = 2
 NETWORKS = ("espnet-c-3", "espnet-8")
-WAYS = {
-    "channels-last": {},
-    "and compile": {"compile": True},
-    "and bfloat16": {"amp": True},
-    "and both": {"amp": True, "compile": True},
+STEPS = 3
+"""Steps of an epoch that is timed."""
+
+CURVE_STEPS, CURVE_NETWORK = 90, "espnet-c-3"
+AIM = 2.0
+BLANK = "\n\n"
+FAST = "--amp --compile"
+WAYS: dict[str, dict[str, bool]] = {
+    "zoo train": {},
+    "zoo train --compile": {"compile": True},
+    "zoo train --amp": {"amp": True},
+    f"zoo train {FAST}": {"amp": True, "compile": True},
 }
+PLAIN = "a plain eager loop"
+PLOT = DOCS / "benchmarks-training.svg"
 
 
-def plain(name: str) -> float:
-    """Images a second of forward, cross-entropy, backward and Adam, and of nothing else."""
-    module = build(spec_of(name, classes=11), SIZE)
-    optimizer = torch.optim.Adam(module.parameters(), 5e-4)
-    images, labels = torch.randn(BATCH, 3, *SIZE), torch.randint(0, 11, (BATCH, *SIZE))
+@dataclass(frozen=True)
+class Few:
+    """The first samples of a split."""
 
-    def step() -> None:
-        logits = functional.interpolate(module(images), size=SIZE, mode="bilinear", align_corners=False)
-        optimizer.zero_grad()
-        functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    whole: Split
+    count: int
 
-    for _ in range(WARM_UP):
-        step()
-    start = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    return STEPS * BATCH / (time.perf_counter() - start)
+    @property
+    def name(self) -> str:
+        return self.whole.name
 
+    @property
+    def split(self) -> str:
+        return self.whole.split
 
-def ours(name: str, run: Path, **changes: bool) -> float:
-    """Images a second of the recipe's steps: augmentation, its loss and the running mean included."""
-    how = replace(Recipe(epochs=100, size=SIZE, batch=BATCH), **changes)  # type: ignore[arg-type]
-    begun = begin(spec_of(name), CAMVID, SIZE, 0)
-    data = Scenes("train", SIZE, BATCH)
-    about = {"model": name, "spec": as_dict(begun.spec)}
-    trainer = Trainer(Job(begun.module, begun.preprocessing, data, data, how, run, about, score_every=100))
-    for _ in range(WARM_UP):
-        trainer.run_epoch(lambda text: None)
-    return float(np.median([trainer.run_epoch(lambda text: None).images_per_s for _ in range(STEPS)]))
+    @property
+    def labels(self) -> LabelSet:
+        return self.whole.labels
+
+    def __len__(self) -> int:
+        return min(self.count, len(self.whole))
+
+    def load(self, index: int) -> tuple[Pixels, Pixels]:
+        return self.whole.load(index)
 
 
-def pipeline() -> float:
-    """Images a second that one thread decodes from memory and augments."""
-    how = Recipe(size=SIZE)
-    data = Scenes("train", SIZE, BATCH)
-    kept = [data.load(i) for i in range(BATCH)]
-    maker = Maker(kept.__getitem__, how.augmentation, SIZE, 0)
-    start = time.perf_counter()
-    for epoch in range(STEPS):
-        maker(epoch, np.arange(BATCH))
-    return STEPS * BATCH / (time.perf_counter() - start)
+def samples(count: int) -> Few:
+    """Training samples of CamVid or, where it is not at hand, generated ones."""
+    folder = os.environ.get("ZOO_CAMVID")
+    return Few(data_set("camvid", Path(folder), "train") if folder else Scenes("train", SIZE, count), count)
 
 
-def run() -> str:
-    """A Markdown section."""
+def recipe(epochs: int, seed: int = 0, **changes: bool) -> Recipe:
+    return replace(Recipe(epochs=epochs, size=SIZE, batch=BATCH, warmup=0.0, seed=seed), **changes)  # type: ignore[arg-type]
+
+
+class _Augmented(torch.utils.data.Dataset[Any]):
+    """A sample as a loop of one's own has it: decoded and augmented when it is asked for."""
+
+    def __init__(self, data: Split, how: Recipe) -> None:
+        self.data, self.how = data, how
+
+    def __getitem__(self, at: tuple[int, int]) -> Any:
+        epoch, index = at
+        return self.how.augmentation(*self.data.load(index), SIZE, generator(self.how.seed, epoch, index))
+
+
+class _Order:
+    """Batches of (epoch, sample), the same as `zoo train` has."""
+
+    def __init__(self, data: Split, how: Recipe) -> None:
+        self.data, self.how, self.epoch = data, how, 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in order(len(self.data), self.how.batch, self.how.seed, self.epoch):
+            yield [(self.epoch, int(i)) for i in batch]
+
+
+class Plain:
+    """NCHW, float32, nothing compiled; torch's DataLoader with one worker process."""
+
+    def __init__(self, name: str, data: Split, how: Recipe) -> None:
+        torch.manual_seed(how.seed)
+        spec = spec_of(name, classes=len(data.labels.classes))
+        self.module, self.mean = build(spec, SIZE), build(spec, SIZE)
+        self.mean.load_state_dict(self.module.state_dict())
+        self.how, self.order = how, _Order(data, how)
+        self.normalise = Normalise(SCRATCH)
+        total = sum(np.bincount(data.load(i)[1].ravel(), minlength=256) for i in range(len(data)))
+        weights = torch.from_numpy(class_weights(total[: len(data.labels.classes)]))
+        self.criterion = Loss(weights, jaccard=how.jaccard, at=how.loss_at)
+        self.optimizer = optimizer_of(self.module, how)
+        self.batches: Any = torch.utils.data.DataLoader(
+            _Augmented(data, how),
+            batch_sampler=self.order,  # type: ignore[arg-type]
+            num_workers=1,
+            persistent_workers=True,
+            collate_fn=_collate,
+        )
+        self.losses: list[float] = []
+
+    def run_epoch(self) -> None:
+        steps = len(list(self.order))
+        self.module.train()
+        for i, (images, labels) in enumerate(self.batches):
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.how, self.order.epoch + i / steps)
+            self.optimizer.zero_grad()
+            loss = self.criterion(self.module(self.normalise(images)), labels.long())
+            loss.backward()
+            self.optimizer.step()
+            self.losses.append(loss.item())
+            step = len(self.losses)
+            average_(self.mean, self.module, min(self.how.ema, (1 + step) / (10 + step)))
+        self.order.epoch += 1
+
+
+def _collate(made: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    images, labels = zip(*made, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+class Ours(Trainer):
+    """`zoo train`, its losses kept."""
+
+    def __init__(self, name: str, data: Split, how: Recipe, run: Path) -> None:
+        begun = begin(spec_of(name), data.labels, SIZE, how.seed)
+        about = {"model": name, "spec": as_dict(begun.spec)}
+        super().__init__(Job(begun.module, begun.preprocessing, data, data, how, run, about, score_every=10**6))
+        self.losses: list[float] = []
+
+    def _step(self, batch: Any, rate: float) -> float:
+        self.losses.append(super()._step(batch, rate))
+        return self.losses[-1]
+
+    def epoch_alone(self) -> None:
+        self.run_epoch(lambda text: None)
+
+
+def compared(name: str, ways: dict[str, dict[str, bool]], rounds: int) -> tuple[Comparison, dict[str, float]]:
+    """Seconds of an epoch of STEPS steps by each way, and of the first step of each."""
+    data, how, first = samples(STEPS * BATCH), recipe(10**6), {}
+    with tempfile.TemporaryDirectory() as folder:
+        functions: dict[str, Callable[[], None]] = {PLAIN: Plain(name, data, how).run_epoch}
+        for way, changes in ways.items():
+            functions[way] = Ours(name, data, replace(how, **changes), Path(folder)).epoch_alone  # type: ignore[arg-type]
+        for way, function in functions.items():
+            start = time.perf_counter()
+            function()
+            first[way] = time.perf_counter() - start
+            print(f"{name}, {way}: first epoch {first[way]:.1f} s", file=sys.stderr, flush=True)
+        return side_by_side(functions, rounds=rounds, least_s=0.0), first
+
+
+def curves(steps: int) -> dict[str, list[float]]:
+    """Loss of each step from the same start on the same batches: plain, plain with another seed, and fast."""
+    data = samples(steps // 3 * BATCH)
+    how = recipe(3)
+    with tempfile.TemporaryDirectory() as folder:
+        other = Plain(CURVE_NETWORK, data, replace(how, seed=1))
+        one = Plain(CURVE_NETWORK, data, how)
+        fast = Ours(CURVE_NETWORK, data, replace(how, amp=True, compile=True), Path(folder))
+        for epoch in range(how.epochs):
+            for run in (one.run_epoch, other.run_epoch, fast.epoch_alone):
+                run()
+            print(f"loss curves, epoch {epoch + 1} of {how.epochs}", file=sys.stderr, flush=True)
+    return {PLAIN: one.losses, f"{PLAIN}, another seed": other.losses, f"zoo train {FAST}": fast.losses}
+
+
+def run(full: bool) -> Section:
+    """A Markdown section and, of a full run, a plot of the loss."""
     torch.set_flush_denormal(True)
-    rows = []
-    for name in NETWORKS:
-        base = plain(name)
-        cells = [f"{base:.1f}"]
-        for changes in WAYS.values():
-            with tempfile.TemporaryDirectory() as folder:
-                speed = ours(name, Path(folder), **changes)
-            cells.append(f"{speed:.1f} ({speed / base:.1f}×)")
-        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    head = f"| network | plain eager | {' | '.join(WAYS)} |\n| --- | --: |{' --: |' * len(WAYS)}\n"
-    protocol = (
-        f"Images a second at {SIZE[1]}x{SIZE[0]}, batch {BATCH}, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}. Plain eager is forward, cross-entropy, backward and Adam on tensors that lie ready; "
-        "the others are steps of `zoo train` with all that belongs to them: augmentation, normalisation, the loss "
-        "with its Jaccard part, the running mean. One thread of the data pipeline makes "
-        f"{pipeline():.0f} images a second.\n\n"
+    names, ways = (NETWORKS, WAYS) if full else (NETWORKS[:1], {"zoo train --amp": WAYS["zoo train --amp"]})
+    tables, data = [], {}
+    for name in names:
+        found, first = compared(name, ways, rounds=5 if full else 3)
+        tables.append(f"{found.table(STEPS * BATCH, what=f'`{name}`')}\n\n{found.verdict()}{_first(first)}")
+        data[name] = found.document() | {"first_s": first}
+    losses = curves(CURVE_STEPS) if full else {}
+    source = "CamVid" if os.environ.get("ZOO_CAMVID") else "generated scenes"
+    text = f"""\
+## Training
+
+Images a second at {SIZE[1]}x{SIZE[0]}, batch {BATCH}, {torch.get_num_threads()} threads, {source}; a figure a round is
+an epoch of {STEPS} steps. The plain loop is what one writes first: NCHW, float32, nothing compiled, torch's DataLoader
+with one worker process; it has the recipe of `zoo train`: the same augmentation, loss with its Jaccard part, AdamW and
+running mean, on the same batches. `zoo train` keeps decoded images in memory, prepares batches in one thread, and
+computes in NHWC. The aim is {AIM:g} times as fast.
+
+{BLANK.join(tables)}
+{_agreement(losses) if losses else ""}"""
+    if losses:
+        plot(losses)
+    return Section(text, {"networks": data, "losses": losses})
+
+
+def _first(first: dict[str, float]) -> str:
+    slow = {way: seconds for way, seconds in first.items() if "--compile" in way}
+    if not slow:
+        return ""
+    return (
+        " Compiling takes a while once: the first epoch took "
+        + ", ".join(f"{duration(seconds)} with `{way.removeprefix('zoo train ')}`" for way, seconds in slow.items())
+        + "."
     )
-    return "## Training\n\n" + protocol + head + "\n".join(rows) + "\n"
+
+
+def _agreement(losses: dict[str, list[float]]) -> str:
+    (one, other, fast), third = losses.values(), len(next(iter(losses.values()))) // 3
+    ends = {name: mean(values[-third:]) for name, values in losses.items()}
+    steps = np.abs(np.array(fast) - one).mean(), np.abs(np.array(other) - one).mean()
+    rows = [(name, f"{mean(values[:third]):.4f}", f"{ends[name]:.4f}") for name, values in losses.items()]
+    return f"""
+Loss of `{CURVE_NETWORK}` from the same start, the same batches in the same order. Step by step the fast way differs
+from the plain loop by {steps[0]:.4f} in the mean, another seed by {steps[1]:.4f}.
+
+{markdown([("", f"mean loss, steps 1 to {third}", f"{2 * third + 1} to {3 * third}"), *rows])}
+
+![Loss of the plain loop and of the fast way]({PLOT.name})
+"""
+
+
+def plot(losses: dict[str, list[float]]) -> None:
+    """Loss by step; the plain loop's other seed in grey, for the size of the noise."""
+    from benchmarks.plots import COLOURS, figure, save
+
+    drawn, (axes,) = figure(width=5.4)
+    (one, other, fast) = losses.items()
+    for (name, values), colour, style in ((other, "0.7", "-"), (one, COLOURS[0], "-"), (fast, COLOURS[1], "--")):
+        axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name, linewidth=1.2)
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend(frameon=False)
+    save(drawn, PLOT)

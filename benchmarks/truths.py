@@ -1,0 +1,115 @@
+"""Search problems whose true front is known: candidates, a truth for each seed, the score of what was tried, and
+samplers of ours and Optuna's that try.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from search.additive import percent
+from search.belief import LENGTH, Prior, Scale, _unknown, prior, told_of
+from search.candidates import Candidates, candidates
+from search.pareto import nondominated
+from search.query import DeviceAt, Query
+from search.samplers import SAMPLERS, History, Setting, Tried
+from search.space import space_of
+from zoo.config import Limits, load_config
+
+SIZE = (512, 1024)
+LIMITS = Limits(max_latency_ms=150.0, max_params=400_000)
+
+
+def query(space: str = "default", limits: Limits = LIMITS) -> Query:
+    return Query(space=space_of(load_config().space(space), SIZE), devices=(DeviceAt("tx2"),), limits=limits)
+
+
+def problem() -> Candidates:
+    """The space `default` at 1024x512 on the TX2, within 150 ms and 400,000 parameters."""
+    return candidates(query())
+
+
+def drawn(found: Candidates, seed: int) -> Any:
+    """mIOU of each candidate: a draw of the published effects' posterior, and of what no sum of effects explains."""
+    own = prior(found, same_protocol=True)
+    rng = np.random.default_rng([2026, seed])
+    effects = rng.multivariate_normal(own.mean, own.covariance)
+    # Random Fourier features of the squared-exponential process (Rahimi and Recht, 2007).
+    waves = rng.normal(size=(own.positions.shape[1], 400)) / LENGTH
+    process = np.cos(own.positions @ waves + rng.uniform(0, 2 * np.pi, 400)) @ rng.normal(size=400) * np.sqrt(2 / 400)
+    return percent(own.features @ effects + process)
+
+
+def known_before(found: Candidates) -> Prior:
+    return prior(found, same_protocol=True)
+
+
+def unknown(found: Candidates) -> Prior:
+    return Prior(*_unknown(found), found.positions)
+
+
+class Score:
+    """Share of the exact hypervolume; the reference is a tenth of the true front's span beyond its nadir."""
+
+    def __init__(self, points: Any) -> None:
+        import moocore
+
+        self._volume: Callable[..., float] = moocore.hypervolume
+        front = points[nondominated(points)]
+        self.low, span = front.min(axis=0), np.ptp(front, axis=0)
+        self.unit, self.size = (points - self.low) / span, len(front)
+        self.ref = np.full(points.shape[1], 1.1)
+        self.whole = self._volume((front - self.low) / span, ref=self.ref)
+
+    def __call__(self, index: list[int]) -> float:
+        kept = [i for i in index if i >= 0]
+        return float(self._volume(self.unit[kept], ref=self.ref) / self.whole) if kept else 0.0
+
+
+Tries = tuple[list[int], list[float]]
+"""Candidates in the order asked (-1: outside the limits, or no valid spec), and the seconds of each proposal."""
+
+
+def ours(name: str, found: Candidates, own: Prior, truth: Any, seed: int, count: int) -> Tries:
+    """A sampler of `search.samplers`."""
+    sampler = SAMPLERS[name](Setting(found, own, Scale(), seed, count))
+    tried: list[Tried] = []
+    seconds = []
+    for number in range(count):
+        start = time.perf_counter()
+        told = told_of([(t.index, t.miou, 0.0) for t in tried])
+        taken = np.array([t.index for t in tried], np.int64)
+        proposal = sampler(History(tuple(tried), told, np.empty(0, np.int64), taken), number)
+        seconds.append(time.perf_counter() - start)
+        tried.append(Tried(proposal.index, float(truth[proposal.index]), dict(proposal.notes)))
+    return [t.index for t in tried], seconds
+
+
+def optunas(name: str, found: Candidates, truth: Any, seed: int, count: int) -> Tries:
+    """A sampler of Optuna's in a study over the choices, its defaults, constraints set."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    kinds: dict[str, Callable[..., Any]] = {
+        "random": optuna.samplers.RandomSampler,
+        "tpe": optuna.samplers.TPESampler,
+        "nsga2": optuna.samplers.NSGAIISampler,
+        "gp": optuna.samplers.GPSampler,
+    }
+    choices = found.query.space.choices
+    study = optuna.create_study(directions=["minimize"] * len(found.query.axes()), sampler=kinds[name](seed=seed))
+    worst = found.points(np.arange(len(found)), truth).max(axis=0)
+    place = {int(row): i for i, row in enumerate(found.rows)}
+    shape = tuple(len(values) for values in choices.values.values())
+    index, seconds = [], []
+    for _ in range(count):
+        start = time.perf_counter()
+        trial = study.ask()
+        codes = [trial.suggest_int(field, 0, len(values) - 1) for field, values in choices.values.items()]
+        at = place.get(int(np.ravel_multi_index(codes, shape)), -1)
+        trial.set_constraint("limits", -1.0 if at >= 0 else 1.0)
+        study.tell(trial, (worst if at < 0 else found.points(at, truth[at])).tolist())
+        seconds.append(time.perf_counter() - start)
+        index.append(at)
+    return index, seconds
