@@ -132,12 +132,13 @@ class Ledger:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # that Optuna calls metric names experimental
                     self.study.set_metric_names(metric_names(found))
-                self.study.set_user_attr("asked", dict(asked))
-            elif saved != asked:
+            elif saved != asked and (_search(saved) != _search(asked) or self.study.get_trials(deepcopy=False)):
                 raise ConfigError(
                     f"study {name!r}: was made for another search: {difference(saved, asked)}; go on with its own "
                     "options, or start another with -o"
                 )
+            if saved != asked:
+                self.study.set_user_attr("asked", dict(asked))
         self._distributions: dict[str, Any] = {
             field: optuna.distributions.IntDistribution(0, len(found.query.space.choices.values[field]) - 1)
             for field in found.codes
@@ -258,6 +259,11 @@ class Ledger:
         states = optuna.trial.TrialState
         state = {"complete": states.COMPLETE, "stopped": states.PRUNED, "failed": states.FAIL}[outcome.state]
         self.storage.set_trial_state_values(trial_id, state, values=values)
+
+
+def _search(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the protocol of the follow-up, which may change before anything trained by it."""
+    return {key: value for key, value in asked.items() if key != "follow_up"}
 
 
 def _first(entries: list[Entry], number: int, most: int | None) -> bool:

@@ -88,13 +88,12 @@ class Study:
         return self.plan.sampler, "as asked"
 
     def asked(self) -> dict[str, Any]:
-        """What must be the same for two processes to share the study."""
+        """What must be the same for two processes to share the search; on the follow-up it does not depend."""
         found = self.found
         devices = {str(d): folder_digest(predictor(d.name).device.folder) for d in found.query.devices}
         asked = {
             **found.query.describe(),
             "evaluator": self.short.describe(),
-            "follow_up": self.long.describe(),
             "sampler": self.sampler_name,
             "seed": self.plan.seed,
             "halving": list(self.halving.rungs),
@@ -112,19 +111,20 @@ class Study:
         storage = open_storage(self.folder, url, lock)
         prefix = "" if url is None else f"zoo-{digest(asked)[:12]}-"
         worker = Worker(self.folder)
+        both = {SEARCH: asked, FOLLOW_UP: asked | {"follow_up": self.long.describe()}}
         try:
             search, follow = (
                 Ledger(
                     storage,
                     f"{prefix}{stage}",
                     self.found,
-                    asked,
+                    about,
                     lock=lock,
                     worker=worker,
                     shared=url is not None,
                     limit_s=self.plan.limit_s,
                 )
-                for stage in (SEARCH, FOLLOW_UP)
+                for stage, about in both.items()
             )
             yield search, follow
         finally:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""
 
-CHANGEABLE = ("trials", "budget", "time_limit", "data", "storage", "train_on", "threads")
-"""Options that may differ when a study goes on."""
+CHANGEABLE = (
+    "trials", "budget", "time_limit", "data", "storage", "train_on", "threads", "promote", "repeats", "long_epochs",
+)  # fmt: skip
+"""Options that may differ when a study goes on; the last as long as nothing has trained by the long protocol."""
 
 
 def duration_argument(text: str) -> float:
