@@ -2,7 +2,8 @@
 #   make demo   set up, search on a Jetson TX2, draw the front, export the best network, segment a generated street
 #               and, with IMAGE=street.png, an image of yours
 #   make test   set up and run the tests
-# For work on the code: make check (format, lint, types, import rules, tests), make bench, make docs.
+# For work on the code: make check (format, lint, types, import rules, tests), make docs, make bench (the quick parts, or
+#   make bench PARTS='sampling --full'; see python -m benchmarks --list).
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,7 +38,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(PARTS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -110,17 +111,16 @@ A fresh process that counts `{names[-1]}` alone, start and imports included, med
     return Section(text, {"networks": data, "fresh": memory})
 
 
-def compared(spec: Spec, count: int, rounds: int) -> Comparison:
+def compared(spec: Spec, size: int, rounds: int) -> Comparison:
     """All counters on one network in turn, and the whole space, as seconds a network."""
-    found = side_by_side(
-        {**{name: lambda f=f: f(spec) for name, f in COUNTERS.items()}, SPACE: whole_space}, rounds=rounds, limit_s=60
-    )
-    each = {name: tuple(s / (count if name == SPACE else 1) for s in values) for name, values in found.seconds.items()}
+    functions: dict[str, Callable[[], object]] = {name: partial(count, spec) for name, count in COUNTERS.items()}
+    found = side_by_side({**functions, SPACE: whole_space}, rounds=rounds, limit_s=60)
+    each = {name: tuple(s / (size if name == SPACE else 1) for s in values) for name, values in found.seconds.items()}
     return Comparison(each, found.others)
 
 
 def _space_s(data: dict[str, Any], count: int) -> float:
-    return median(s * count for one in data.values() for s in one["seconds"][SPACE])
+    return float(median(s * count for one in data.values() for s in one["seconds"][SPACE]))
 
 
 def child(counter: str, name: str) -> dict[str, float]:

@@ -38,11 +38,12 @@ def alone(found: Candidates, rounds: int) -> dict[str, list[float]]:
 
 def study(sampler: str) -> float:
     """Seconds of a trial of a study that evaluates nothing, the last 50 of 200, told to the journal on disk."""
-    from search.study import Plan, start
+    from search.plan import Plan
+    from search.study import start
 
     with tempfile.TemporaryDirectory() as name:
         times = start_and_time(start, query(), Plan(trials=TRIALS, sampler=sampler), Path(name))
-    return median(np.diff(times)[-50:])
+    return float(median(np.diff(times)[-50:]))
 
 
 def start_and_time(start: Callable[..., Any], *asked: Any, **engine: Any) -> list[float]:
@@ -57,8 +58,9 @@ def on_workers() -> dict[str, Any]:
     import ray
 
     from benchmarks.truths import LIMITS
+    from search.plan import Plan
     from search.ray_backend import on_ray
-    from search.study import Plan, start
+    from search.study import start
 
     engine = on_ray()
     try:

@@ -122,13 +122,13 @@ class Plain:
         self.mean.load_state_dict(self.module.state_dict())
         self.how, self.order = how, _Order(data, how)
         self.normalise = Normalise(SCRATCH)
-        total = sum(np.bincount(data.load(i)[1].ravel(), minlength=256) for i in range(len(data)))
+        total = np.sum([np.bincount(data.load(i)[1].ravel(), minlength=256) for i in range(len(data))], axis=0)
         weights = torch.from_numpy(class_weights(total[: len(data.labels.classes)]))
         self.criterion = Loss(weights, jaccard=how.jaccard, at=how.loss_at)
         self.optimizer = optimizer_of(self.module, how)
         self.batches: Any = torch.utils.data.DataLoader(
             _Augmented(data, how),
-            batch_sampler=self.order,  # type: ignore[arg-type]
+            batch_sampler=self.order,
             num_workers=1,
             persistent_workers=True,
             collate_fn=_collate,
