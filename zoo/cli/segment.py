@@ -1,6 +1,7 @@
 """`zoo segment`: a network at work on images."""
 
 import argparse
+import contextlib
 import sys
 import time
 import warnings
@@ -163,12 +164,15 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
 
 def _peak_memory() -> int | None:
     """Most memory that this process had so far, in bytes; None where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        # Linux hands the resource usage of a parent down to a child.
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     try:
         import resource
     except ModuleNotFoundError:  # Windows
         return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _tiles(tiles: list[Any]) -> Iterable[Any]:
