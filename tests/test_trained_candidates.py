@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,9 @@ PLAN = Plan(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A study of two candidates, which train for longer and their front again with another seed."""
-    folder = tmp_path_factory.mktemp("study") / "run"
+@contextmanager
+def made_data():
+    """Plans train on four made images, in this process."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (32, 64, 3), dtype=np.uint8) for _ in range(4)]
     masks = [rng.integers(0, 11, (32, 64), dtype=np.uint8) for _ in range(4)]
@@ -58,8 +58,19 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plan, "evaluators", evaluators)
-        done = start(QUERY, PLAN, folder, engine=lambda evaluator, decide, logs, plan: Inline(evaluator, decide))
-        write_findings(done, folder)
+        yield
+
+
+def inline(evaluator, decide, logs, plan):
+    return Inline(evaluator, decide)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A study of two candidates, which train for longer and their front again with another seed."""
+    folder = tmp_path_factory.mktemp("study") / "run"
+    with made_data():
+        write_findings(start(QUERY, PLAN, folder, engine=inline), folder)
     return folder
 
 
@@ -148,6 +159,18 @@ def test_weights_that_are_not_the_runs_own_are_refused(way, run, tmp_path, capsy
     assert main(["export", f"{copy}#1", "-o", str(tmp_path / "net.onnx")]) == 1
     assert says[way] in capsys.readouterr().err
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_the_follow_up_may_change_until_something_trained_by_it(run, tmp_path):
+    shutil.copytree(run, tmp_path / "begun")
+    few = replace(PLAN, trials=1, promote=0)
+    with made_data():
+        with pytest.raises(ConfigError, match=r"follow_up\.epochs is 2 there and 3 here"):
+            start(QUERY, replace(PLAN, long_epochs=3), tmp_path / "begun", engine=inline, resume=True)
+        assert start(QUERY, few, tmp_path / "new", engine=inline).followed == []
+        more = replace(few, promote=1, repeats=0, long_epochs=3)
+        done = start(QUERY, more, tmp_path / "new", engine=inline, resume=True)
+    assert [sorted(one.reports) for one in done.followed] == [[1, 2, 3]]
 
 
 def test_the_decoder_keeps_the_width_that_was_priced():
