@@ -158,6 +158,25 @@ def test_pad_channels(x: Shape, more: int) -> None:
 
 
 @laws
+@given(shapes())
+def test_maximum(x: Shape) -> None:
+    (first, second), out = run(graph_of(ops.Maximum(), x, x))
+    assert torch.equal(out, torch.where(first > second, first, second))
+    agrees(ops.Maximum(), x, x)
+
+
+@laws
+@given(shapes())
+def test_scale(x: Shape) -> None:
+    agrees(ops.Scale(), x)
+    module = module_from_graph(graph_of(ops.Scale(), x))
+    factors = torch.arange(x.channels, dtype=torch.float32)
+    module.op.weight.data[:] = factors  # type: ignore[operator, union-attr]
+    ones = torch.ones(1, *shape_of(x))
+    assert torch.equal(module(ones), factors[None, :, None, None].expand_as(ones))
+
+
+@laws
 @given(shapes(st.integers(1, 3).map(lambda n: 2 * n)), st.sampled_from([1, 2]))
 def test_channel_shuffle(x: Shape, groups: int) -> None:
     images, out = run(graph_of(ops.ChannelShuffle(groups), x))
@@ -255,6 +274,7 @@ def test_crop(like: Shape, top: int, left: int, more: int) -> None:
         (ops.AvgPool((9, 9), (1, 1)), [Shape(3, 8, 8)], "does not fit"),
         (ops.Add(), [Shape(3, 8, 8), Shape(3, 8, 7)], "3x8x7"),
         (ops.Multiply(), [Shape(3, 8, 8), Shape(2, 1, 1)], "2x1x1"),
+        (ops.Maximum(), [Shape(3, 8, 8), Shape(3, 1, 1)], "3x1x1"),
         (ops.Concat(), [Shape(3, 8, 8), Shape(3, 4, 4)], "3x4x4"),
         (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
         (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
