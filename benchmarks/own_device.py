@@ -10,7 +10,6 @@ import os
 import re
 import sys
 import tempfile
-import time
 import timeit
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +74,8 @@ def measured_device(name: str, settings: Settings) -> tuple[Device, float | None
         "networks": len(todo.networks),
     }
     visits = journal.open(now, recipe, resume=True)
-    start = time.monotonic()
     measure.run(todo, visits, journal, settings, progress)
-    report = finish(name, todo, visits, now, time.monotonic() - start, max_spread=0.25, replaces=False)
+    report = finish(name, todo, visits, now, max_spread=0.25, replaces=False)
     journal.path.unlink()
     return report.device, report.seconds
 

@@ -23,7 +23,7 @@ from zoo.files import make_folder
 
 @dataclass
 class Visits:
-    """Timings so far, by block text or network number, and those of the reference."""
+    """Timings so far, by block text or network number, and those of the reference; seconds are of all visits."""
 
     blocks: dict[str, list[Timing]] = field(default_factory=dict)
     networks: dict[int, list[Timing]] = field(default_factory=dict)
@@ -31,9 +31,11 @@ class Visits:
     watts: list[float] = field(default_factory=list)
     idle_w: float | None = None
     covers: str = NOT_MEASURED
+    seconds: float = 0.0
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Take in one line of the journal."""
+        self.seconds += float(entry.get("seconds", 0.0))
         if "watts" in entry:
             self.watts.append(float(entry["watts"]))
         if "idle_w" in entry:

@@ -100,11 +100,12 @@ def visit(
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
             if isinstance(what, Block):
-                note({"block": what.text, "timing": _plain(time_block(what))})
+                entry: dict[str, Any] = {"block": what.text, "timing": _plain(time_block(what))}
             else:
-                spec, size = what
-                note({"network": number, "timing": _plain(time_network(lower(spec, size)))})
-            forecast.took(what, clock() - start)
+                entry = {"network": number, "timing": _plain(time_network(lower(*what)))}
+            spent = clock() - start
+            note(entry | {"seconds": spent})
+            forecast.took(what, spent)
             left = forecast.visits_left()
             progress(_count(visits), _count(visits) + round(sum(left)), forecast.seconds(left))
 

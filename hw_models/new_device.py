@@ -23,7 +23,7 @@ from zoo.spec import as_dict
 
 @dataclass(frozen=True)
 class Report:
-    """What a measurement gave."""
+    """What a measurement gave; seconds are those of all its visits, however often it was interrupted."""
 
     device: Device
     rows: int
@@ -33,9 +33,7 @@ class Report:
     spread: float
 
 
-def finish(
-    name: str, todo: Plan, visits: Visits, conditions: Conditions, seconds: float, max_spread: float, replaces: bool
-) -> Report:
+def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_spread: float, replaces: bool) -> Report:
     """Fit the block model and write the device. Raises NegativeAnswer where the machine was too noisy."""
     timings = {text: combined(found) for text, found in visits.blocks.items()}
     # Most blocks must agree: half of them are small, and small blocks find a quiet moment on any machine.
@@ -58,7 +56,7 @@ def finish(
     device = own_folder.write_device(name, description, coefficients, tables, replaces=replaces)
     if points:
         device = _learn_share(name, device, description, tables)
-    return Report(device, len(rows), len(timings) - len(usable), seconds, visits.drift, spread)
+    return Report(device, len(rows), len(timings) - len(usable), visits.seconds, visits.drift, spread)
 
 
 def _learn_share(

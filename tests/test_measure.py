@@ -356,8 +356,9 @@ NOW = conditions("onnxruntime", 1)
 def measured(todo, machine, *, resume=False, name="fake", max_spread=0.25):
     journal = Journal(journal_path(name))
     visits = journal.open(NOW, RECIPE, resume)
-    measure.visit(todo, visits, journal, machine.block, machine.network, lambda: 0.0)
-    return new_device.finish(name, todo, visits, NOW, 1.0, max_spread, replaces=False)
+    # A timing takes a second.
+    measure.visit(todo, visits, journal, machine.block, machine.network, lambda: float(machine.timings))
+    return new_device.finish(name, todo, visits, NOW, max_spread, replaces=False)
 
 
 @pytest.fixture(scope="module")
@@ -415,14 +416,17 @@ def test_many_equal_units_make_the_interval_no_narrower(device):
 
 def test_an_interrupted_measurement_is_continued(todo):
     whole = Machine()
-    reference = measured(todo, whole, name="whole").device
+    uninterrupted = measured(todo, whole, name="whole")
+    reference = uninterrupted.device
     first = Machine(stop_after=30)
     with pytest.raises(KeyboardInterrupt):
         measured(todo, first)
     path = journal_path("fake")
     path.write_text(path.read_text() + '{"block": "torn off in the mid')
     second = Machine()
-    device = measured(todo, second, resume=True).device
+    report = measured(todo, second, resume=True)
+    device = report.device
+    assert report.seconds == pytest.approx(uninterrupted.seconds, abs=3)
     # No visit is made twice; only the reference may be timed once or twice more.
     assert whole.timings <= first.timings - 1 + second.timings <= whole.timings + 3
     assert own_device.read_blocks(device.folder) == own_device.read_blocks(reference.folder)
@@ -531,7 +535,7 @@ def test_power_that_was_read_is_predicted_and_may_be_limited(todo):
         journal.append(entry)
         visits.add(entry)
     measure.visit(todo, visits, journal, machine.block, machine.network, lambda: 0.0)
-    device = new_device.finish("metered", todo, visits, NOW, 1.0, 0.25, replaces=False).device
+    device = new_device.finish("metered", todo, visits, NOW, 0.25, replaces=False).device
     assert device.power_covers == "1 CPU package"
     cost = predict(NETWORKS["C"], device)
     assert cost.power_w.mean == pytest.approx(21, rel=0.02)

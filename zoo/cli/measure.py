@@ -134,9 +134,8 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
     now = conditions(settings.backend, settings.threads, settings.batch)
     journal = Journal(journal_path(args.device))
     visits = journal.open(now, recipe, args.resume)
-    start = time.monotonic()
     measure.run(todo, visits, journal, settings, _progress())
-    report = finish(args.device, todo, visits, now, time.monotonic() - start, args.max_spread, replaces=args.replace)
+    report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
     journal.path.unlink()
     return report
 
