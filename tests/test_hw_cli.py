@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from hw_models.cost import Interval
 from hw_models.device import SHIPPED, load_device
 from hw_models.document import page
 from hw_models.recipes import RECIPES
 from hw_models.validate import validate
-from zoo.cli import main
+from zoo.cli import cost, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +37,11 @@ def test_predict_prints_the_promised_keys(capsys: pytest.CaptureFixture[str]) ->
     assert cost["memory_bytes"] > 0
     assert sum(cost["provenance"].values()) == pytest.approx(1)
     assert sum(kernel["share"] for kernel in cost["kernels"]) == pytest.approx(1)
+
+
+def test_bounds_are_printed_in_the_unit_of_their_estimate_without_an_exponent() -> None:
+    assert cost._with_bounds(Interval(0.999, 0.627, 1.59), "W") == "999 mW (627–1590)"
+    assert cost._with_bounds(Interval(0.115, 0.0927, 0.143), "s") == "115 ms (92.7–143)"
 
 
 def test_predict_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:

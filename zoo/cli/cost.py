@@ -112,7 +112,12 @@ def _with_bounds(interval: "Interval", unit: str) -> str:
     """Estimate and bounds in one unit, as `114 ms (92–142)`."""
     text = si(interval.mean, unit)
     scale = float(text.partition(" ")[0]) / interval.mean
-    return f"{text} ({interval.low * scale:.3g}–{interval.high * scale:.3g})"
+    return f"{text} ({_short(interval.low * scale)}–{_short(interval.high * scale)})"
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _sweep(args: Arguments, name: str, device: "Device") -> int:
