@@ -64,22 +64,31 @@ def onnxruntime_session(model: bytes, threads: int) -> Any:
 
 def openvino_run(network: Network, graph: Graph, threads: int, streams: int) -> Run:
     """In OpenVINO on the CPU, in single precision; each calling thread has a request of its own."""
-    compiled = openvino_model(traced(network, graph, OPSET, dynamic=False), threads, streams)
+    compiled = openvino_model(traced(network, graph, OPSET, dynamic=False), threads, streams, channels_last=True)
     own = threading.local()
 
     def run(x: Tensor) -> Tensor:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         own.request.infer([x.contiguous().numpy()], share_inputs=True, share_outputs=True)
-        return torch.from_numpy(own.request.get_output_tensor(0).data)
+        return torch.from_numpy(own.request.get_output_tensor(0).data).permute(0, 3, 1, 2)
 
     return run
 
 
 def openvino_model(
-    model: bytes, threads: int, streams: int = 1, *, shapes: Sequence[tuple[int, ...]] | None = None
+    model: bytes,
+    threads: int,
+    streams: int = 1,
+    *,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+    channels_last: bool = False,
 ) -> Any:
-    """A model compiled by OpenVINO, for inputs of `shapes` if they are free. Raises ZooError where it is refused."""
+    """A model compiled by OpenVINO, for inputs of `shapes` if they are free. Raises ZooError where it is refused.
+
+    With `channels_last` the first output is (N, H, W, C), as OpenVINO's convolutions leave it: bringing
+    ESPNet's logits into torch's order takes a quarter of its time.
+    """
     settings = {
         # CPUs that compute in bfloat16 would do so unasked.
         "INFERENCE_PRECISION_HINT": "f32",
@@ -91,9 +100,19 @@ def openvino_model(
         read = openvino_core().read_model(model)
         if shapes:
             read.reshape({entry: list(shape) for entry, shape in zip(read.inputs, shapes, strict=True)})
-        return openvino_core().compile_model(read, "CPU", settings)
+        return openvino_core().compile_model(_channels_last(read) if channels_last else read, "CPU", settings)
     except Exception as error:  # OpenVINO's own exceptions share no useful base
         raise refused("openvino", error) from None
+
+
+def _channels_last(model: Any) -> Any:
+    from openvino import Layout
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    steps.output(0).model().set_layout(Layout("NCHW"))
+    steps.output(0).tensor().set_layout(Layout("NHWC"))
+    return steps.build()
 
 
 @cache
