@@ -180,6 +180,24 @@ def test_weights_come_back_from_a_machine_without_the_runs_folder(cluster, tmp_p
     assert (folder / "0000" / "best.safetensors").read_bytes() == b"weights"
 
 
+@pytest.mark.skipif("ZOO_SLOW_TESTS" not in os.environ, reason="takes half a minute; ZOO_SLOW_TESTS=1 runs it")
+def test_training_on_workers_gives_what_it_gives_here(cluster, tmp_path):
+    """Data reach the workers through Ray, reports and weights come back."""
+    pytest.importorskip("torch", reason="training needs torch")
+    from test_trained_candidates import PLAN, QUERY, inline, made_data
+
+    make, folder = on_ray(address=cluster), tmp_path / "ray"
+    with made_data():
+        here = start(QUERY, PLAN, tmp_path / "here", engine=inline)
+        there = start(QUERY, PLAN, folder, engine=make)
+    assert [e.state for e in there.searched + there.followed] == ["complete"] * len(here.searched + here.followed)
+    for ours, theirs in ((here.searched, there.searched), (here.followed, there.followed)):
+        expected = {(e.index, e.seed): e.reports for e in ours}
+        assert {(e.index, e.seed): e.reports for e in theirs} == expected
+    for e in there.followed:
+        assert (folder / "trained" / "long" / f"{e.number:04}" / "best.safetensors").is_file()
+
+
 def test_more_than_the_cluster_has_is_refused(cluster, tmp_path):
     with pytest.raises(ZooError, match=r"needs 64 CPUs and 0 GPUs, and the Ray cluster has 2 and 0"):
         start(QUERY, Plan(trials=2, threads=64), tmp_path, engine=engine(cluster, Steady()))

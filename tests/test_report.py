@@ -723,7 +723,8 @@ def test_a_study_in_chromium(run, tmp_path):
     assert out["seen"] == []
     assert (out["trained"], out["expected"], out["tried"]) == (2, len(load_run(run).front), 3)
     assert "most by the short protocol" in out["legend"]
-    for part in ("scenes, 12 epochs", "#1 and #2", "A study has no certificate"):
+    said = ("Squares were measured", "expected from the trials", "scenes, 12 epochs", "#1 and #2")
+    for part in (*said, "A study has no certificate"):
         assert part in out["text"]
 
 

@@ -542,8 +542,15 @@ function legend() {
     D.expected.params.length ? entry("front expected from the trials", p("expected", circle(11, 8, 3))) : "", entry("outside the sliders' limits", p("out", "M11 8h0")), D.published.length ? entry("published mIOU", p("paper", diamond(11, 8, 5))) : "", entry("best within the limits", p("star", starPath(11, 8, 8))),
     entry("selected", svg("circle", { class: "ring", cx: 11, cy: 8, r: 6 })), entry("limit", p("limit", "M11 0V16")));
 }
+/** Of a study the points are of three kinds, which must not be taken for one another. */
+function how() {
+  if (!D.study) return;
+  const expected = D.accuracy_used?.expected ? `${D.accuracy_used.expected}` : "from the trials";
+  $("how").prepend(`Squares were measured: the mean of a candidate's runs, with its 95 % interval where it is on the front. Circles and grey dots were not: their mIOU is expected ${expected}. `);
+}
 head();
 legend();
+how();
 controls();
 for (const name of ["latency", "size", "energy", D.axes.find((a) => a.objective && !["miou", "weight_bytes", "latency_s", "energy_j"].includes(a.metric))?.name || "macs"]) chart(name, "miou");
 changed();
