@@ -82,7 +82,7 @@ def _database(url: str, tries: int = 5) -> Any:
 
 def _engine(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
-        return {"connect_args": {"timeout": 30}}
+        return {"connect_args": {"timeout": LOCK_S}}
     return {"pool_pre_ping": True}
 
 

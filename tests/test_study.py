@@ -496,6 +496,22 @@ def test_a_storage_out_of_reach_is_one_sentence_without_the_password(url, tmp_pa
     assert "secret" not in (tmp_path / "study.json").read_text()
 
 
+def test_a_database_that_another_process_holds_is_an_error(tmp_path, monkeypatch):
+    import sqlite3
+
+    path = tmp_path / "studies.db"
+    start(QUERY, Plan(trials=1, storage=f"sqlite:///{path}"), tmp_path / "run")
+    monkeypatch.setattr(search.journal, "LOCK_S", 0.05)
+    holder = sqlite3.connect(path)
+    holder.execute("BEGIN EXCLUSIVE")
+    plan = Plan(trials=2, storage=f"sqlite:///{path}")
+    with pytest.raises(ZooError, match=r"cannot be reached or written .*locked.*free it"):
+        start(QUERY, plan, tmp_path / "run", resume=True)
+    holder.close()
+    done = start(QUERY, plan, tmp_path / "run", resume=True)
+    assert [e.state for e in done.searched] == ["complete"] * 2
+
+
 def test_a_lock_that_is_never_let_go_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(search.journal, "LOCK_S", 0.05)
     with FolderLock(tmp_path)(), pytest.raises(ZooError, match="another process has held"):
