@@ -4,17 +4,18 @@ samplers of ours and Optuna's that try.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from search.additive import percent
 from search.belief import LENGTH, Prior, Scale, _unknown, prior, told_of
-from search.candidates import Candidates, candidates
+from search.candidates import Candidates, candidates, evaluator
 from search.pareto import nondominated
 from search.query import DeviceAt, Query
 from search.samplers import SAMPLERS, History, Setting, Tried
-from search.space import space_of
+from search.space import SearchSpace, space_of
 from zoo.config import Limits, load_config
 
 SIZE = (512, 1024)
@@ -41,8 +42,8 @@ def drawn(found: Candidates, seed: int) -> Any:
     return percent(own.features @ effects + process)
 
 
-def known_before(found: Candidates) -> Prior:
-    return prior(found, same_protocol=True)
+def known_before(found: Candidates, *, same_protocol: bool = True) -> Prior:
+    return prior(found, same_protocol=same_protocol)
 
 
 def unknown(found: Candidates) -> Prior:
@@ -113,3 +114,18 @@ def optunas(name: str, found: Candidates, truth: Any, seed: int, count: int) -> 
         seconds.append(time.perf_counter() - start)
         index.append(at)
     return index, seconds
+
+
+def measured_problem(table: Path) -> tuple[Candidates, Any]:
+    """The networks of the bench alone, and the mean of what each was measured at; mIOU is known of these only."""
+    from search.bench.design import CHOICES
+    from search.bench.runs import read_runs
+    from search.bench.table import measured
+
+    whole = Query(space=SearchSpace(CHOICES, SIZE), devices=(DeviceAt("tx2"),))
+    networks = sorted((whole.space.row(one.spec), one.mean) for one in measured(read_runs(table)))
+    columns = evaluator(whole)(np.array([row for row, _ in networks], np.int64))
+    known = [sign * columns.metric(m, d).astype(float) for m, d, sign in whole.axes() if m != "miou"]
+    before = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)
+    found = Candidates(whole, len(networks), columns.rows, np.stack(known, axis=1), before, columns.bounds)
+    return found, np.array([miou for _, miou in networks])
