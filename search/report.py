@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from search.accuracy import SCALES
 from search.bundle import (
@@ -46,6 +47,9 @@ LIMIT_COLOUR = "#D55E00"
 FORMATS = ("png", "svg", "pdf")
 
 DEFAULT_AXES = (("size", "miou"), ("latency", "miou"))
+
+FAR = 4.0
+"""Runs whose medians differ by more than this factor are overlaid on a logarithmic axis."""
 
 BARS = 18
 """Intervals drawn along a front; more would hide it."""
@@ -86,31 +90,34 @@ def draw_sensitivity(folders: Sequence[Path], outputs: Sequence[Path], name: str
     with mpl.rc_context(RC):
         figure = Figure(figsize=(6.2, 4.6), dpi=150, layout="constrained")
         panel = figure.add_subplot()
+        drawn: list[list[float]] = []
         for i, run in enumerate(runs):
             steps = sensitivity(run.query, name)
             limit = steps.limit / (1e6 if name == "params" else 1e9 if name == "macs" else 1.0)
             colour = COLOURS[i % len(COLOURS)]
             style = STYLES[i % len(STYLES)]
             panel.step(limit, steps.miou, where="post", color=colour, ls=style, lw=1.6, label=_label(run, runs))
-            _own_limit(panel, run, name, colour)
+            _own_limit(panel, run, name, colour, i == 0)
+            drawn.append(limit.tolist())
         unit = {"params": "millions", "macs": "G"}.get(name, LIMIT_WORDS[SENSITIVITIES[name]][1])
         panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
         panel.set_ylabel("best mIOU within the limits, %")
         panel.grid(alpha=0.25)
+        if _far_apart(drawn):
+            _logarithmic(panel)
         _finish(figure, [panel], _limit_title(runs))
         _save(figure, outputs)
 
 
-def _own_limit(panel: Axes, run: Run, name: str, colour: str) -> None:
+def _own_limit(panel: Axes, run: Run, name: str, colour: str, first: bool) -> None:
     """The run's own limit as a line."""
     given = dict(run.query.limits.given())
     value = given.get(SENSITIVITIES[name]) or (
         1e3 / given["min_fps"] if name == "latency" and "min_fps" in given else 0
     )
     if value:
-        panel.axvline(
-            value / {"params": 1e6, "macs": 1e9}.get(name, 1.0), color=colour, ls=(0, (4, 3)), lw=1.0, alpha=0.8
-        )
+        at, label = value / {"params": 1e6, "macs": 1e9}.get(name, 1.0), "limit of the search" if first else None
+        panel.axvline(at, color=colour, ls=(0, (4, 3)), lw=1.0, alpha=0.8, label=label)
 
 
 def _check(outputs: Sequence[Path]) -> None:
@@ -129,6 +136,8 @@ def _save(figure: Figure, outputs: Sequence[Path]) -> None:
 
 def _title(runs: Sequence[Run]) -> str:
     bars = f"bars: {100 * runs[0].query.confidence:g} % intervals"
+    if all(run.study for run in runs):
+        bars += ", of measured mIOU 95 %"
     return f"{question(runs[0].query)}; {bars}" if len(runs) == 1 else bars
 
 
@@ -169,9 +178,27 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Nam
     panel.set_ylabel(_axis_label(y, runs))
     panel.grid(alpha=0.25)
     panel.margins(0.08)
+    if _far_apart([[values(run, entry, x)[0] for entry in run.front] for run in runs]):
+        _logarithmic(panel)
     if len(runs) == 1:
         _limits(panel, runs[0], x, y)
     return names, marks
+
+
+def _far_apart(series: Sequence[Sequence[float]]) -> bool:
+    """Whether runs, as those on devices of two kinds, would squeeze each other on a linear axis."""
+    if len(series) < 2 or min(map(min, series)) <= 0:
+        return False
+    middles = [float(np.median(one)) for one in series]
+    return max(middles) > FAR * min(middles)
+
+
+def _logarithmic(panel: Axes) -> None:
+    """A logarithmic x axis with its ticks as plain numbers."""
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _axis_label(along: Axis, runs: Sequence[Run]) -> str:

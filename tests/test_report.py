@@ -260,6 +260,25 @@ def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
         report.draw_sensitivity([loaded.folder], [tmp_path / "s.svg"], "latency")
 
 
+def test_runs_far_apart_share_a_logarithmic_axis(run, tmp_path):
+    report = pytest.importorskip("search.report", exc_type=ImportError)
+    from matplotlib.figure import Figure
+
+    def slower(factor):
+        def change(document):
+            for entry in document["front"]:
+                for cost in (entry, *entry["devices"].values()):
+                    cost["latency_s"] = {part: factor * value for part, value in cost["latency_s"].items()}
+
+        return load_run(copied(run, tmp_path, change, name=f"slower-{factor}"))
+
+    for factor, scale in ((3, "linear"), (5, "log")):
+        runs = [load_run(run), slower(factor)]
+        panel = Figure().add_subplot()
+        report._panel(panel, runs, axis("latency", runs), axis("miou", runs))
+        assert panel.get_xscale() == scale
+
+
 # What the sliders compute -----------------------------------------------------------------------------------------
 
 
