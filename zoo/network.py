@@ -124,9 +124,11 @@ class AdaptiveAvgPool(_OpModule):
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         height, width = self.op.size or target_size(self.op, x, like)
-        if torch.onnx.is_in_onnx_export() and self.op.size != (1, 1):
+        lengths = tuple(zip(sides(x)[2:], (height, width), strict=True))
+        whole = all(isinstance(size, int) and isinstance(out, int) and size % out == 0 for size, out in lengths)
+        if torch.onnx.is_in_onnx_export() and self.op.size != (1, 1) and not whole:
             # The exporter pools only by whole factors. An adaptive pooling is one product for each axis.
-            rows, columns = (averaging(*lengths, x) for lengths in zip(sides(x)[2:], (height, width), strict=True))
+            rows, columns = (averaging(*axis, x) for axis in lengths)
             return torch.matmul(torch.matmul(rows, x), columns.T)
         return functional.adaptive_avg_pool2d(x, (height, width))
 
