@@ -140,7 +140,7 @@ def _measured_text(seeds: int) -> str:
 ### Measured networks
 
 The same among the {count} networks of the bench alone, whose mIOU was measured: {EPOCHS} epochs of CamVid at
-{SIZE[1]}x{SIZE[0]}; {seeds} seeds, which change nothing for `ehvi`. It starts from figures that were published for another
+{SIZE[1]}x{SIZE[0]}; {seeds} seeds, which change nothing for `ehvi`. It starts from figures published for another
 data set and another training. Optuna's own samplers cannot be asked to stay among these networks.
 
 {markdown([head, *(_row(m, rows, MEASURED_AFTER) for m, rows in by_method.items())])}
