@@ -206,9 +206,25 @@ def start(
         _run(_Course(study, search, follow, say, watch), engine)
         searched, followed = search.entries(), follow.entries()
     _check_any(searched, plan, folder)
-    return Studied(
-        study.found, plan, study.sampler_name, study.why, searched, followed, study.prior, (study.short, study.long)
-    )
+    return _studied(study, searched, followed)
+
+
+def so_far(query: Query, plan: Plan, folder: Path) -> Studied:
+    """What a study has come to that was interrupted, or that another process goes on with; nothing is evaluated.
+
+    Raises ZooError where nothing was told yet, or the study is another.
+    """
+    study = Study(query, plan, folder)
+    with study.opened() as (search, follow):
+        searched, followed = search.entries(), follow.entries()
+    if all(e.miou is None for e in searched):
+        raise ZooError(f"{folder}: no trial of the study in it has ended yet; go on with --resume {folder}")
+    return _studied(study, searched, followed)
+
+
+def _studied(study: Study, searched: list[Entry], followed: list[Entry]) -> Studied:
+    evaluators = (study.short, study.long)
+    return Studied(study.found, study.plan, study.sampler_name, study.why, searched, followed, study.prior, evaluators)
 
 
 def _same_study(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -637,6 +637,27 @@ def test_the_command_measures_and_goes_on(tmp_path, capsys):
     assert "only exact searches are verified" in capsys.readouterr().err
 
 
+def test_an_interrupted_study_shows_what_was_told(tmp_path, capsys, monkeypatch):
+    run, told = tmp_path / "run", []
+
+    def interrupted(watched, text):
+        told.append(text)
+        if text.startswith("search 3:"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.cli.live.Watched.say", interrupted)
+    argv = ["search", "--space", "tiny", "--device", "tx2", "--trials", "6", "--no-plots", "-o", str(run)]
+    assert main(argv) not in (0, 1, 2, 3)
+    assert "what was measured so far" in capsys.readouterr().err
+    assert json.loads((run / "front.json").read_text())["trials"]["complete"] == 3
+    (run / "front.json").unlink()
+    assert main(["report", str(run), "--json"]) == 0, "a study without its front is read anew"
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main(["search", "--resume", str(run), "--no-plots", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"]["complete"] == 6
+
+
 def test_the_command_refuses_what_means_nothing(tmp_path, capsys):
     run = str(tmp_path / "run")
     tiny = ["search", "--space", "tiny", "--no-plots", "-o", run]

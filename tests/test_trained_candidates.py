@@ -31,6 +31,7 @@ from zoo import spec
 from zoo.choices import Choices
 from zoo.cli import main
 from zoo.cli.candidate import candidate_of
+from zoo.cli.trained import module_of, start_from
 from zoo.data.labels import CAMVID
 from zoo.errors import ConfigError
 from zoo.spec import as_dict
@@ -109,6 +110,18 @@ def test_a_candidate_is_exported_as_it_was_trained(run, tmp_path, capsys):
     assert "--train-set batch=2 --train-set lr=0.002" in document["command"]
     assert document["command"] in card
     assert "zoo verify" not in card
+
+
+def test_a_candidate_is_weights_to_start_from_and_to_score(run):
+    module, labels, digest = module_of(f"{run}#1")
+    kept = trained_weights(f"{run}#1")
+    assert digest == kept.sha256
+    assert labels == CAMVID
+    start = start_from(f"{run}#1")
+    assert start.outputs == module.graph.output_shapes[0].channels == 11
+    assert all(
+        torch.equal(value, start.state[name]) for name, value in module.state_dict().items() if value.numel() > 1
+    )
 
 
 def test_zoo_yaml_takes_the_spec_back(run, tmp_path, capsys):

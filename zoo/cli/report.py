@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import Arguments, Command, emit, usage
+from zoo.cli.study import refresh
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,7 @@ def _report(args: Arguments) -> int:
     output = Path(args.output) if args.output else folder / "report.html"
     if output.suffix.lower() not in (".html", ".htm"):
         raise usage(f"{output}: a report is an HTML page; name it so, as report.html")
+    refresh(folder)
     document = write_report(folder, output, rank)
     emit(args, document, lambda console: _print(console, document))
     return 0

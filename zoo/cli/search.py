@@ -23,7 +23,7 @@ from zoo.cli.command import (
     usage,
 )
 from zoo.cli.specs import apart
-from zoo.cli.study import configure_study, is_study, run_study
+from zoo.cli.study import configure_study, is_study, refresh, run_study
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -284,6 +284,8 @@ def _pareto(args: Arguments) -> int:
     from search.report import draw, draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
+    for folder in folders:
+        refresh(folder)
     if args.sensitivity and args.x:
         raise usage("--x and --sensitivity are two charts; give one of them")
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"

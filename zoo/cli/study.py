@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from zoo.cli.command import (
     config_of,
     count_argument,
     emit,
+    note,
     positive_argument,
     si,
     size_argument,
@@ -23,6 +24,7 @@ from zoo.cli.command import (
 from zoo.cli.live import watching
 from zoo.cli.specs import apart
 from zoo.config_study import seconds
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,11 +161,33 @@ def run_study(
         if args.json:
             print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
         raise
+    except KeyboardInterrupt:
+        _write_so_far(query, plan, folder)
+        raise
     document = {"run": str(folder)} | write_findings(done, folder)
     if not args.no_plots:
         draw(folder)
     emit(args, document, lambda console: _print(console, document, args.top))
     return 0
+
+
+def _write_so_far(query: "Query", plan: "Plan", folder: Path) -> None:
+    """Of a study that was interrupted, the front of what was told."""
+    from search.findings import write_findings
+    from search.study import so_far
+
+    with suppress(ZooError):
+        write_findings(so_far(query, plan, folder), folder)
+        note(f"zoo: what was measured so far is in {folder}/front.csv; go on with zoo search --resume {folder}")
+
+
+def refresh(folder: Path) -> None:
+    """Bring the front of a study that has not ended up to date, where its storage is at hand; else leave it."""
+    from search.findings import write_findings
+    from search.study import resumed, so_far
+
+    if (folder / "study.json").is_file() and not (folder / "front.json").exists():
+        write_findings(so_far(*resumed(folder), folder), folder)
 
 
 def _given(args: Arguments) -> dict[str, Any]:

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 def weights_file(text: str) -> Path | None:
-    """The file of weights of our own that a text names: a file, or a run's best; None for a name."""
+    """The file of weights that a text names: a file, a run's best, a study's `RUN#RANK`; None for a name."""
+    from search.weights import trained_weights
     from zoo.train.checkpoint import BEST
 
+    if "#" in text and not Path(text).exists():
+        kept = trained_weights(text)
+        return None if kept is None else kept.path
     path = Path(text)
     if path.is_dir():
         return path / BEST
