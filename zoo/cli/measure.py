@@ -227,7 +227,7 @@ def _print_bench(console: "Console", found: "list[Bench]") -> None:
     cells = []
     for one in found:
         t, p = one.timing, one.predicted
-        row = [one.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), f"{one.throughput:.3g}"]
+        row = [one.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), _short(one.throughput)]
         row.append("" if one.memory_bytes is None else si(one.memory_bytes, "B"))
         row += [] if one.energy_j is None else [si(one.energy_j, "J")]
         row += [] if p is None else [si(p.mean, "s"), _span(p.low, p.high), f"{p.mean / t.median_s - 1:+.1%}"]
@@ -243,7 +243,12 @@ def _print_bench(console: "Console", found: "list[Bench]") -> None:
 
 
 def _span(low: float, high: float) -> str:
-    return f"{1e3 * low:.3g}–{1e3 * high:.3g}"
+    return f"{_short(1e3 * low)}–{_short(1e3 * high)}"
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 COMMANDS = (
