@@ -11,12 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
+import pretrained
 from zoo.backends import choice, engine
 from zoo.backends.choice import BACKENDS, ORDER, candidates, threads_of
 from zoo.backends.engine import Engine, runner
 from zoo.cli import main
 from zoo.cli import segment as command
+from zoo.data.labels import label_set
+from zoo.data.scenes import Scenes
 from zoo.errors import SpecError, ZooError
+from zoo.evaluate import Protocol, evaluate, module_scored
 from zoo.graph import GraphBuilder, Shape
 from zoo.images import ImageError
 from zoo.models.enet import ENetSpec
@@ -325,3 +329,21 @@ def test_images_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError, match="empty: holds no images"):
         images_in([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scores_do_not_depend_on_the_backend_and_say_it(backend: str) -> None:
+    needs(backend)
+    module = pretrained.load(MODEL)
+    data, labels = Scenes("val", (64, 96), 2), label_set(module.labels)
+    how = Protocol(size=(64, 96), flip=True)  # whose two passes must not share memory
+    expected = evaluate(module_scored("a", module, labels), data, how)
+    found = evaluate(module_scored("a", module, labels, run=Engine(module, backend, 1), backend=backend), data, how)
+    assert found.scores.miou == pytest.approx(expected.scores.miou, abs=0.01)
+    assert found.protocol == expected.protocol | {"backend": backend}
+
+
+def test_an_onnx_file_is_scored_in_onnxruntime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ("--dataset", "scenes", "--backend", "torch")
+    assert main(["eval", str(tmp_path / "a.onnx"), *data]) == 1
+    assert "an ONNX file is scored in onnxruntime, not in torch; leave out --backend" in capsys.readouterr().err
