@@ -6,6 +6,7 @@ Files beside the study's own: `front.json`, `front.csv`, `trials.csv`, `sample.c
 import json
 from collections.abc import Iterator
 from functools import cached_property
+from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -154,7 +155,7 @@ class Findings:
         query = self.found.query
         columns = self.found.columns([m.index for m in shown])
         for i, one in enumerate(shown):
-            reach = self.noise.reach(len(one.miou), len(one.miou)) / np.sqrt(2)
+            reach = self.noise.reach(len(one.miou), len(one.miou)) / sqrt(2)
             low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
             yield entry(query, columns, i, self._spec(one.index)) | {
                 "miou": {"mean": one.mean, "low": low, "high": high},
