@@ -3,11 +3,15 @@
 import csv
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from search.bench.design import Entry
 from zoo.errors import SpecError, ZooError, did_you_mean
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 TABLE = Path(__file__).with_name("runs.csv")
 
 EPOCHS, SIZE = 8, (184, 240)
-PROTOCOL = "camvid-240x184-8"
+PROTOCOL = "camvid-240x184-8e"
 PROTOCOL_TEXT = (
     "CamVid train (367 images, SegNet split), 11 classes and void, from random weights, 8 epochs at 240x184, batch "
     "4, AdamW 2e-3 with cosine, class weights, soft Jaccard 0.5, scale 0.6 to 1.8, flip, colour; bfloat16 where it is "
@@ -203,6 +207,30 @@ def protocol_recipe(seed: int) -> "Recipe":
     return recipe("zoo", epochs=EPOCHS, size=SIZE, batch=4, lr=2e-3, warmup=0.5, ema=0.99, amp=True, seed=seed)
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """A split whose images are scaled to what networks are trained on; its labels keep their size."""
+
+    split: "Split"
+    size: tuple[int, int]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.split, name)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def load(self, index: int) -> tuple[Any, Any]:
+        """Image of `size` and class indices as they are."""
+        import numpy as np
+
+        from zoo.data.crops import resized
+
+        image, labels = self.split.load(index)
+        whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
+        return np.array(resized(image, self.size, whole)), labels
+
+
 def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Callable[[str], None]) -> Run:
     """Train and score one entry of the design."""
     import torch
@@ -211,7 +239,7 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     from zoo.train.trainer import Job, Trainer
 
     how = protocol_recipe(entry.seed)
-    train, val = splits
+    train, val = splits[0], Scaled(splits[1], SIZE)
     started, processor = time.perf_counter(), time.process_time()
     torch.manual_seed(entry.seed)
     begun = begin(trained_spec(entry.spec), train.labels, how.size, entry.seed)
@@ -243,12 +271,19 @@ def missing(entries: Sequence[Entry], path: Path = TABLE) -> list[Entry]:
     return [entry for entry in entries if (PROTOCOL, json.dumps(as_dict(entry.spec)), entry.seed) not in done]
 
 
+def _lock(path: Path) -> FileLock:
+    """Between reading and writing a table nobody else may write it."""
+    name = sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"zoo-bench-{name}.lock")
+
+
 def fill(
     entries: Sequence[Entry], data: Path, say: Callable[[str], None], path: Path = TABLE, limit: int | None = None
 ) -> int:
     """Measure what the table does not have yet, `limit` runs at most; returns how many were measured.
 
-    The table is written after each run: what is interrupted loses one run. A run whose loss is no longer a
+    The table is written after each run: what is interrupted loses one run. Several processes may fill one table,
+    best in different orders. A run whose loss is no longer a
     number is passed over, and tried again the next time. Raises ZooError for data that cannot be read.
     """
     from zoo.data.layouts import data_set
@@ -260,14 +295,17 @@ def fill(
     splits = (data_set("camvid", data, "train"), data_set("camvid", data, "val"))
     measured = 0
     for i, entry in enumerate(wanted, 1):
+        if not missing([entry], path):  # another process was faster
+            continue
         say(f"{i} of {len(wanted)}: seed {entry.seed}, {as_dict(entry.spec)}")
         try:
             run = measure(entry, splits, path.parent, say)
         except TrainingError as error:
             say(f"passed over: {error}")
             continue
-        known = read_runs(path)
-        if run.key not in {one.key for one in known}:  # another process may have been faster
-            write_runs([*known, run], path)
-            measured += 1
+        with _lock(path):
+            known = read_runs(path)
+            if run.key not in {one.key for one in known}:
+                write_runs([*known, run], path)
+                measured += 1
     return measured
