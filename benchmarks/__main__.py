@@ -31,6 +31,9 @@ PARTS = {
     "inference": Part(
         "inference", "one image: eager, fused and other runtimes", 1.5, ("torch", "onnxruntime", "openvino")
     ),
+    "passes": Part(
+        "passes", "one image: what each pass gains in each runtime", 0.7, ("torch", "onnxruntime", "openvino")
+    ),
     "training": Part("training", "`zoo train` beside a plain loop", 1, ("torch",)),
     "counting": Part(
         "counting", "parameters, MACs and memory beside fvcore, ptflops, torch", 0.5, ("torch", "fvcore", "ptflops")
