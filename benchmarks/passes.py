@@ -15,10 +15,12 @@ from benchmarks.side_by_side import markdown, side_by_side
 from hw_models.runtimes import entries_of
 from zoo.backends.choice import available_cores, installed
 from zoo.backends.compiled import OPSET, onnxruntime_run, onnxruntime_session, openvino_model, openvino_run
+from zoo.data.scenes import Scenes
 from zoo.export import INPUT, traced
 from zoo.network import Network
 from zoo.passes import PASSES, optimize
 from zoo.passes.rewrite import at_size
+from zoo.preprocess import network_input
 
 NETWORKS = ("espnet-8", "espnet-c-8", "espnetv2-2.0")
 Run = Callable[[Tensor], Tensor]
@@ -75,13 +77,20 @@ def steps(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
     return found
 
 
+def street(network: Any, size: tuple[int, int]) -> Tensor:
+    """A generated street as the network's weights expect it, or what an untrained network takes."""
+    if not hasattr(network, "preprocessing"):
+        return entries_of(at_size(network.graph, size), 1)[0]
+    return network_input(Scenes("val", size, 1).load(0)[0], network.preprocessing, size)
+
+
 def run(full: bool) -> Section:
     """A Markdown section."""
     tables, data = [], dict[str, Any]()
     height, width = SIZES[0]
     for name in NETWORKS if full else NETWORKS[:1]:
         network, weights, _ = network_of(name, (height, width))
-        x = entries_of(at_size(network.graph, (height, width)), 1)[0]
+        x = street(network, (height, width))
         functions = steps(network, x)
         print(f"{name}: {len(functions)} steps", file=sys.stderr, flush=True)
         wrong = differences(functions)
