@@ -94,19 +94,25 @@ def network_input(
     """
     import torch
 
+    rows, columns = pixels.shape[:2]
     order = [0, 1, 2] if preprocessing.channels == "RGB" else [2, 1, 0]
-    mean, std = (torch.tensor(x, dtype=torch.float32)[:, None, None] for x in (preprocessing.mean, preprocessing.std))
+    # The channels of a row lie side by side: one long line is computed with several times as fast as three planes.
+    mean, std = (
+        torch.tensor([x[i] for i in order], dtype=torch.float32).repeat(columns)
+        for x in (preprocessing.mean, preprocessing.std)
+    )
 
-    def normalised(rows: "Tensor") -> "Tensor":
-        values = rows[order].float()
+    def normalised(lines: "Tensor") -> "Tensor":
+        values = lines.float()
         if preprocessing.maximum != 255:
             values *= preprocessing.maximum / 255
         return values.sub_(mean).div_(std)
 
-    image = torch.from_numpy(pixels).permute(2, 0, 1)
-    height, width = size or preprocessing.size or (image.shape[1], image.shape[2])
-    resized = resized_rows(image, (height, width), 0, height, normalised)
-    return resized.div_(preprocessing.divisor)[None]
+    image = torch.from_numpy(pixels).reshape(1, rows, 3 * columns)
+    height, width = size or preprocessing.size or (rows, columns)
+    lines = resized_rows(image, (height, 3 * columns), 0, height, normalised)
+    planes = lines.reshape(height, columns, 3).permute(2, 0, 1)[order]
+    return resized_rows(planes, (height, width), 0, height).div_(preprocessing.divisor)[None]
 
 
 def resized_rows(
