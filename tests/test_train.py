@@ -29,7 +29,7 @@ from zoo.train.normalise import Normalise  # noqa: E402
 from zoo.train.parallel import Ranks  # noqa: E402
 from zoo.train.recipe import RECIPES, Recipe, learning_rate, recipe  # noqa: E402
 from zoo.train.start import SCRATCH, Start, begin  # noqa: E402
-from zoo.train.trainer import Job, TrainingError, average_  # noqa: E402
+from zoo.train.trainer import Job, Trainer, TrainingError, average_  # noqa: E402
 from zoo.train.transfer import classes_between, transfer_  # noqa: E402
 
 SPEC = ESPNetSpec(variant="C", alpha2=0, alpha3=1, widths=(8, 16, 32), classes=11)
@@ -119,6 +119,16 @@ def test_a_run_may_be_scored_now_and_then(tmp_path):
     assert early.best is None
     assert early.weights.name == LAST
     assert early.weights.is_file()
+
+
+def test_larger_images_are_scored_at_the_size_that_the_network_is_trained_at(tmp_path):
+    larger = Scenes("val", (2 * SIZE[0], 2 * SIZE[1]), 2)
+    trainer = Trainer(dataclasses.replace(job(tmp_path), val=larger))
+    seen = []
+    trainer.mean.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    matrix = trainer.score().matrix
+    assert seen == [SIZE, SIZE]
+    assert matrix.sum() == sum((larger.load(i)[1] != VOID).sum() for i in range(2))
 
 
 def test_a_run_is_not_overwritten(tmp_path):

@@ -207,30 +207,6 @@ def protocol_recipe(seed: int) -> "Recipe":
     return recipe("zoo", epochs=EPOCHS, size=SIZE, batch=4, lr=2e-3, warmup=0.5, ema=0.99, amp=True, seed=seed)
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """A split whose images are scaled to what networks are trained on; its labels keep their size."""
-
-    split: "Split"
-    size: tuple[int, int]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.split, name)
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def load(self, index: int) -> tuple[Any, Any]:
-        """Image of `size` and class indices as they are."""
-        import numpy as np
-
-        from zoo.data.crops import resized
-
-        image, labels = self.split.load(index)
-        whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
-        return np.array(resized(image, self.size, whole)), labels
-
-
 def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Callable[[str], None]) -> Run:
     """Train and score one entry of the design."""
     import torch
@@ -239,7 +215,7 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     from zoo.train.trainer import Job, Trainer
 
     how = protocol_recipe(entry.seed)
-    train, val = splits[0], Scaled(splits[1], SIZE)
+    train, val = splits
     started, processor = time.perf_counter(), time.process_time()
     torch.manual_seed(entry.seed)
     begun = begin(trained_spec(entry.spec), train.labels, how.size, entry.seed)

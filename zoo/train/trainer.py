@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import Batch, Cache, Maker, ahead, order
-from zoo.data.crops import RandomPart
+from zoo.data.crops import RandomPart, resized
 from zoo.data.folders import Folders
-from zoo.data.sets import Split
+from zoo.data.sets import Pixels, Split
 from zoo.errors import ZooError
 from zoo.evaluate import pooled
 from zoo.evaluate_classes import Ranking, ranking
@@ -258,12 +258,19 @@ class Trainer:
         return Ranking(*map(int, self.job.ranks.sum(total)))
 
     def score(self) -> Scores:
-        """Scores on the validation split at its own resolution, void ignored."""
+        """Scores on the validation split: images at the recipe's size, labels at their own, void ignored."""
         self.mean.eval()
         self.job.ranks.agree_(self.mean)
         classes = len(self.job.val.labels.classes)
-        matrix = pooled(self._logits, self.load_val, self.job.ranks.share(np.arange(len(self.job.val))), classes)
+        matrix = pooled(self._logits, self._sized, self.job.ranks.share(np.arange(len(self.job.val))), classes)
         return Scores(self.job.ranks.sum(matrix))
+
+    def _sized(self, index: int) -> tuple[Pixels, Pixels]:
+        image, labels = self.load_val(index)
+        if image.shape[:2] == self.job.recipe.size:
+            return image, labels
+        whole = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
+        return np.array(resized(image, self.job.recipe.size, whole)), labels
 
     def _logits(self, images: Tensor) -> Tensor:
         return self._all_logits(images)[0]
