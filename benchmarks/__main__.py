@@ -34,6 +34,9 @@ PARTS = {
     "passes": Part(
         "passes", "one image: what each pass gains in each runtime", 0.7, ("torch", "onnxruntime", "openvino")
     ),
+    "large": Part(
+        "large", "memory of an image of 120 megapixels", 3, ("torch", "onnxruntime", "openvino"), quick=False
+    ),
     "training": Part("training", "`zoo train` beside a plain loop", 1, ("torch",)),
     "counting": Part(
         "counting", "parameters, MACs and memory beside fvcore, ptflops, torch", 0.5, ("torch", "fvcore", "ptflops")
