@@ -29,6 +29,7 @@ from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
 from zoo.train.optimise import average_, optimizer_of
 from zoo.train.parallel import ALONE, Ranks
+from zoo.train.prelu import speed_up_prelus_
 from zoo.train.recipe import Recipe, learning_rate
 
 NO_VOID = -100
@@ -119,6 +120,8 @@ class Trainer:
         self.load_train, self.load_val = Cache(job.train), Cache(job.val)
         if how.amp and job.device == "cpu":
             pad_convolutions_(job.module)
+        if job.device == "cpu" and not how.compile:  # which fuses it, and better
+            speed_up_prelus_(job.module)
         self.layout = torch.channels_last if how.channels_last else torch.contiguous_format
         self.module = job.module.to(job.device).to(memory_format=self.layout)  # type: ignore[call-overload]
         self.mean = copy.deepcopy(self.module) if how.ema else self.module
