@@ -28,7 +28,7 @@ class Engine:
 
     Takes images (N, 3, H, W), float32, preprocessed, on the CPU; gives the first output (N, classes, h, w),
     which belongs to the engine: the calling thread's next call may overwrite it. Images of a batch run one
-    after the other: more at once are no faster on a CPU. May be called from `streams` threads at once.
+    after the other, in the memory of one. May be called from `streams` threads at once.
 
     backend: `auto` takes the fastest that is installed and takes the network, and tells `say` which.
     threads: for each stream. Raises ZooError for a backend that is not installed or refuses the network, and
