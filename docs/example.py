@@ -99,7 +99,8 @@ def text(document: dict[str, Any]) -> str:
             _paragraph(
                 f"{document['enumerated']:,} specs were enumerated, {document['feasible']:,} are within the limits. "
                 f"The sampler is {sampler['name']}: {sampler['why']}. {_count(trials)} The best {plan['promote']} then "
-                f"trained by the long protocol ({plan['long_epochs']} epochs), and those on their front again with {_counted(plan['repeats'], 'other seed')}: {_count(follow)} "
+                f"trained by the long protocol ({plan['long_epochs']} epochs), and those on their front again with "
+                f"{_counted(plan['repeats'], 'other seed')}: {_count(follow)} "
                 f"All trainings together took {hours:.1f} h on one core that had other work as well."
             ),
             "",
