@@ -50,9 +50,9 @@ TRAINED = (
     ("espnet-8.camvid-authors", (360, 480)),
 )
 SUBNORMAL = ("espnet-c-8", "cityscapes")
-ROUNDS = 3
+ROUNDS = 2
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "measuring.md"
-EFFORT = Effort(limit_s=2.0, bursts=15, least=4)
+EFFORT = Effort(limit_s=1.0, bursts=12, least=3)
 
 
 def choices() -> Choices:

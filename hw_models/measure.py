@@ -18,7 +18,7 @@ from zoo.registry import lower
 from zoo.spec import Spec
 
 PASSES = 2
-MOST_PASSES = 5
+MOST_PASSES = 4
 AGREE = 0.05
 """Relative difference up to which two visits of a block agree; otherwise it is visited again."""
 REFERENCE_EVERY = 10

@@ -22,11 +22,11 @@ from zoo.spec import Spec
 
 SIZES = ((128, 256), (256, 512), (512, 1024))
 """Image sizes (height, width) at which blocks are timed; a network at a size between them is interpolated."""
-COUNT = 400
+COUNT = 280
 """Blocks that are timed, by default."""
 SIMPLE = 0.4
 """Largest part of them that are no units: they are quick to time, and few."""
-NETWORKS = 24
+NETWORKS = 20
 """Whole networks that are timed."""
 SAMPLED = 600
 """Specs from which the blocks of a space are gathered."""

@@ -59,8 +59,8 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
         metavar="WxH",
         help="image size to time at, repeatable (default 256x128, 512x256, 1024x512)",
     )
-    parser.add_argument("--count", type=count_argument, metavar="N", help="blocks to time (default 400)")
-    parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 24)")
+    parser.add_argument("--count", type=count_argument, metavar="N", help="blocks to time (default 280)")
+    parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 20)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted measurement")
     parser.add_argument("--replace", action="store_true", help="replace a device that you measured before")
     _add_running(parser, MODELLED)
