@@ -169,6 +169,8 @@ def run(full: bool) -> Section:
         f"The aim is {aim} after {at} trials: `ehvi` has {_met(reached[METHODS[0]], aim)}, without knowledge "
         f"{_met(reached[METHODS[1]], aim)}; the best of Optuna's own, {best.name}, {_met(reached[best], aim)}."
     )
+    slow = any(m.name == "gp" for m in by_method)
+    gaussian = f" `gp` has {min(SLOW_SEEDS, seeds)} seeds and runs to {SLOW_AFTER} trials." if slow else ""
     text = f"""\
 ## Sampling
 
@@ -179,7 +181,7 @@ random field that no sum of effects explains; samplers see only what they ask. T
 point is a tenth of the front's span beyond its nadir. Samplers of `zoo search` ask inside the feasible set and never
 twice. Optuna's have its defaults and the constraint set on each trial; what they ask outside the limits counts as a
 trial. `ehvi` starts from the posterior that the truths are drawn from; one row says what is left where it knows
-nothing. `gp` has {SLOW_SEEDS} seeds and runs to {SLOW_AFTER} trials. {aims}
+nothing.{gaussian} {aims}
 
 {markdown([("sampler", *(f"{n} trials" for n in AFTER)), *(_row(m, rows) for m, rows in by_method.items())])}
 
