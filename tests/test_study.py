@@ -419,7 +419,7 @@ def test_optuna_understands_the_study(tmp_path):
         ("raise", "ValueError: no such layer"),
         ("memory", "MemoryError: no memory left"),
         ("nan", "mIOU of nan"),
-        ("hang", "time limit of 3 s"),
+        ("hang", "time limit of 8 s"),
         ("killed", "SIGKILL"),
         ("exit", "exit code 3"),
     ],
@@ -430,7 +430,7 @@ def test_a_trial_that_fails_is_kept_with_its_log(way, says, tmp_path):
         assert outcome.state == "failed"
         assert says in outcome.error
         return
-    plan = Plan(trials=3 if way == "killed" else 2, sampler="random", limit_s=3.0)
+    plan = Plan(trials=3 if way == "killed" else 2, sampler="random", limit_s=8.0 if way == "hang" else 60.0)
     done = start(QUERY, plan, tmp_path, engine=with_evaluator(Bad(way=way)))
     assert [e.state for e in done.searched] == ["complete", "failed", "complete"][: plan.trials]
     assert says in done.searched[1].error
