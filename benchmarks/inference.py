@@ -132,7 +132,7 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
     said, document = "", found.document() | {"differences": wrong, "weights": weights}
     if subnormal is not None and name == NETWORKS[0] and size == SIZES[0]:
         slow = side_by_side({SUBNORMAL: eager(subnormal, x), EAGER: functions[EAGER]}, rounds=3, least_s=0.0)
-        said = f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} times as long."
+        said = f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} as long."
         document["subnormal"] = slow.document()
     return f"{markdown([head, *rows])}\n\n{found.verdict()}{said}", document
 
