@@ -48,7 +48,7 @@ PARTS = {
     "commands": Part("commands", "start-up of the commands", 0.5),
     "overhead": Part("overhead", "overhead of a trial: samplers, journal, Ray", 2, ("optuna", "ray"), quick=False),
     "sampling": Part(
-        "sampling", "share of the front's volume after N trials, by sampler", 10, ("optuna", "ray"), quick=False
+        "sampling", "share of the front's volume after N trials, by sampler", 5, ("optuna", "ray"), quick=False
     ),
     "own_device": Part(
         "own_device", "a device measured by `zoo measure` (writes docs/measuring.md)", 60, ("onnxruntime",), quick=False
