@@ -16,6 +16,7 @@ from benchmarks.page import Section
 from benchmarks.side_by_side import MAX_OTHERS, duration, markdown
 from benchmarks.truths import drawn, known_before, optunas, ours, problem, query
 from search.candidates import Candidates
+from zoo.errors import ZooError
 
 OURS, OPTUNAS = ("ehvi", "tpe", "nsga2", "random"), ("tpe", "nsga2", "random")
 TRIALS, LAST = 200, 20
@@ -114,6 +115,8 @@ def _ray() -> dict[str, Any]:
         found = on_workers()
     except ModuleNotFoundError:
         return {"text": "Ray is not installed here."}
+    except ZooError as error:
+        return {"text": f"Ray's overhead was not measured: {error}."}
     each = duration(found["seconds"])
     text = (
         f"Through `--engine ray`, evaluation at no cost: {each} a trial with {found['workers']} workers on this "
