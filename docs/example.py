@@ -63,14 +63,10 @@ def inside(folder: str) -> Iterator[None]:
 
 
 def picture(page: Path, target: Path, *flags: str) -> None:
-    """The top of a page as a browser shows it, in 128 colours."""
-    from PIL import Image
-
+    """The top of a page as a browser shows it."""
     common = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
     asked = [str(CHROMIUM), *common, *flags, f"--screenshot={target}", page.as_uri()]
     subprocess.run(asked, check=True, timeout=300, capture_output=True)
-    with Image.open(target) as image:
-        image.convert("RGB").quantize(128).save(target, optimize=True)
 
 
 def text(document: dict[str, Any]) -> str:
@@ -98,9 +94,7 @@ def text(document: dict[str, Any]) -> str:
             "",
             _paragraph(
                 f"{document['enumerated']:,} specs were enumerated, {document['feasible']:,} are within the limits. "
-                f"The sampler is {sampler['name']}: {sampler['why']}. {_count(trials)} The best {plan['promote']} then "
-                f"trained by the long protocol ({plan['long_epochs']} epochs), and those on their front again with "
-                f"{_counted(plan['repeats'], 'other seed')}: {_count(follow)} "
+                f"The sampler is {sampler['name']}: {sampler['why']}. {_count(trials)} {_followed(plan, follow)} "
                 f"All trainings together took {hours:.1f} h on one core that had other work as well."
             ),
             "",
@@ -151,6 +145,15 @@ def _pixels(plan: dict[str, Any]) -> str:
 def _count(trials: dict[str, Any]) -> str:
     ended = f"{_counted(trials['complete'], 'trial')} completed, {trials['stopped']} stopped early"
     return f"{ended}, {trials['failed']} failed."
+
+
+def _followed(plan: dict[str, Any], follow: dict[str, Any]) -> str:
+    if not follow["asked"]:
+        return "The long protocol had not begun when this page was written; the figures are of the short one."
+    return (
+        f"The best {plan['promote']} then trained by the long protocol ({plan['long_epochs']} epochs), and those on "
+        f"their front again with {_counted(plan['repeats'], 'other seed')}: {_count(follow)}"
+    )
 
 
 def _counted(number: int, noun: str) -> str:
