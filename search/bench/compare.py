@@ -248,10 +248,12 @@ def _long(found: Mapping[str, Any]) -> str:
     if tau is None:
         return table
     pairs = count * (count - 1) // 2
-    return (
-        f"{table}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: even a random order reaches "
-        f"1 with probability 1/{_factorial(count)}, so that this shows no gross contradiction and little more."
+    said = (
+        f"even a random order reaches 1 with probability 1/{_factorial(count)}, so that this shows little"
+        if tau > 0
+        else "**short runs rank these networks the wrong way round**, so that the bench must not decide between them"
     )
+    return f"{table}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {said}."
 
 
 def _factorial(count: int) -> int:
