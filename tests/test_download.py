@@ -394,7 +394,9 @@ def test_killed_download_leaves_nothing_in_place_and_is_cleaned_up(server: Serve
 
 def test_interrupted_download_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.answer(f"/held/{FILE}", BODY)
-    process = child(tmp_path, f"{server.url}/held")
+    # A shell's background jobs ignore the signal, and so would the child of tests that run as one.
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = child(tmp_path, f"{server.url}/held", before=heed)
     assert server.hold.wait(20)
     process.send_signal(signal.SIGINT)
     server.go_on.set()
