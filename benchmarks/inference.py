@@ -6,7 +6,7 @@ Released weights are taken where they are at hand (see `zoo get`), else untraine
 import copy
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from zoo.network import Network, build
 from zoo.overlay import legend, save_labels
 from zoo.passes import PASSES, optimize
 from zoo.passes.rewrite import at_size
+from zoo.preprocess import network_input
 from zoo.segment import Settings, segment_file
 from zoo.streams import in_order
 
@@ -40,6 +41,7 @@ Functions = dict[str, Callable[[], object]]
 NETWORKS = ("espnet-8", "espnet-c-8", "espnetv2-2.0")
 SIZES: tuple[Size, ...] = ((512, 1024), (360, 480))
 AIM = 3.5
+PEAK, PRODUCT = "product", 1024
 EAGER, SUBNORMAL, COMPILE, PASSED = "eager", "subnormal", "torch.compile, channels last", ", passes"
 COMPILED = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
 
@@ -69,13 +71,20 @@ def _subnormal(x: Tensor) -> bool:
     return x.is_floating_point() and bool(((x != 0) & (x.abs() < torch.finfo(x.dtype).tiny)).any())
 
 
-def eager(network: Network, x: Tensor) -> Callable[[], Tensor]:
+def eager(network: torch.nn.Module, x: Tensor) -> Callable[[], Tensor]:
     def run() -> Tensor:
         with torch.inference_mode():
             found: Tensor = network(x)
             return found
 
     return run
+
+
+def street(network: Any, size: Size) -> Tensor:
+    """A generated street as the network's weights expect it, or what an untrained network takes."""
+    if not hasattr(network, "preprocessing"):
+        return entries_of(at_size(network.graph, size), 1)[0]
+    return network_input(Scenes("val", size, 1).load(0)[0], network.preprocessing, size)
 
 
 def fast(run: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
@@ -93,14 +102,15 @@ def ways(network: Network, x: Tensor, *, compiles: bool) -> Functions:
         found[f"channels last{label}"] = fast(torch_run(module, threads), x)
         if compiles:
             last = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            found[f"{COMPILE}{label}"] = eager(torch.compile(last), x.contiguous(memory_format=torch.channels_last))
+            compiled: Any = torch.compile(last)
+            found[f"{COMPILE}{label}"] = eager(compiled, x.contiguous(memory_format=torch.channels_last))
         for name, make in COMPILED.items():
             if installed(name):
                 found[f"{name}{label}"] = fast(make(module, at_size(module.graph, size), threads, 1), x)
     return found
 
 
-def differences(functions: Functions) -> dict[str, tuple[float, float]]:
+def differences(functions: Mapping[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
     """Largest difference from the first, of logits, and share of pixels with another arg-max."""
     expected: Any = functions[EAGER]()
     found = {}
@@ -112,27 +122,44 @@ def differences(functions: Functions) -> dict[str, tuple[float, float]]:
     return found
 
 
+def product() -> Callable[[], Tensor]:
+    """A product of two square matrices, `PRODUCT` wide: what single precision reaches here in practice."""
+    a, b = torch.rand(PRODUCT, PRODUCT), torch.rand(PRODUCT, PRODUCT)
+    return lambda: a @ b
+
+
 def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
     """A table of one network at one size."""
     network, weights, subnormal = network_of(name, size)
-    x = entries_of(at_size(network.graph, size), 1)[0]
+    x = street(network, size)
     functions = ways(network, x, compiles=full and name == NETWORKS[0] and size == SIZES[0])
     print(f"{name} at {size[1]}x{size[0]}: {len(functions)} ways", file=sys.stderr, flush=True)
     wrong = differences(functions)
-    found = side_by_side(functions, rounds=9, least_s=0.0, limit_s=25 if full else 12)
+    every = side_by_side(
+        functions | {PEAK: product()}, rounds=21 if full else 13, least_s=0.03, limit_s=60 if full else 20
+    )
+    found = every.without(PEAK)
+    macs = at_size(network.graph, size).macs
+    peak = 2 * PRODUCT**3 / every.median_s(PEAK)
     head = (
         f"`{name}` at {size[1]}x{size[0]}, {weights}",
         "median",
         "spread",
         "times as fast",
+        "of the peak",
         "logits differ by",
         "labels",
     )
-    rows = [(*row, *_agreement(row[0], *wrong[row[0]])) for row in found.rows()]
-    said, document = "", found.document() | {"differences": wrong, "weights": weights}
+    rows = [
+        (*row, f"{2 * macs / found.median_s(row[0]) / peak:.0%}", *_agreement(row[0], *wrong[row[0]]))
+        for row in found.rows()
+    ]
+    said = f" {macs / 1e9:.2f} GMAC; the peak is {peak / 1e9:.0f} GFLOP/s, with which eager's time would be divided by "
+    said += f"{found.median_s(EAGER) * peak / (2 * macs):.1f}."
+    document = found.document() | {"differences": wrong, "weights": weights, "macs": macs, "peak_flop_s": peak}
     if subnormal is not None and name == NETWORKS[0] and size == SIZES[0]:
         slow = side_by_side({SUBNORMAL: eager(subnormal, x), EAGER: functions[EAGER]}, rounds=3, least_s=0.0)
-        said = f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} as long."
+        said += f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} as long."
         document["subnormal"] = slow.document()
     return f"{markdown([head, *rows])}\n\n{found.verdict()}{said}", document
 
@@ -185,7 +212,7 @@ def streams(*, full: bool) -> tuple[str, dict[str, Any]]:
         functions: Functions = {"the network alone, one image after the other": network_alone}
         for workers in sorted({1, cores}):
             functions[f"`zoo segment`'s work from file to file, {workers} at once"] = files(workers)
-        found = side_by_side(functions, rounds=9 if full else 5, least_s=0.0, limit_s=40)
+        found = side_by_side(functions, rounds=13 if full else 7, least_s=0.0, limit_s=60 if full else 20)
         table = found.table(STREAM_IMAGES, f"`{STREAM_MODEL}`, {STREAM_SIZE[1]}x{STREAM_SIZE[0]}, {alone.backend}")
     return f"{table}\n\n{found.verdict()}", found.document()
 
@@ -202,10 +229,13 @@ def run(full: bool) -> Section:
 ## Inference
 
 One image at a time, single precision, {available_cores()} threads, from a tensor of the image to logits; the input is
-noise with the spectrum of photographs. "Eager" is plain torch, weights flushed of subnormals; "passes" are those of
+a generated street (noise with the spectrum of photographs, where weights are untrained). "Eager" is plain torch,
+weights flushed of subnormals; "passes" are those of
 `zoo.passes` ({", ".join(PASSES)}), which `zoo export --optimize` writes and `zoo segment --backend onnxruntime` and
 `openvino` run. OpenVINO is told to compute in float32: where a CPU can, it would otherwise use bfloat16. Logits are
-compared with eager torch's, labels too. The aim is {AIM:g} times as fast as eager.
+compared with eager torch's, labels too. "Of the peak" counts the network's multiplications and additions (those of the
+network as it is, also where passes save some) against what a product of two matrices of {PRODUCT} by {PRODUCT} reaches
+in the same rounds. The aim is {AIM:g} times as fast as eager.
 
 {(chr(10) * 2).join(tables)}
 

@@ -9,18 +9,15 @@ import onnx
 import torch
 from torch import Tensor
 
-from benchmarks.inference import SIZES, differences, eager, fast, network_of
+from benchmarks.inference import SIZES, differences, eager, fast, network_of, street
 from benchmarks.page import Section
 from benchmarks.side_by_side import markdown, side_by_side
-from hw_models.runtimes import entries_of
 from zoo.backends.choice import available_cores, installed
 from zoo.backends.compiled import OPSET, onnxruntime_run, onnxruntime_session, openvino_model, openvino_run
-from zoo.data.scenes import Scenes
 from zoo.export import INPUT, traced
 from zoo.network import Network
 from zoo.passes import PASSES, optimize
 from zoo.passes.rewrite import at_size
-from zoo.preprocess import network_input
 
 NETWORKS = ("espnet-8", "espnet-c-8", "espnetv2-2.0")
 Run = Callable[[Tensor], Tensor]
@@ -75,13 +72,6 @@ def steps(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
             run = backend(done, at_size(done.graph, (x.shape[2], x.shape[3])), threads, 1)
             found[f"{name}: + {passes[-1]}"] = fast(run, x)
     return found
-
-
-def street(network: Any, size: tuple[int, int]) -> Tensor:
-    """A generated street as the network's weights expect it, or what an untrained network takes."""
-    if not hasattr(network, "preprocessing"):
-        return entries_of(at_size(network.graph, size), 1)[0]
-    return network_input(Scenes("val", size, 1).load(0)[0], network.preprocessing, size)
 
 
 def run(full: bool) -> Section:

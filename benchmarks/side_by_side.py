@@ -64,6 +64,10 @@ class Comparison:
     def first(self) -> str:
         return next(iter(self.seconds))
 
+    def without(self, name: str) -> "Comparison":
+        """The same with one function left out."""
+        return Comparison({other: seconds for other, seconds in self.seconds.items() if other != name}, self.others)
+
     def median_s(self, name: str) -> float:
         """Median of one function's times."""
         return median(self.seconds[name])
