@@ -32,7 +32,7 @@ from zoo.overlay import legend, save_labels
 from zoo.passes import PASSES, optimize
 from zoo.passes.rewrite import at_size
 from zoo.preprocess import network_input
-from zoo.segment import Settings, segment_file
+from zoo.segment import Run, Settings, segment_file
 from zoo.streams import in_order
 
 Size = tuple[int, int]
@@ -46,6 +46,7 @@ EAGER, SUBNORMAL, COMPILE, PASSED = "eager", "subnormal", "torch.compile, channe
 COMPILED = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
 
 STREAM_MODEL, STREAM_SIZE, STREAM_IMAGES = "espnet-8.camvid", (360, 480), 24
+KINDS = ("png", "jpeg")
 
 
 def network_of(name: str, size: Size) -> tuple[Network, str, Network | None]:
@@ -136,7 +137,10 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
     print(f"{name} at {size[1]}x{size[0]}: {len(functions)} ways", file=sys.stderr, flush=True)
     wrong = differences(functions)
     every = side_by_side(
-        functions | {PEAK: product()}, rounds=21 if full else 13, least_s=0.03, limit_s=60 if full else 20
+        functions | {PEAK: product()},
+        rounds=21 if full else 13,
+        least_s=0.3 if full else 0.03,
+        limit_s=60 if full else 20,
     )
     found = every.without(PEAK)
     macs = at_size(network.graph, size).macs
@@ -170,48 +174,54 @@ def _agreement(name: str, difference: float, share: float) -> tuple[str, str]:
     return f"{difference:.1g}", f"{1e6 * share:.1f} ppm" if share else "the same"
 
 
-def pictures(folder: Path, count: int) -> list[Path]:
-    """Generated street scenes as PNG files."""
+def pictures(folder: Path, count: int, kind: str) -> list[Path]:
+    """Generated street scenes as PNG or JPEG files."""
     scenes = Scenes("val", STREAM_SIZE, count)
     paths = []
     for i in range(count):
-        paths.append(folder / f"{i:03}.png")
+        paths.append(folder / f"{i:03}.{kind}")
         Image.fromarray(scenes.load(i)[0]).save(paths[-1])
     return paths
 
 
 def streams(*, full: bool) -> tuple[str, dict[str, Any]]:
-    """A folder of images from file to file, beside the network alone."""
+    """A folder of images from file to file, beside the network alone and beside all but the network."""
     module = load(STREAM_MODEL)
     key = legend(label_set(module.labels), module.graph.output_shapes[0].channels)
     cores = available_cores()
+    x = street(module, STREAM_SIZE)
+    alone = Engine(module, "auto", cores)
+    logits = alone(x).clone()
+
+    def files(paths: list[Path], workers: int, network: Run | None = None) -> Callable[[], None]:
+        engine = network or Engine(module, "auto", max(1, cores // workers), streams=workers)
+
+        def work(path: Path) -> None:
+            torch.set_num_threads(max(1, cores // workers))
+            _, labels = segment_file(module, path, Settings(), run=engine, workers=workers)
+            save_labels(path.with_suffix(".labels.png"), labels, key)
+
+        def run() -> None:
+            for _, outcome in in_order(paths, work, workers):
+                if outcome is not None:
+                    raise outcome
+
+        return run
+
+    def network_alone() -> None:
+        for _ in range(STREAM_IMAGES):
+            alone(x)
+
     with tempfile.TemporaryDirectory() as place:
-        paths = pictures(Path(place), STREAM_IMAGES)
-        x = entries_of(at_size(module.graph, STREAM_SIZE), 1)[0]
-        alone = Engine(module, "auto", cores)
-
-        def network_alone() -> None:
-            for _ in paths:
-                alone(x)
-
-        def files(workers: int) -> Callable[[], None]:
-            engine = Engine(module, "auto", max(1, cores // workers), streams=workers)
-
-            def work(path: Path) -> None:
-                torch.set_num_threads(engine.threads)
-                _, labels = segment_file(module, path, Settings(), run=engine, workers=workers)
-                save_labels(path.with_suffix(".labels.png"), labels, key)
-
-            def run() -> None:
-                for _, outcome in in_order(paths, work, workers):
-                    if outcome is not None:
-                        raise outcome
-
-            return run
-
         functions: Functions = {"the network alone, one image after the other": network_alone}
-        for workers in sorted({1, cores}):
-            functions[f"`zoo segment`'s work from file to file, {workers} at once"] = files(workers)
+        for kind in KINDS:
+            (Path(place) / kind).mkdir()
+            paths = pictures(Path(place) / kind, STREAM_IMAGES, kind)
+            for workers in sorted({1, cores}):
+                functions[f"{kind.upper()} files, {workers} at once"] = files(paths, workers)
+            functions[f"{kind.upper()} files, {cores} at once, all but the network"] = files(
+                paths, cores, lambda image: logits
+            )
         found = side_by_side(functions, rounds=13 if full else 7, least_s=0.0, limit_s=60 if full else 20)
         table = found.table(STREAM_IMAGES, f"`{STREAM_MODEL}`, {STREAM_SIZE[1]}x{STREAM_SIZE[0]}, {alone.backend}")
     return f"{table}\n\n{found.verdict()}", found.document()
@@ -243,7 +253,8 @@ in the same rounds. The aim is {AIM:g} times as fast as eager.
 
 Images a second: the network alone on an image that lies ready, and what `zoo segment DIR` does with each file: decode,
 resize and normalise, run the network, resize and label, encode the label map. With N at once, each has 1/N of the
-threads.
+threads. The aim is 0.9 times the network alone. Cores that the network keeps busy leave nothing to hide the other work
+behind: what can be reached is 1 / (1 / network + 1 / all but the network), in images a second.
 
 {stream}
 """

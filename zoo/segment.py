@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from zoo.labelling import labels_of
 from zoo.network import Network
 from zoo.preprocess import Preprocessing, network_input
 from zoo.registry import lower
+from zoo.spec import Spec
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -178,11 +180,16 @@ def check_size(module: Network, size: Size, workers: int = 1) -> None:
     """Raise ZooError where the network cannot take an input of `size`, or memory does not suffice for `workers`."""
     if module.spec is None:
         return
-    graph = lower(module.spec, size)
-    needed, free = workers * SLACK * graph.peak_activation_bytes, free_bytes()
+    needed, free = workers * SLACK * _peak_bytes(module.spec, size), free_bytes()
     if needed > free:
         what = f"a network input of {size[1]}x{size[0]} needs about {needed / 1e9:.1f} GB of memory"
         raise ZooError(f"{what} and {free / 1e9:.1f} GB are free; use --tile N, a smaller --size, or fewer --workers")
+
+
+@lru_cache(maxsize=64)
+def _peak_bytes(spec: Spec, size: Size) -> int:
+    """Activations at `size`; asked for each image of a folder, while lowering takes milliseconds."""
+    return lower(spec, size).peak_activation_bytes
 
 
 def fitting(module: Network, settings: Settings, workers: int) -> int:
@@ -191,7 +198,7 @@ def fitting(module: Network, settings: Settings, workers: int) -> int:
     size = settings.size or ((settings.tile, settings.tile) if settings.tile else own)
     if module.spec is None or size is None:
         return workers
-    needed = SLACK * lower(module.spec, size).peak_activation_bytes
+    needed = SLACK * _peak_bytes(module.spec, size)
     return max(1, min(workers, int(free_bytes() / needed)))
 
 
@@ -209,7 +216,8 @@ def logits_of(run: Run, x: Tensor) -> Tensor:
         raise ZooError("the network gives one answer for the whole image; a map of classes needs one that segments")
     if len(logits) > MAX_CLASSES:
         raise ZooError(f"the network has {len(logits)} outputs, and a label of 8 bits holds {MAX_CLASSES}")
-    if not all(torch.isfinite(bound) for bound in logits.aminmax()):  # many times as fast as asking each value
+    in_memory = logits if logits.is_contiguous() else logits.permute(1, 2, 0)  # several times as fast in this order
+    if not all(torch.isfinite(bound) for bound in in_memory.aminmax()):  # many times as fast as asking each value
         raise ZooError("the network's output is not finite; its weights do not suit this input")
     return logits
 
