@@ -132,11 +132,14 @@ class Train:
         """Train one candidate; goes on from its checkpoint where there is one."""
         import torch
 
+        from zoo.allocator import keep_freed_memory
         from zoo.train.checkpoint import STATE
         from zoo.train.loop import best_of, keep
         from zoo.train.trainer import Trainer
 
         torch.set_num_threads(self.threads)
+        if self.isolated:
+            keep_freed_memory()
         job = self._job(spec, number, seed)
         trainer = Trainer(job)
         if (job.run / STATE).exists():

@@ -138,11 +138,14 @@ def _job(args: Arguments) -> "Job":
 def _use_threads(count: int) -> None:
     import torch
 
+    from zoo.allocator import keep_freed_memory
+
     if count < 0:
         raise ZooError(f"--threads must be at least 1, but is {count}")
     if count:
         torch.set_num_threads(count)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
 
 
 class _Printer:
