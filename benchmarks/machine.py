@@ -68,14 +68,33 @@ def _read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
 
 
-def _busy_and_own() -> tuple[float, float] | None:
-    """CPU seconds that the machine has spent in all, stolen ones included, and this process with its ended children."""
+def busy_and_own() -> tuple[float, float] | None:
+    """CPU seconds that the machine has spent in all, stolen ones included, and this process with all that it began."""
     first = _read("/proc/stat").partition("\n")[0].split()[1:]
     if not first:
         return None
     user, nice, system, _idle, _wait, irq, soft, steal = map(int, first[:8])
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return (user + nice + system + irq + soft + steal) / TICKS, sum(u.ru_utime + u.ru_stime for u in usage)
+    own = sum(u.ru_utime + u.ru_stime for u in usage) + _descendants_s()
+    return (user + nice + system + irq + soft + steal) / TICKS, own
+
+
+def _descendants_s() -> float:
+    """CPU seconds of the processes below this one that run, with their own ended children."""
+    parents, spent = dict[int, int](), dict[int, float]()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        number = int(file.parent.name)
+        parents[number], spent[number] = int(fields[1]), sum(map(int, fields[11:15])) / TICKS
+
+    def below(number: int) -> bool:
+        above = parents.get(number, 0)
+        return above == os.getpid() or (above in parents and below(above))
+
+    return sum(seconds for number, seconds in spent.items() if below(number))
 
 
 @dataclass
@@ -85,11 +104,11 @@ class Others:
     The load that `uptime` gives counts one's own threads, too; this doesn't.
     """
 
-    start: tuple[float, float] | None = field(default_factory=_busy_and_own)
+    start: tuple[float, float] | None = field(default_factory=busy_and_own)
     since: float = field(default_factory=time.monotonic)
 
     def share(self) -> float | None:
-        now = _busy_and_own()
+        now = busy_and_own()
         if now is None or self.start is None:
             return None
         busy, own = (b - a for a, b in zip(self.start, now, strict=True))

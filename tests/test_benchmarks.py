@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import page
-from benchmarks.machine import machine, peak_bytes
+from benchmarks.apart import Apart
+from benchmarks.machine import busy_and_own, machine, peak_bytes
 from benchmarks.page import Measured, Section
 from benchmarks.side_by_side import (
     COVERAGE,
@@ -200,3 +202,31 @@ def test_every_part_is_a_module_that_runs(name: str) -> None:
     file = Path(command.__file__).parent / f"{command.PARTS[name].module}.py"
     entry = r"^def main\(\)" if name == "own_device" else r"^def run\(full: bool"
     assert re.search(entry, file.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _busy(seconds: float) -> Callable[[], float]:
+    def run() -> float:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        return seconds
+
+    return run
+
+
+def _broken() -> Callable[[], object]:
+    raise ValueError("no such thing")
+
+
+def test_a_function_apart_answers_and_its_time_is_ours() -> None:
+    with Apart(_busy, 0.5) as function:
+        before = busy_and_own()
+        assert function() == 0.5
+        after = busy_and_own()
+    assert before is not None and after is not None
+    assert after[1] - before[1] >= 0.4
+
+
+def test_what_fails_apart_is_told() -> None:
+    with pytest.raises(RuntimeError, match="no such thing"):
+        Apart(_broken)
