@@ -7,6 +7,7 @@ import copy
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.apart import Apart
 from benchmarks.page import Section
 from benchmarks.side_by_side import markdown, side_by_side
 from hw_models.runtimes import entries_of, settled
@@ -21,6 +23,7 @@ from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse
 from zoo import spec as spec_of
+from zoo.allocator import keep_freed_memory
 from zoo.backends.choice import available_cores, installed
 from zoo.backends.compiled import onnxruntime_run, openvino_run, torch_run
 from zoo.backends.engine import Engine
@@ -41,6 +44,7 @@ Functions = dict[str, Callable[[], object]]
 NETWORKS = ("espnet-8", "espnet-c-8", "espnetv2-2.0")
 SIZES: tuple[Size, ...] = ((512, 1024), (360, 480))
 AIM = 3.5
+KEPT = "eager, freed memory kept"
 PEAK, PRODUCT = "product", 1024
 EAGER, SUBNORMAL, COMPILE, PASSED = "eager", "subnormal", "torch.compile, channels last", ", passes"
 COMPILED = {"onnxruntime": onnxruntime_run, "openvino": openvino_run}
@@ -168,6 +172,39 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
     return f"{markdown([head, *rows])}\n\n{found.verdict()}{said}", document
 
 
+def alone(name: str, size: Size, way: str) -> Callable[[], object]:
+    """One way, in the process that it has for itself."""
+    if way == KEPT:
+        keep_freed_memory()
+    network, _, _ = network_of(name, size)
+    x, threads = street(network, size), available_cores()
+    torch.set_num_threads(threads)
+    if way in (EAGER, KEPT):
+        return nothing(eager(network, x))
+    best = optimize(network)
+    return nothing(fast(openvino_run(best, at_size(best.graph, size), threads, 1), x))
+
+
+def nothing(function: Callable[[], object]) -> Callable[[], None]:
+    """The function without its result, which would be sent from process to process."""
+
+    def run() -> None:
+        function()
+
+    return run
+
+
+def kept(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
+    """Eager torch with and without keeping freed memory, each in a process of its own."""
+    ways = [EAGER, KEPT, *([f"openvino{PASSED}"] if installed("openvino") else [])]
+    with ExitStack() as stack:
+        functions = {way: stack.enter_context(Apart(alone, name, size, way)) for way in ways}
+        for function in functions.values():
+            function()
+        found = side_by_side(functions, rounds=15, least_s=0.3 if full else 0.03, limit_s=40 if full else 8)
+    return f"{found.table(what=f'`{name}` at {size[1]}x{size[0]}')}\n\n{found.verdict()}", found.document()
+
+
 def _agreement(name: str, difference: float, share: float) -> tuple[str, str]:
     if name == EAGER:
         return "", ""
@@ -234,6 +271,10 @@ def run(full: bool) -> Section:
         for size in SIZES:
             table, data[f"{name} {size[1]}x{size[0]}"] = compared(name, size, full=full)
             tables.append(table)
+    memory = []
+    for size in SIZES:
+        table, data[f"memory {size[1]}x{size[0]}"] = kept(NETWORKS[0], size, full=full)
+        memory.append(table)
     stream, data["streams"] = streams(full=full)
     text = f"""\
 ## Inference
@@ -248,6 +289,14 @@ network as it is, also where passes save some) against what a product of two mat
 in the same rounds. The aim is {AIM:g} times as fast as eager.
 
 {(chr(10) * 2).join(tables)}
+
+### What eager torch loses to the allocator
+
+glibc gives large blocks back to the system when they are freed, so that eager torch takes a page fault for every 4 KiB
+of each large tensor, each time. "Freed memory kept" is the same network in a process that keeps them (two calls of
+mallopt, `zoo.allocator`); runtimes that plan their memory gain nothing by it. Each way has a process of its own.
+
+{(chr(10) * 2).join(memory)}
 
 ### Folders of images
 
