@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search.accuracy import accuracy_model
-from zoo import spec as with_changes
+from search.stand_in import DECODER, trained_spec
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.spec import Spec, as_dict
 
@@ -195,21 +195,6 @@ class Train:
         run = self.folder / f"{number:04}"
         run.mkdir(parents=True, exist_ok=True)
         return Job(begun.module, begun.preprocessing, train, val, how, run, about, self.device)
-
-
-DECODER = "as wide as that of the candidate"
-"""Of the network that is trained in a candidate's place."""
-
-
-def trained_spec(spec: Spec) -> Spec:
-    """The spec that is trained in a candidate's place: its decoder keeps the width that was priced.
-
-    ESPNet's decoder works in as many channels as there are classes, unless told otherwise. With the few classes of
-    a small data set its branches would be of one or two channels, and the network another than the candidate.
-    """
-    if getattr(spec, "variant", "") != "ESPNet" or getattr(spec, "decoder_width", None) != 0:
-        return spec
-    return with_changes(spec, decoder_width=as_dict(spec)["classes"])
 
 
 def _tell(report: Report, row: "Row") -> None:

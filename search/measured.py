@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from search.accuracy_published import NOISE_SD
 from search.additive import points
 from search.ledger import Entry
+from search.pooled import pooled_sd
 
 Floats = NDArray[np.float64]
 
@@ -76,11 +77,7 @@ def noise_of(known: Sequence[Measured], *, exact: bool) -> Noise:
     """Pooled over the candidates that ran more than once; without any, what is assumed of published runs."""
     if exact:
         return Noise(0.0, 0)
-    freedom = sum(len(m.miou) - 1 for m in known)
-    if not freedom:
-        return Noise(NOISE_SD, 0)
-    squares = sum(float(((np.array(m.miou) - m.mean) ** 2).sum()) for m in known)
-    return Noise(float(np.sqrt(squares / freedom)), freedom)
+    return Noise(*(pooled_sd(m.miou for m in known) or (NOISE_SD, 0)))
 
 
 def gain_of(before: Floats, long: Sequence[float]) -> Gain:

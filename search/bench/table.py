@@ -12,6 +12,7 @@ import numpy as np
 
 from search.additive import points
 from search.bench.runs import PROTOCOL, Run
+from search.pooled import pooled_sd
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import lower
 from zoo.spec import Spec
@@ -66,12 +67,8 @@ def measured(runs: Sequence[Run], protocol: str = PROTOCOL) -> tuple[Measured, .
 
 def noise(networks: Sequence[Measured], of: Callable[[Any], Any] = float) -> Noise | None:
     """Pooled standard deviation of `of(mIOU)`; None where no network ran twice."""
-    groups = [[of(run.miou) for run in one.runs] for one in networks if len(one.runs) > 1]
-    freedom = sum(len(group) - 1 for group in groups)
-    if not freedom:
-        return None
-    squares = sum(float(((np.array(group) - np.mean(group)) ** 2).sum()) for group in groups)
-    return Noise(math.sqrt(squares / freedom), freedom)
+    found = pooled_sd([of(run.miou) for run in one.runs] for one in networks)
+    return Noise(*found) if found else None
 
 
 def noise_sd(networks: Sequence[Measured]) -> float:
