@@ -444,3 +444,45 @@ def test_processes_share_a_batch_without_overlap():
     assert sorted(np.concatenate(parts)) == batch.tolist()
     with pytest.raises(ZooError, match="make --batch larger"):
         Ranks(0, 8).share(batch)
+
+
+def test_compiled_loss_and_its_gradient_are_those_of_the_loss(monkeypatch):
+    """Without inductor, which needs a C++ compiler: what is asked is how the parts are put together."""
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda module: whole(module, backend="aot_eager"))
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (2, 12, 16))
+    labels[0, :3] = VOID
+    for at in ("image", "network"):
+        loss = Loss(torch.tensor([1.0, 2.0, 3.0, 4.0]), jaccard=0.5, at=at)
+        compiled = loss.compiled()
+        for size in ((12, 16), (6, 8)):
+            found = []
+            for of in (loss, compiled):
+                logits = torch.linspace(-9, 9, 8 * size[0] * size[1]).sin().reshape(2, 4, *size).requires_grad_()
+                value = of(logits, labels)
+                value.backward()
+                found.append((value.detach(), logits.grad))
+            torch.testing.assert_close(found[1], found[0])
+
+
+def test_share_of_time_waiting_for_data(tmp_path, monkeypatch):
+    now = [0.0]
+
+    def batches(self, indices):
+        for _ in indices:
+            now[0] += 3.0
+            yield None
+
+    def step(self, batch, rate):
+        now[0] += 1.0
+        return 0.5
+
+    monkeypatch.setattr("zoo.train.trainer.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(Trainer, "_batches", batches)
+    monkeypatch.setattr(Trainer, "_step", step)
+    said = []
+    row = train(job(tmp_path / "run"), stop_after=1, progress=said.append).rows[0]
+    assert row.waiting == 0.75
+    assert "75% waiting for data" in said[-1]
+    assert (tmp_path / "run" / LOG).read_text(encoding="utf-8").splitlines()[1].endswith(",0.75")

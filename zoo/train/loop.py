@@ -60,7 +60,8 @@ def train(
         scores = "".join(f"{said(key)} {value:.2f}, " for key, value in row.scores.items() if value is not None)
         progress(
             f"epoch {row.epoch}/{job.recipe.epochs}: loss {row.loss:.4f}, {scores}"
-            f"{row.images_per_s:.1f} images/s, {row.seconds:.0f} s, {left_s / 60:.0f} min left\n"
+            f"{row.images_per_s:.1f} images/s ({row.waiting or 0:.0%} waiting for data), {row.seconds:.0f} s, "
+            f"{left_s / 60:.0f} min left\n"
         )
     return Trained(job.run, tuple(trainer.rows))
 

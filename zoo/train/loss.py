@@ -1,5 +1,6 @@
 """The loss: weighted cross-entropy and, beside it, a soft Jaccard index, which is what the score measures."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -47,15 +48,32 @@ class Loss(nn.Module):
         self.void = void
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits, labels = self.aligned(logits, labels)
+        log_p = functional.log_softmax(logits, 1)
+        loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=self.void)
+        return loss + self.jaccard * jaccard_loss(log_p, labels) if self.jaccard else loss
+
+    def aligned(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, in float32, and labels of one size."""
         logits = logits.float().contiguous()  # in NHWC the loss takes twice as long
         if logits.shape[2:] != labels.shape[1:]:
             if self.at == "image":
                 logits = functional.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
             else:
                 labels = functional.interpolate(labels[:, None].float(), size=logits.shape[2:])[:, 0].long()
-        log_p = functional.log_softmax(logits, 1)
-        loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=self.void)
-        return loss + self.jaccard * jaccard_loss(log_p, labels) if self.jaccard else loss
+        return logits, labels
+
+    def compiled(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The same, compiled but for resizing, of which torch 2.13 makes slower code on a CPU than its own."""
+        whole = torch.compile(self)
+
+        def loss(logits: Tensor, labels: Tensor) -> Tensor:
+            if logits.shape[2:] != labels.shape[1:]:
+                logits, labels = self.aligned(logits, labels)
+            found: Tensor = whole(logits, labels)
+            return found
+
+        return loss
 
 
 def jaccard_loss(log_p: Tensor, labels: Tensor) -> Tensor:

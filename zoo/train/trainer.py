@@ -88,6 +88,7 @@ class Row:
     """One epoch of the log; scores in percent, on the validation split, of the kept weights, or None.
 
     A classifier has top1 and top5 (the truth is the first answer, among the first five), other networks miou.
+    waiting: share of the training's time, without the scoring, in which the next batch was not ready.
     """
 
     epoch: int
@@ -98,6 +99,7 @@ class Row:
     seconds: float
     top1: float | None = None
     top5: float | None = None
+    waiting: float | None = None
 
     @property
     def score(self) -> float | None:
@@ -131,7 +133,7 @@ class Trainer:
         self.forward: Any = job.ranks.wrap(self.module)
         if how.compile:
             self.forward = torch.compile(self.forward)
-        self.criterion: Callable[[Tensor, Tensor], Tensor] = torch.compile(loss) if how.compile else loss
+        self.criterion: Callable[[Tensor, Tensor], Tensor] = loss.compiled() if how.compile else loss
         self.optimizer = optimizer_of(self.module, how)
         self.epoch = self.step = 0
         self.rows: list[Row] = []
@@ -181,7 +183,11 @@ class Trainer:
         groups = getattr(self.job.train, "groups", None)
         batches = order(len(self.job.train), how.batch, how.seed, self.epoch, groups)
         self.module.train()
-        for i, batch in enumerate(self._batches(batches)):
+        ready, waited = self._batches(batches), 0.0
+        for i in range(len(batches)):
+            asked = time.perf_counter()
+            batch = next(ready)
+            waited += time.perf_counter() - asked
             losses.append(self._step(batch, learning_rate(how, self.epoch + i / len(batches))))
             speed = (i + 1) * how.batch / (time.perf_counter() - started)
             left = (len(batches) - i - 1) * how.batch / speed
@@ -199,6 +205,7 @@ class Trainer:
                 lr=learning_rate(how, self.epoch - 1 / len(batches)),
                 images_per_s=len(batches) * how.batch / trained,
                 seconds=time.perf_counter() - started,
+                waiting=waited / trained,
             )
         )
         return self.rows[-1]
