@@ -128,7 +128,7 @@ def differences(functions: Mapping[str, Callable[[], object]]) -> dict[str, tupl
 
 
 def product() -> Callable[[], Tensor]:
-    """A product of two square matrices, `PRODUCT` wide: what single precision reaches here in practice."""
+    """A product of two square matrices, `PRODUCT` wide: a measure of what is left to gain."""
     a, b = torch.rand(PRODUCT, PRODUCT), torch.rand(PRODUCT, PRODUCT)
     return lambda: a @ b
 

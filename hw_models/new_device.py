@@ -164,7 +164,7 @@ def _description(
         "notes": [
             f"Measured with {conditions.text}.",
             "Subnormals flushed; inputs with the spectrum of photographs.",
-            f"Measuring took {visits.seconds / 60:.0f} minutes; the reference block drifted by {visits.drift:.0%}.",
+            f"Measuring took {visits.seconds / 60:.0f} min; the reference block drifted by {visits.drift:.0%}.",
         ],
     }
 
