@@ -51,7 +51,7 @@ PARTS = {
         "sampling", "share of the front's volume after N trials, by sampler", 5, ("optuna", "ray"), quick=False
     ),
     "own_device": Part(
-        "own_device", "a device measured by `zoo measure` (writes docs/measuring.md)", 60, ("onnxruntime",), quick=False
+        "own_device", "a device measured by `zoo measure` (writes docs/measuring.md)", 12, ("onnxruntime",), quick=False
     ),
 }
 """In the order of the page."""

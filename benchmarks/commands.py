@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """Arguments of each; python alone comes first."""
 
-LONG = ("zoo verify RUN", "zoo report RUN")
+LONG = ("zoo search --device tx2 …", "zoo verify RUN", "zoo pareto RUN", "zoo report RUN")
 """Left out of a quick run."""
 
 

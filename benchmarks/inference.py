@@ -142,9 +142,9 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
     wrong = differences(functions)
     every = side_by_side(
         functions | {PRODUCED: product()},
-        rounds=21 if full else 13,
+        rounds=21 if full else 9,
         least_s=0.3 if full else 0.03,
-        limit_s=60 if full else 20,
+        limit_s=60 if full else 12,
     )
     found = every.without(PRODUCED)
     macs = at_size(network.graph, size).macs
@@ -202,7 +202,7 @@ def kept(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
         functions = {way: stack.enter_context(Apart(alone, name, size, way)) for way in ways}
         for function in functions.values():
             function()
-        found = side_by_side(functions, rounds=15, least_s=0.3 if full else 0.03, limit_s=40 if full else 8)
+        found = side_by_side(functions, rounds=15, least_s=0.3 if full else 0.03, limit_s=40 if full else 6)
     return f"{found.table(what=f'`{name}` at {size[1]}x{size[0]}')}\n\n{found.verdict()}", found.document()
 
 
@@ -260,7 +260,7 @@ def streams(*, full: bool) -> tuple[str, dict[str, Any]]:
             functions[f"{kind.upper()} files, {cores} at once, all but the network"] = files(
                 paths, cores, lambda image: logits
             )
-        found = side_by_side(functions, rounds=13 if full else 7, least_s=0.0, limit_s=60 if full else 20)
+        found = side_by_side(functions, rounds=13 if full else 5, least_s=0.0, limit_s=60 if full else 8)
         table = found.table(STREAM_IMAGES, f"`{STREAM_MODEL}`, {STREAM_SIZE[1]}x{STREAM_SIZE[0]}, {alone.backend}")
     return f"{table}\n\n{found.verdict()}", found.document()
 
@@ -273,7 +273,7 @@ def run(full: bool) -> Section:
             table, data[f"{name} {size[1]}x{size[0]}"] = compared(name, size, full=full)
             tables.append(table)
     memory = []
-    for size in SIZES:
+    for size in SIZES if full else SIZES[:1]:
         table, data[f"memory {size[1]}x{size[0]}"] = kept(NETWORKS[0], size, full=full)
         memory.append(table)
     stream, data["streams"] = streams(full=full)

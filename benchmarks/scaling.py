@@ -60,7 +60,7 @@ Runs = dict[tuple[str, str], list[dict[str, Any]]]
 
 def run(full: bool) -> Section:
     """A Markdown section and a plot."""
-    rounds = 5 if full else 3
+    rounds = 5 if full else 2
     cases = [(scale, limits) for scale in SCALES for limits in (LIMITS if scale == MILLION else ["no limits"])]
     runs: Runs = {case: [] for case in cases}
     others = Others()
