@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from benchmarks import plots
 from benchmarks.machine import Others, machine, now
 from benchmarks.page import PAGE, Measured, Section, write
 
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in PARTS:
             print(f"part {name!r} is unknown; there are {', '.join(PARTS)}", file=sys.stderr)
             return 2
+    if args.no_write:
+        plots.leave_alone()
     try:
         for name in names:
             _run(name, args)
@@ -86,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print a JSON document a part")
     parser.add_argument("--list", action="store_true", help="list the parts")
-    parser.add_argument("--no-write", action="store_true", help=f"leave {PAGE.name} as it is")
+    parser.add_argument("--no-write", action="store_true", help=f"leave {PAGE.name} and its plots as they are")
     return parser
 
 

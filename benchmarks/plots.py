@@ -7,6 +7,14 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's, which the colour-blind tell apart."""
 
 
+_left_alone: list[bool] = []
+
+
+def leave_alone() -> None:
+    """Write no plots in this process."""
+    _left_alone.append(True)
+
+
 def figure(columns: int = 1, width: float = 4.2, height: float = 3.2) -> tuple[Any, tuple[Any, ...]]:
     """A figure and its axes, one beside the other."""
     import matplotlib as mpl
@@ -31,9 +39,12 @@ def figure(columns: int = 1, width: float = 4.2, height: float = 3.2) -> tuple[A
 
 
 def save(drawn: Any, path: Path) -> None:
-    """Write the SVG, on white, whole or not at all."""
+    """Write the SVG, on white, whole or not at all; nothing where `leave_alone` was called."""
     from matplotlib import pyplot
 
+    if _left_alone:
+        pyplot.close(drawn)
+        return
     partial = path.with_name(path.name + ".partial")
     drawn.savefig(partial, format="svg", metadata={"Date": None}, facecolor="white")
     pyplot.close(drawn)

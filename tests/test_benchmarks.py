@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page
+from benchmarks import page, plots
 from benchmarks.apart import Apart
 from benchmarks.machine import busy_and_own, machine, peak_bytes
 from benchmarks.page import Measured, Section
@@ -230,3 +230,12 @@ def test_a_function_apart_answers_and_its_time_is_ours() -> None:
 def test_what_fails_apart_is_told() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         Apart(_broken)
+
+
+def test_no_write_leaves_plots_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(plots, "_left_alone", [])
+    plots.save(plots.figure()[0], tmp_path / "one.svg")
+    plots.leave_alone()
+    plots.save(plots.figure()[0], tmp_path / "two.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.svg"]
