@@ -99,7 +99,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
     others, start, when = Others(), time.monotonic(), now()
     module = import_module(f"benchmarks.{part.module}")
     if name == "own_device":
-        module.main()  # has a page of its own
+        module.main(write=not args.no_write)  # has a page of its own
         return
     section: Section = module.run(args.full)
     found = Measured(name, section, machine(part.packages), when, time.monotonic() - start, others.share())

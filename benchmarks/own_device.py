@@ -235,11 +235,13 @@ def describe(spec: Spec) -> str:
     return " ".join("/".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values.values())
 
 
-def main() -> None:
-    """Write the section into docs/measuring.md."""
-    text = PAGE.read_text(encoding="utf-8")
+def main(*, write: bool = True) -> None:
+    """Print the section and write it into docs/measuring.md."""
     section = run()
     print(section)
+    if not write:
+        return
+    text = PAGE.read_text(encoding="utf-8")
     marked = f"<!-- own-device -->\n{section}<!-- /own-device -->"
     new = re.sub(r"<!-- own-device -->.*<!-- /own-device -->", lambda match: marked, text, flags=re.DOTALL)
     PAGE.write_text(new, encoding="utf-8")

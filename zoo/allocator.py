@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what is freed in this process; returns whether it does.
 
     glibc maps each large block from the system and gives it back when it is freed, so that a tensor of tens of
-    megabytes costs a page fault every 4 KiB each time it is made. In training that is a quarter to a third of the
+    megabytes costs a page fault every 4 KiB each time it is made. In training that is a quarter to two fifths of the
     time (docs/benchmarks.md). The most memory in use at once stays the same; it is held to the end of the process,
     so this is for commands, not for importing. Left alone: other C libraries, and settings of one's own
     (`GLIBC_TUNABLES` with `glibc.malloc`, `MALLOC_…_`).

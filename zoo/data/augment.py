@@ -18,6 +18,17 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """A window on a scaled image: the image's height and width, the window's corner, and whether it is mirrored."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Augmentation:
     """What happens to a sample: ranges are (low, high); a factor of 1 changes nothing.
 
@@ -45,14 +56,21 @@ class Augmentation:
                 f"an image of {image.shape[1]}x{image.shape[0]} has labels of {mask.shape[1]}x{mask.shape[0]}; "
                 "a class a pixel is needed here, and folders, which hold a class an image, are for `zoo train`"
             )
-        fill = max(want / have for want, have in zip(size, mask.shape, strict=True))
-        factor = fill * float(np.exp(rng.uniform(*np.log(self.scale))))
-        image, mask = _scaled_crop(image, mask, factor, size, rng)
-        if rng.random() < self.flip:
+        place = self.placement((mask.shape[0], mask.shape[1]), size, rng)
+        image, mask = _scaled_crop(image, mask, place, size)
+        if place.mirrored:
             image, mask = image[:, ::-1], mask[:, ::-1]
         if self.colour:
             image = coloured(image, rng.uniform(1 - self.colour, 1 + self.colour, 3))
         return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+    def placement(self, shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> Placement:
+        """Where a window of `size` lies on an image of `shape`, both (height, width): the generator's first draws."""
+        fill = max(want / have for want, have in zip(size, shape, strict=True))
+        factor = fill * float(np.exp(rng.uniform(*np.log(self.scale))))
+        height, width = (max(1, round(side * factor)) for side in shape)
+        top, left = (_offset(have, want, rng) for have, want in zip((height, width), size, strict=True))
+        return Placement(height, width, top, left, mirrored=rng.random() < self.flip)
 
 
 NONE = Augmentation(scale=(1.0, 1.0), flip=0.0)
@@ -64,16 +82,12 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.default_rng((seed, epoch, index))
 
 
-def _scaled_crop(
-    image: Pixels, mask: Pixels, factor: float, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[Pixels, Pixels]:
-    """Scale, then cut a window of `size` at a random place; what the image does not fill is grey and void."""
-    height, width = (max(1, round(side * factor)) for side in mask.shape)
-    top, left = (_offset(have, want, rng) for have, want in zip((height, width), size, strict=True))
-    if (height, width) != mask.shape:
-        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return _window(image, top, left, size, 128), _window(mask, top, left, size, VOID)
+def _scaled_crop(image: Pixels, mask: Pixels, place: Placement, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
+    """Scale, then cut the window of `size`; what the image does not fill is grey and void."""
+    if (place.height, place.width) != mask.shape:
+        image = np.asarray(Image.fromarray(image).resize((place.width, place.height), Image.Resampling.BILINEAR))
+        mask = np.asarray(Image.fromarray(mask).resize((place.width, place.height), Image.Resampling.NEAREST))
+    return _window(image, place.top, place.left, size, 128), _window(mask, place.top, place.left, size, VOID)
 
 
 def _offset(have: int, want: int, rng: np.random.Generator) -> int:

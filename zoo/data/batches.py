@@ -15,10 +15,14 @@ from zoo.data.sets import Pixels, Split
 CACHE_BYTES = 2**31
 """Decoded samples are kept up to this many bytes in all."""
 
-Batch = tuple[NDArray[np.uint8], NDArray[Any]]
+Batch = tuple[NDArray[Any], ...]
+"""Images, labels and, where a stored teacher is asked for, its answers."""
 
 Augment = Callable[[Pixels, NDArray[Any], tuple[int, int], np.random.Generator], tuple[Pixels, NDArray[Any]]]
 """Image, labels, size and random generator to image and labels."""
+
+Targets = Callable[[int, tuple[int, int], tuple[int, int], np.random.Generator], NDArray[Any]]
+"""Index of a sample, shape of its image, size, and random generator to what a stored teacher says there."""
 
 
 @dataclass
@@ -57,17 +61,29 @@ def order(
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Makes the batch of given samples: images (N, H, W, 3) uint8 in RGB and labels (N, H, W)."""
+    """Makes the batch of given samples: images (N, H, W, 3) uint8 in RGB, labels (N, H, W).
+
+    targets: of a sample's index, its (height, width), the size asked for, and a generator in the state in which
+    `augment` gets it, to one more array of the batch.
+    """
 
     load: Callable[[int], tuple[Pixels, Pixels]]
     augment: Augment
     size: tuple[int, int]
     seed: int
+    targets: Targets | None = None
 
     def __call__(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        made = [self.augment(*self.load(int(i)), self.size, generator(self.seed, epoch, int(i))) for i in indices]
-        images, labels = zip(*made, strict=True)
-        return np.stack(images), np.stack(labels)
+        made = [self._sample(epoch, int(i)) for i in indices]
+        return tuple(np.stack(arrays) for arrays in zip(*made, strict=True))
+
+    def _sample(self, epoch: int, index: int) -> tuple[NDArray[Any], ...]:
+        image, labels = self.load(index)
+        sample = self.augment(image, labels, self.size, generator(self.seed, epoch, index))
+        if self.targets is None:
+            return sample
+        rng = generator(self.seed, epoch, index)
+        return *sample, self.targets(index, (image.shape[0], image.shape[1]), self.size, rng)
 
 
 def ahead(maker: Maker, epoch: int, batches: list[NDArray[np.int64]], workers: int) -> Iterator[Batch]:

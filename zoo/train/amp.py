@@ -1,4 +1,7 @@
-"""bfloat16 on a CPU: a way around a wrong gradient."""
+"""bfloat16 on a CPU: where it is faster, and a way around a wrong gradient."""
+
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -6,6 +9,25 @@ from torch.nn import functional
 
 BLOCK = 16
 """oneDNN works on blocks of this many channels."""
+
+
+Amp = bool | Literal["auto"]
+"""Whether to compute in bfloat16 where it is safe; with "auto" where the processor has instructions for it."""
+
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+"""Flags of processors that multiply in bfloat16. Without them torch takes 3.7 times as long as in float32."""
+
+
+def multiplies_bfloat16(device: str = "cpu") -> bool:
+    """Whether a device has instructions for products in bfloat16."""
+    if device.partition(":")[0] == "cuda":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")), [])
+    return any(flag in flags for flag in INSTRUCTIONS)
 
 
 class PaddedConv(nn.Conv2d):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from zoo.data.augment import Augmentation
 from zoo.errors import ZooError, did_you_mean
 from zoo.schedules import cyclic
+from zoo.train.amp import Amp
 
 Schedule = Literal["constant", "step", "poly", "cosine", "cyclic"]
 
@@ -22,7 +23,8 @@ class Recipe:
     follows `schedule`. loss_at: "image" up-samples the logits to the labels, "network" down-samples the
     labels to the logits (as published for the encoder). jaccard: weight of the soft Jaccard loss beside
     the cross-entropy. class_weights: 1 / ln(1.10 + frequency). ema: decay of the weights' running mean,
-    which is what is scored and kept; 0 for none. amp: bfloat16 autocast.
+    which is what is scored and kept; 0 for none. amp: bfloat16 autocast; with "auto" where the processor has
+    instructions for it.
     """
 
     epochs: int = 60
@@ -42,7 +44,7 @@ class Recipe:
     scale: tuple[float, float] = (0.6, 1.8)
     flip: float = 0.5
     colour: float = 0.3
-    amp: bool = False
+    amp: Amp = "auto"
     channels_last: bool = True
     compile: bool = False
     seed: int = 0

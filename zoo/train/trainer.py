@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from zoo.evaluate import pooled
 from zoo.evaluate_classes import Ranking, ranking
 from zoo.metrics import VOID, Scores
 from zoo.preprocess import Preprocessing
-from zoo.train.amp import pad_convolutions_
+from zoo.train.amp import multiplies_bfloat16, pad_convolutions_
 from zoo.train.checkpoint import labels_about, load_state, plain, save_state
-from zoo.train.distil import Teacher
+from zoo.train.distil import StoredTeacher, Teaches
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
 from zoo.train.optimise import average_, optimizer_of
@@ -61,7 +61,7 @@ class Job:
     device: str = "cpu"
     workers: int = 1
     score_every: int = 1
-    teacher: Teacher | None = None
+    teacher: Teaches | None = None
     ranks: Ranks = ALONE
 
     @property
@@ -119,8 +119,9 @@ class Trainer:
         how = job.recipe
         torch.set_flush_denormal(True)
         self.job = job
+        self.amp = multiplies_bfloat16(job.device) if how.amp == "auto" else how.amp
         self.load_train, self.load_val = Cache(job.train), Cache(job.val)
-        if how.amp and job.device == "cpu":
+        if self.amp and job.device == "cpu":
             pad_convolutions_(job.module)
         if job.device == "cpu" and not how.compile:  # which fuses it, and better
             speed_up_prelus_(job.module)
@@ -217,18 +218,19 @@ class Trainer:
     def _batches(self, batches: list[Any]) -> Iterator[Batch]:
         how, ranks = self.job.recipe, self.job.ranks
         augment = RandomPart(how.augmentation) if self.job.classifies else how.augmentation
-        maker = Maker(self.load_train, augment, how.size, how.seed)
+        stored = self.job.teacher.targets if isinstance(self.job.teacher, StoredTeacher) else None
+        maker = Maker(self.load_train, augment, how.size, how.seed, stored)
         return ahead(maker, self.epoch, [ranks.share(batch) for batch in batches], self.job.workers)
 
     def _step(self, batch: Batch, rate: float) -> float:
         how = self.job.recipe
-        images, labels = (torch.from_numpy(x).to(self.job.device) for x in batch)
+        arrays = [torch.from_numpy(x).to(self.job.device) for x in batch]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for x, y in zip(images.chunk(how.accumulate), labels.chunk(how.accumulate), strict=True):
-            loss = self._loss(x, y.long()) / how.accumulate
+        for images, labels, *stored in zip(*(x.chunk(how.accumulate) for x in arrays), strict=True):
+            loss = self._loss(images, labels.long(), stored) / how.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         total = self.job.ranks.mean(total)
@@ -243,13 +245,13 @@ class Trainer:
             average_(self.mean, self.module, min(how.ema, (1 + self.step) / (10 + self.step)))
         return total
 
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, labels: Tensor, stored: Sequence[Tensor]) -> Tensor:
         x = self.normalise(images).contiguous(memory_format=self.layout)
-        with torch.autocast(self.job.device.partition(":")[0], torch.bfloat16, enabled=self.job.recipe.amp):
+        with torch.autocast(self.job.device.partition(":")[0], torch.bfloat16, enabled=self.amp):
             logits: Tensor = self.forward(x)
         loss: Tensor = self.criterion(logits, labels)
         if self.job.teacher is not None:
-            loss = loss + self.job.teacher.loss(logits.float(), images)
+            loss = loss + self.job.teacher.loss(logits.float(), images, *stored)
         return loss
 
     def scores(self) -> dict[str, Any]:

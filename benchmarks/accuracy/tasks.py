@@ -1,0 +1,54 @@
+"""What is to be trained: one network under one protocol with one seed, in the order of the queue."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from benchmarks.accuracy.protocols import PROTOCOLS
+from search.stand_in import trained_spec
+from zoo.models.espnet import ESPNetSpec
+from zoo.spec import as_dict
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training. spec: as the search has it; what is trained is `stand_in`."""
+
+    protocol: str
+    spec: ESPNetSpec
+    seed: int = 0
+
+    @property
+    def stand_in(self) -> Any:
+        """The spec that is trained: its decoder as wide as that of the candidate."""
+        return trained_spec(self.spec)
+
+    @property
+    def encoder(self) -> "Task | None":
+        """The training of the encoder that a decoder's starts from; None for a network without decoder."""
+        if self.spec.variant != "ESPNet":
+            return None
+        seen: Literal["B", "C"] = "B" if self.spec.image_path == "none" else "C"
+        return replace(self, spec=replace(self.spec, variant=seen, decoder_sees_image=False))
+
+    @property
+    def name(self) -> str:
+        """Names the task's files: what it is, and a hash of all of it."""
+        text = json.dumps([self.protocol, as_dict(self.spec), self.seed], sort_keys=True)
+        kind = f"{self.spec.variant}-k{self.spec.k}-{self.spec.alpha2}-{self.spec.alpha3}"
+        return f"{self.protocol}-{kind}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+YARDSTICK = tuple(ESPNetSpec(variant=variant, alpha3=alpha3) for alpha3 in (8, 3, 5) for variant in ("C", "ESPNet"))
+"""The six networks with released weights."""
+
+
+def tasks() -> Iterator[Task]:
+    """All tasks in their order: candidates for the label protocol beside the truth of the same six networks."""
+    assert {"truth", "half-size", "half-size-distilled", "third-distilled"} <= PROTOCOLS.keys()
+    for protocol in ("half-size-distilled", "half-size", "truth", "third-distilled"):
+        yield from (Task(protocol, spec) for spec in YARDSTICK)
+    # The second seeds of the truth.
+    yield from (Task("truth", spec, 1) for spec in YARDSTICK[:2])
