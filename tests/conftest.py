@@ -11,6 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; read the diff")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with published checkpoints, figures and images, which only a developer's machine has."""
