@@ -1,0 +1,60 @@
+"""What version 0.1 wrote is read by this one: a run's folder, a study, a training run, a measured device."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+
+OLD = Path(__file__).parent / "data" / "v0.1"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A copy that a test may write into."""
+    return Path(shutil.copytree(OLD, tmp_path / "old"))
+
+
+def test_the_certificate_of_an_old_run_verifies(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(old / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+@pytest.mark.parametrize("kind", ["run", "study"])
+def test_an_old_front_is_reported(kind: str, old: Path) -> None:
+    assert main(["report", str(old / kind), "-o", str(old / "report.html")]) == 0
+    assert "</html>" in (old / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["run", "study"])
+def test_a_candidate_of_an_old_front_is_a_model(kind: str, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", f"{old / kind}#1", "--json"]) == 0
+    front = json.loads((old / kind / "front.json").read_text(encoding="utf-8"))["front"]
+    assert json.loads(capsys.readouterr().out)["params"] == front[0]["params"]
+
+
+def test_an_old_training_goes_on(old: Path) -> None:
+    pytest.importorskip("torch")
+    from zoo.data.layouts import data_set
+    from zoo.train.checkpoint import identity_of, load_state, read_weights
+
+    run = old / "train"
+    identity = identity_of(run)
+    state = load_state(run, identity)
+    assert state["epoch"] == 2
+    assert read_weights(run / "best.safetensors").labels == data_set("scenes", None, "val").labels
+    command = ["train", "espnet-c", "--set", "alpha2=1", "--set", "alpha3=1", "--set", "widths=[8,16,32]"]
+    assert main([*command, "--dataset", "scenes", "--size", "64x48", "--resume", "-o", str(run)]) == 0
+
+
+def test_an_old_device_predicts(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "add", str(old / "device")]) == 0
+    capsys.readouterr()
+    assert main(["device", "list", "--json"]) == 0
+    names = [device["name"] for device in json.loads(capsys.readouterr().out)]
+    assert "old" in names
+    assert main(["predict", "espnet-c", "--device", "old", "--size", "256x128", "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert 0 < cost["latency_s"]["low"] < cost["latency_s"]["mean"] < cost["latency_s"]["high"]
