@@ -50,7 +50,7 @@ def test_an_old_training_goes_on(old: Path) -> None:
 
 
 def test_an_old_device_predicts(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["device", "add", str(old / "device")]) == 0
+    assert main(["device", "add", str(old / "old")]) == 0
     capsys.readouterr()
     assert main(["device", "list", "--json"]) == 0
     names = [device["name"] for device in json.loads(capsys.readouterr().out)]
