@@ -15,7 +15,7 @@ from benchmarks.machine import Others
 from benchmarks.page import Section
 from benchmarks.side_by_side import MAX_OTHERS, duration, markdown
 from benchmarks.truths import drawn, known_before, optunas, ours, problem, query
-from search.candidates import Candidates
+from search.study.feasible import Candidates
 from zoo.errors import ZooError
 
 OURS, OPTUNAS = ("ehvi", "tpe", "nsga2", "random"), ("tpe", "nsga2", "random")
@@ -39,8 +39,8 @@ def alone(found: Candidates, rounds: int) -> dict[str, list[float]]:
 
 def study(sampler: str) -> float:
     """Seconds of a trial of a study that evaluates nothing, the last 50 of 200, told to the journal on disk."""
-    from search.plan import Plan
-    from search.study import start
+    from search.study.config import Plan
+    from search.study.study import start
 
     with tempfile.TemporaryDirectory() as name:
         times = start_and_time(start, query(), Plan(trials=TRIALS, sampler=sampler), Path(name))
@@ -59,9 +59,9 @@ def on_workers() -> dict[str, Any]:
     import ray
 
     from benchmarks.truths import LIMITS
-    from search.plan import Plan
-    from search.ray_backend import on_ray
-    from search.study import start
+    from search.study.config import Plan
+    from search.study.engines.ray_cluster import on_ray
+    from search.study.study import start
 
     engine = on_ray()
     try:

@@ -22,8 +22,10 @@ import numpy as np
 from benchmarks.page import DOCS, Section
 from benchmarks.side_by_side import markdown
 from benchmarks.truths import Score, drawn, known_before, measured_problem, optunas, ours, problem, unknown
-from search import belief, improvement, samplers
-from search.candidates import Candidates
+from search.study import ehvi as improvement
+from search.study import samplers
+from search.study import surrogate as belief
+from search.study.feasible import Candidates
 
 AFTER = (10, 20, 50, 100, 200)
 SEEDS = int(os.environ.get("ZOO_BENCH_SEEDS", "10"))
@@ -133,7 +135,7 @@ def on_measured(table: Path, seeds: int) -> tuple[int, dict[Method, list[list[fl
 
 
 def _measured_text(seeds: int) -> str:
-    from search.bench.runs import EPOCHS, SIZE, TABLE, read_runs
+    from search.accuracy.bench.protocol import EPOCHS, SIZE, TABLE, read_runs
 
     if len(read_runs(TABLE)) <= MEASURED_AFTER[-1]:
         return ""

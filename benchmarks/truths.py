@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from search.additive import percent
-from search.belief import LENGTH, Prior, Scale, _unknown, prior, told_of
-from search.candidates import Candidates, candidates, evaluator
+from search.accuracy.linear import percent
 from search.pareto import nondominated
 from search.query import DeviceAt, Query
-from search.samplers import SAMPLERS, History, Setting, Tried
 from search.space import SearchSpace, space_of
+from search.study.feasible import Candidates, candidates, evaluator
+from search.study.samplers import SAMPLERS, History, Setting, Tried
+from search.study.surrogate import LENGTH, Prior, Scale, _unknown, prior, told_of
 from zoo.config import Limits, load_config
 
 SIZE = (512, 1024)
@@ -73,7 +73,7 @@ Tries = tuple[list[int], list[float]]
 
 
 def ours(name: str, found: Candidates, own: Prior, truth: Any, seed: int, count: int) -> Tries:
-    """A sampler of `search.samplers`."""
+    """A sampler of `search.study.samplers`."""
     sampler = SAMPLERS[name](Setting(found, own, Scale(), seed, count))
     tried: list[Tried] = []
     seconds = []
@@ -118,9 +118,9 @@ def optunas(name: str, found: Candidates, truth: Any, seed: int, count: int) -> 
 
 def measured_problem(table: Path) -> tuple[Candidates, Any]:
     """The networks of the bench alone, and the mean of what each was measured at; mIOU is known of these only."""
-    from search.bench.design import CHOICES
-    from search.bench.runs import read_runs
-    from search.bench.table import measured
+    from search.accuracy.bench.design import CHOICES
+    from search.accuracy.bench.protocol import read_runs
+    from search.accuracy.bench.table import measured
 
     whole = Query(space=SearchSpace(CHOICES, SIZE), devices=(DeviceAt("tx2"),))
     networks = sorted((whole.space.row(one.spec), one.mean) for one in measured(read_runs(table)))

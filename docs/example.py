@@ -20,10 +20,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from search.html_report import write_report  # noqa: E402
+from search.describe import command, question, space_name  # noqa: E402
 from search.query import Query  # noqa: E402
-from search.runs import query_from  # noqa: E402
-from search.wording import command, question, space_name  # noqa: E402
+from search.report.html import write_report  # noqa: E402
+from search.runs.writer import query_from  # noqa: E402
 from zoo.cli.specs import apart, settings  # noqa: E402
 from zoo.cli.study import refresh  # noqa: E402
 from zoo.config import load_config  # noqa: E402

@@ -102,7 +102,7 @@ def verify(
     With `one_by_one` every candidate, not only the front's, is lowered and priced on its own: no shared
     pieces and no vectors, at about a millisecond a candidate and device.
     """
-    from search.evaluate import Evaluator
+    from search.pricing import Evaluator
 
     front = document["front"]
     _same("front.json", digest(front), certificate["front_sha256"], "was changed after the search")

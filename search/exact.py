@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hw_models.predict import predictor
-from search.evaluate import Columns, Evaluator, Priced, join
 from search.pareto import nondominated
+from search.pricing import Columns, Evaluator, Priced, join
 from search.query import Bound, DeviceAt, Query
 from zoo.errors import ConfigError, NegativeAnswer
 from zoo.spec import Spec
@@ -37,8 +37,8 @@ class Result:
 
     @property
     def front(self) -> tuple[dict[str, Any], ...]:
-        """The front as plain values, by rank: see `search.runs.entries`."""
-        from search.runs import entries
+        """The front as plain values, by rank: see `search.runs.writer.entries`."""
+        from search.runs.writer import entries
 
         return tuple(entries(self))
 
@@ -157,7 +157,7 @@ class _Nearest:
             self.closest = (float(excess[best]), int(priced.rows[best]), values[best])
 
     def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
-        from search.runs import entry
+        from search.runs.writer import entry
         from zoo.spec import as_dict
 
         row = self.closest[1]

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.evaluators import Published
+from search.study.evaluators import Published
 from zoo.errors import ZooError
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from search.accuracy import accuracy_model, published_points
-from search.accuracy_published import fitted, leave_one_out, leave_value_out
-from search.additive import ADDITIVITY, OFFSET_SD, TRANSFER_SD, Additive, Evidence, percent, points
-from search.effects import EFFECTS
-from search.figures import PROTOCOLS, evidence
+from search.accuracy.effects import EFFECTS
+from search.accuracy.linear import ADDITIVITY, OFFSET_SD, TRANSFER_SD, Additive, Evidence, percent, points
+from search.accuracy.published import fitted, leave_one_out, leave_value_out
+from search.accuracy.published_scores import PROTOCOLS, evidence
 from zoo.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.models.enet import ENetSpec

@@ -13,21 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import search.accuracy
-import search.bench.runs as runs_module
+import search.accuracy.bench.protocol as runs_module
+from benchmarks.accuracy.compare import BLOCK, compare, long_runs, markdown, settling, written
+from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
 from search.accuracy import accuracy_model
-from search.accuracy_bench import SHORT, BenchModel, bench
-from search.accuracy_published import fitted
-from search.additive import percent
-from search.bench.compare import BLOCK, compare, long_runs, markdown, settling, written
-from search.bench.design import ANCHORS, Entry, design, with_repeats
-from search.bench.judge import judge
-from search.bench.model import Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
-from search.bench.ranks import kendall, ranks, spearman
-from search.bench.runs import EPOCHS, FIELDS, PROTOCOL, TABLE, Run, fill, missing, read_runs, write_runs
-from search.bench.scores import PROXIES, read_proxies
-from search.bench.table import measured, noise, noise_sd, ordered, title, where
-from search.bundle import AXES, load_run
-from search.report import _axis_label
+from search.accuracy.bench.cross_validation import judge
+from search.accuracy.bench.design import ANCHORS, Entry, design, with_repeats
+from search.accuracy.bench.model import Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
+from search.accuracy.bench.protocol import EPOCHS, FIELDS, PROTOCOL, TABLE, Run, fill, missing, read_runs, write_runs
+from search.accuracy.bench.ranks import kendall, ranks, spearman
+from search.accuracy.bench.table import measured, noise, noise_sd, ordered, title, where
+from search.accuracy.bench_model import SHORT, BenchModel, bench
+from search.accuracy.linear import percent
+from search.accuracy.published import fitted
+from search.report.figures import _axis_label
+from search.runs.reader import AXES, load_run
 from zoo.choices import Choices
 from zoo.cli import main
 from zoo.errors import ZooError
@@ -286,14 +286,14 @@ def test_a_run_that_diverges_is_passed_over(
 def test_fill_says_what_is_missing(
     pretended: list[Entry], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
 ) -> None:
-    monkeypatch.setattr("search.bench.design.design", lambda: ENTRIES)
+    monkeypatch.setattr("search.accuracy.bench.design.design", lambda: ENTRIES)
     argv = ("bench-table", "--fill", "--data", str(tmp_path), "--table", str(tmp_path / "t.csv"), "--runs", "2")
     found = document(capsys, *argv)
     assert (found["measured"], found["missing"]) == (2, len(ENTRIES) - 2)
 
 
 def test_fill_without_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
-    monkeypatch.setattr("search.bench.design.design", lambda: ENTRIES)
+    monkeypatch.setattr("search.accuracy.bench.design.design", lambda: ENTRIES)
     argv = ["bench-table", "--fill", "--data", str(tmp_path / "no"), "--table", str(tmp_path / "t.csv")]
     assert main(argv) == 1
     assert "there is no such folder" in capsys.readouterr().err
@@ -593,7 +593,7 @@ def test_settling_ends_in_agreement() -> None:
 
 
 def test_proxies_cover_the_design_and_are_reproduced() -> None:
-    from search.bench.proxies import proxies
+    from benchmarks.accuracy.proxies import proxies
 
     found = read_proxies()
     assert design() == ENTRIES
@@ -633,7 +633,7 @@ def test_the_page_has_the_tables_of_the_table(shipped: tuple[Run, ...]) -> None:
     new = written(text, markdown(compare()))
     number = re.compile(r"-?\d+\.\d+")
     assert number.sub("#", new).split() == number.sub("#", text).split(), (
-        "run python -m search.bench.compare -o docs/accuracy.md"
+        "run python -m benchmarks.accuracy.compare -o docs/accuracy.md"
     )
     old, found = (np.array([float(x) for x in number.findall(page)]) for page in (text, new))
     assert np.abs(old - found).max() < 0.02

@@ -68,7 +68,7 @@ def test_a_search_on_a_full_disk_leaves_nothing(tmp_path):
 def test_a_killed_search_leaves_no_half_written_file(tmp_path):
     folder = tmp_path / "run"
     code = (
-        "import os, sys, search.runs as runs\nfrom zoo.cli import main\n"
+        "import os, sys, search.runs.writer as runs\nfrom zoo.cli import main\n"
         "def kill(rows):\n    os.kill(os.getpid(), 9)\n"
         "runs._csv = kill\nsys.exit(main(sys.argv[1:]))"
     )

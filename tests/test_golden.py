@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import zoo
-from search.bundle import load_run
-from search.html_data import report_data
+from search.report.html_data import report_data
+from search.runs.reader import load_run
 from zoo.cli import commands, main
 
 GOLDEN = Path(__file__).parent / "golden"

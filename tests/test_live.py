@@ -12,11 +12,11 @@ from rich.console import Console
 from study_evaluators import Steady
 from test_study import QUERY, entry, found, with_evaluator  # noqa: F401
 
-import search.study
-from search.outlook import Outlook
+import search.study.study
 from search.pareto import nondominated
-from search.plan import Plan
-from search.study import start
+from search.study.config import Plan
+from search.study.progress import Outlook
+from search.study.study import start
 from zoo.cli import live
 from zoo.cli.live import Watched, headline, view
 from zoo.cli.specs import apart, settings
@@ -55,7 +55,7 @@ def test_time_left_counts_the_follow_up(found, searched):  # noqa: F811
 
 
 def test_a_watcher_sees_trials_end_and_the_front_of_what_was_measured(tmp_path, monkeypatch, found):  # noqa: F811
-    monkeypatch.setattr(search.study, "SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(search.study.study, "SHOWN_EVERY_S", 0.0)
     seen = []
     plan = Plan(trials=6, sampler="random")
     start(QUERY, plan, tmp_path, engine=with_evaluator(Steady()), watch=seen.append)

@@ -20,9 +20,9 @@ if sys.platform == "win32":
 from study_evaluators import Bad, KillsItsWorkerOnce, Steady, Writes
 from test_study import QUERY
 
-from search.plan import Plan
-from search.ray_backend import on_ray
-from search.study import start
+from search.study.config import Plan
+from search.study.engines.ray_cluster import on_ray
+from search.study.study import start
 from zoo.errors import ZooError
 
 TESTS = str(Path(__file__).parent)
@@ -205,7 +205,7 @@ def test_more_than_the_cluster_has_is_refused(cluster, tmp_path):
 
 def test_a_head_that_is_not_there_is_said_at_once():
     code = (
-        "from search.ray_backend import connect\nfrom zoo.errors import ZooError\n"
+        "from search.study.engines.ray_cluster import connect\nfrom zoo.errors import ZooError\n"
         f"try: connect('127.0.0.1:{free_port()}')\nexcept ZooError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

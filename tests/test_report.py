@@ -16,18 +16,18 @@ import numpy as np
 import pytest
 
 from hw_models.predict import predictor
-from search import html_report
-from search.bundle import axis, load_run, values
-from search.evaluate import Evaluator
 from search.exact import answer
 from search.exact import search as exact
-from search.html_data import _scores, canonical, report_data, spread
-from search.html_report import policy, render, write_report
-from search.papers import write_papers
+from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, DeviceAt, Query
-from search.runs import claimed, write
+from search.report import html as html_report
+from search.report.html import policy, render, write_report
+from search.report.html_data import _scores, canonical, report_data, spread
+from search.runs.model_card import write_papers
+from search.runs.reader import axis, load_run, values
+from search.runs.writer import claimed, write
+from search.sensitivity import SENSITIVITIES, regrets, sensitivity, staircase
 from search.space import SearchSpace
-from search.tradeoff import SENSITIVITIES, regrets, sensitivity, staircase
 from zoo.choices import Choices
 from zoo.cli import main
 from zoo.config import Limits, load_config
@@ -246,7 +246,7 @@ def test_a_study_is_shown_with_what_it_expects_apart(run, tmp_path):
 
 
 def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
-    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
     from matplotlib.figure import Figure
 
     loaded = load_run(studied(run, tmp_path))
@@ -261,7 +261,7 @@ def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
 
 
 def test_runs_far_apart_share_a_logarithmic_axis(run, tmp_path):
-    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
     from matplotlib.figure import Figure
 
     def slower(factor):
@@ -405,7 +405,7 @@ def test_a_wrong_axis_suggests(name, way_out, joint):
 
 
 def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
-    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     report.draw([run, joint], [tmp_path / f"a.{kind}" for kind in starts], axes=[("latency@tx2", "miou")])
     report.draw([run, joint], [tmp_path / "b.svg", tmp_path / "b.pdf"], axes=[("latency@tx2", "miou")])
@@ -418,7 +418,7 @@ def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
 
 @pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])
 def test_names_in_charts_overlap_nothing(x, y, run):
-    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
     from matplotlib.figure import Figure
 
     loaded = load_run(run)
@@ -439,7 +439,7 @@ def test_names_in_charts_overlap_nothing(x, y, run):
 
 
 def test_sensitivity_chart(run, joint, tmp_path):
-    report = pytest.importorskip("search.report", exc_type=ImportError)
+    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
     report.draw_sensitivity([run, joint], [tmp_path / "s.svg"], "latency")
     assert (tmp_path / "s.svg").read_text().startswith("<?xml")
     with pytest.raises(ConfigError, match="did you mean 'latency'"):

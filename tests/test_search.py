@@ -10,11 +10,11 @@ import search
 from hw_models import predict
 from search.accuracy import accuracy_model
 from search.certificate import NotVerified, valid_specs, verify
-from search.evaluate import Evaluator
 from search.exact import NothingFeasible, answer, at_clocks
 from search.exact import search as exact
+from search.pricing import Evaluator
 from search.query import DeviceAt, Query, limits_from_si
-from search.runs import candidate, claimed, query_from, read_json, write
+from search.runs.writer import candidate, claimed, query_from, read_json, write
 from search.space import SearchSpace, space_from
 from zoo.choices import Choices
 from zoo.config import Limits
@@ -228,7 +228,7 @@ def test_a_front_that_lacks_a_member_does_not_verify(run, drop):
 
 
 def test_a_front_with_a_dominated_member_does_not_verify(run):
-    from search.runs import entry
+    from search.runs.writer import entry
     from search.space import digest
 
     document, certificate = read_json(run / "front.json"), read_json(run / "certificate.json")
@@ -270,14 +270,14 @@ def test_a_folder_belongs_to_one_run_and_one_query(run):
 
 
 def test_a_killed_search_leaves_no_certificate(tmp_path, monkeypatch):
-    import search.runs
+    import search.runs.writer
 
     result = exact(query())
 
     def killed(entries):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search.runs, "_csv", killed)
+    monkeypatch.setattr(search.runs.writer, "_csv", killed)
     with pytest.raises(KeyboardInterrupt):
         write(result.query, result, tmp_path)
     assert not (tmp_path / "certificate.json").exists()

@@ -17,26 +17,26 @@ from study_evaluators import Bad, NeedsFile, Steady
 pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edgeseg-zoo[optuna]'")
 moocore = pytest.importorskip("moocore", reason="moocore is not installed; pip install 'edgeseg-zoo[optuna]'")
 
-import search.journal  # noqa: E402
-from search.belief import NOTHING, Belief, Scale, Told, fit, prior, told_of  # noqa: E402
-from search.candidates import candidates  # noqa: E402
-from search.engine import Inline, Processes, Task, attempt  # noqa: E402
-from search.evaluators import Held, Published, Train  # noqa: E402
-from search.evidence import history  # noqa: E402
+import search.study.storage  # noqa: E402
 from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
-from search.fidelity import Halving, ranks  # noqa: E402
-from search.findings import Findings, write_findings  # noqa: E402
-from search.follow import follow_ups  # noqa: E402
-from search.improvement import surface  # noqa: E402
-from search.journal import FolderLock, mend  # noqa: E402
-from search.ledger import Entry  # noqa: E402
-from search.measured import Noise  # noqa: E402
-from search.plan import Plan  # noqa: E402
 from search.query import DeviceAt, Query  # noqa: E402
-from search.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
 from search.space import SearchSpace  # noqa: E402
-from search.study import local, resumed, start  # noqa: E402
+from search.study.config import Plan  # noqa: E402
+from search.study.ehvi import surface  # noqa: E402
+from search.study.engines.local import Inline, Processes, Task, attempt  # noqa: E402
+from search.study.evaluators import Held, Published, Train  # noqa: E402
+from search.study.feasible import candidates  # noqa: E402
+from search.study.halving import Halving, ranks  # noqa: E402
+from search.study.observations import history  # noqa: E402
+from search.study.promotion import follow_ups  # noqa: E402
+from search.study.repeats import Noise  # noqa: E402
+from search.study.results import Findings, write_findings  # noqa: E402
+from search.study.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
+from search.study.storage import FolderLock, mend  # noqa: E402
+from search.study.study import local, resumed, start  # noqa: E402
+from search.study.surrogate import NOTHING, Belief, Scale, Told, fit, prior, told_of  # noqa: E402
+from search.study.trials import Entry  # noqa: E402
 from zoo.choices import Choices  # noqa: E402
 from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
@@ -143,7 +143,7 @@ def test_a_belief_is_the_conditional_of_the_joint_normal(setting):
     everyone = np.arange(len(setting.found))
     distance = ((own.positions[:, None] - own.positions) ** 2).sum(axis=2)
     joint = own.features @ own.covariance @ own.features.T + 1.5**2 * np.exp(-distance / (2 * 0.6**2))
-    from search.additive import points
+    from search.accuracy.linear import points
 
     observed = joint[np.ix_(told.index, told.index)] + np.diag(0.4**2 + told.extra)
     gain = joint[:, told.index] @ np.linalg.inv(observed)
@@ -170,7 +170,7 @@ def test_left_out_is_a_fit_without_the_trial(setting):
 def test_a_likelier_scale_is_found(setting):
     rng = np.random.default_rng(0)
     own, index = setting.prior, np.arange(len(setting.found))
-    from search.additive import percent
+    from search.accuracy.linear import percent
 
     truth = own.features @ rng.multivariate_normal(own.mean, own.covariance)
     noisy = told_of([(int(i), float(percent(truth[i] + rng.normal(0, 1.6))), 0.0) for i in np.tile(index, 4)])
@@ -263,7 +263,7 @@ def test_what_lags_is_stopped_and_a_front_goes_on():
 def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, found, monkeypatch):
     monkeypatch.setattr(Published, "epochs", 8)
     plan = Plan(trials=len(found), sampler="random", promote=0)
-    monkeypatch.setattr("search.plan.Published", lambda: Steady(epochs=8))
+    monkeypatch.setattr("search.study.config.Published", lambda: Steady(epochs=8))
     done = start(QUERY, plan, tmp_path)
     states = {e.state for e in done.searched}
     assert states == {"complete", "stopped"}
@@ -285,9 +285,9 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_study import QUERY, with_evaluator
 from study_evaluators import Steady
-from search.findings import write_findings
-from search.plan import Plan
-from search.study import resumed, start
+from search.study.results import write_findings
+from search.study.config import Plan
+from search.study.study import resumed, start
 folder, resume = Path(sys.argv[1]), (Path(sys.argv[1]) / "study.json").exists()
 plan = Plan(trials={trials}, sampler={sampler!r}, seed=3, storage={storage!r})
 done = start(QUERY, plan, folder, engine=with_evaluator(Steady(pause_s={pause})), resume=resume)
@@ -501,7 +501,7 @@ def test_a_database_that_another_process_holds_is_an_error(tmp_path, monkeypatch
 
     path = tmp_path / "studies.db"
     start(QUERY, Plan(trials=1, storage=f"sqlite:///{path}"), tmp_path / "run")
-    monkeypatch.setattr(search.journal, "LOCK_S", 0.05)
+    monkeypatch.setattr(search.study.storage, "LOCK_S", 0.05)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     plan = Plan(trials=2, storage=f"sqlite:///{path}")
@@ -513,7 +513,7 @@ def test_a_database_that_another_process_holds_is_an_error(tmp_path, monkeypatch
 
 
 def test_a_lock_that_is_never_let_go_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(search.journal, "LOCK_S", 0.05)
+    monkeypatch.setattr(search.study.storage, "LOCK_S", 0.05)
     with FolderLock(tmp_path)(), pytest.raises(ZooError, match="another process has held"):
         start(QUERY, Plan(trials=2), tmp_path)
 

@@ -18,15 +18,15 @@ from dataclasses import replace
 import onnx
 import torch
 
-from search.engine import Inline
-from search.evaluators import Held, Train, trained_spec
-from search.findings import write_findings
-from search.plan import Plan
 from search.query import DeviceAt, Query
-from search.runs import candidate
+from search.runs.weights import trained_weights
+from search.runs.writer import candidate
 from search.space import SearchSpace
-from search.study import start
-from search.weights import trained_weights
+from search.study.config import Plan
+from search.study.engines.local import Inline
+from search.study.evaluators import Held, Train, trained_spec
+from search.study.results import write_findings
+from search.study.study import start
 from zoo import spec
 from zoo.choices import Choices
 from zoo.cli import main

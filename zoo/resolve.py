@@ -53,7 +53,7 @@ def split_tag(text: str, names: Iterable[str]) -> tuple[str, str | None] | None:
 
 def _find(text: str, config: Config) -> Model:
     if "#" in text:
-        from search.runs import candidate
+        from search.runs.writer import candidate
 
         return Model(text, text, candidate(text))
     split = split_tag(text, config.models)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.accuracy.protocols import PROTOCOLS
-from search.stand_in import trained_spec
+from search.trainable import trained_spec
 from zoo.models.espnet import ESPNetSpec
 from zoo.spec import as_dict
 

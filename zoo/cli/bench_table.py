@@ -11,8 +11,8 @@ from zoo.cli.command import Arguments, Command, count_argument, emit, note, si, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.bench.runs import Run
-    from search.bench.table import Measured
+    from search.accuracy.bench.protocol import Run
+    from search.accuracy.bench.table import Measured
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench_table(args: Arguments) -> int:
-    from search.bench.runs import TABLE
+    from search.accuracy.bench.protocol import TABLE
 
     path = Path(args.table) if args.table else TABLE
     if args.csv and args.json:
@@ -50,8 +50,8 @@ def _bench_table(args: Arguments) -> int:
 
 
 def _fill(args: Arguments, path: Path) -> int:
-    from search.bench.design import design
-    from search.bench.runs import PROTOCOL, fill, missing
+    from search.accuracy.bench.design import design
+    from search.accuracy.bench.protocol import PROTOCOL, fill, missing
 
     if not args.data:
         raise usage("--fill needs the folder of CamVid; give it with --data DIR")
@@ -64,7 +64,7 @@ def _fill(args: Arguments, path: Path) -> int:
 
 
 def _compare(args: Arguments, path: Path) -> int:
-    from search.bench.compare import compare, markdown
+    from benchmarks.accuracy.compare import compare, markdown
 
     found = compare(path)
 
@@ -79,8 +79,8 @@ def _compare(args: Arguments, path: Path) -> int:
 
 
 def _query(args: Arguments, path: Path) -> int:
-    from search.bench.runs import read_runs
-    from search.bench.table import measured, ordered, where
+    from search.accuracy.bench.protocol import read_runs
+    from search.accuracy.bench.table import measured, ordered, where
     from zoo.errors import ConfigError
 
     if args.table and not path.exists():
@@ -103,14 +103,14 @@ def _draw(name: str, networks: "list[Measured]") -> None:
 
     if not networks:
         raise ConfigError(f"{name}: there is no row to draw; ask for others with --where")
-    from search.bench.picture import draw_curves
+    from benchmarks.accuracy.curves import draw_curves
 
     draw_curves(networks, Path(name))
     note(f"zoo: {name}: the curves of {sum(len(one.runs) for one in networks)} runs")
 
 
 def _print_csv(rows: "tuple[Run, ...]") -> None:
-    from search.bench.runs import FIELDS
+    from search.accuracy.bench.protocol import FIELDS
 
     writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -120,8 +120,8 @@ def _print_csv(rows: "tuple[Run, ...]") -> None:
 def _document(path: Path, rows: "tuple[Run, ...]", networks: "list[Measured]") -> dict[str, Any]:
     from dataclasses import asdict
 
-    from search.bench.runs import PROTOCOL, PROTOCOL_TEXT
-    from search.bench.table import noise
+    from search.accuracy.bench.protocol import PROTOCOL, PROTOCOL_TEXT
+    from search.accuracy.bench.table import noise
 
     found = noise(networks)
     return {
@@ -171,7 +171,7 @@ NETWORK_HEADS = ("params", "MACs", "seeds", "mIOU, %", "± a run", "s")
 
 
 def _title(one: dict[str, Any]) -> str:
-    from search.bench.table import title
+    from search.accuracy.bench.table import title
     from zoo.registry import spec_from_dict
 
     return title(spec_from_dict(one["spec"]))

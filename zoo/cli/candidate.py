@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.trained import module_of
 
 if TYPE_CHECKING:
-    from search.weights import TrainedWeights
+    from search.runs.weights import TrainedWeights
 
 
 def candidate_of(text: str) -> "tuple[Any, TrainedWeights] | None":
@@ -13,7 +13,7 @@ def candidate_of(text: str) -> "tuple[Any, TrainedWeights] | None":
 
     Raises ConfigError where the weights are missing or others than those that were trained.
     """
-    from search.weights import trained_weights
+    from search.runs.weights import trained_weights
 
     weights = trained_weights(text)
     if weights is None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from search.ledger import Entry
-    from search.outlook import Outlook
+    from search.study.progress import Outlook
+    from search.study.trials import Entry
 
 ROWS = 8
 EVERY_S = 30.0
@@ -82,7 +82,7 @@ def watching(first: Callable[[], None] = lambda: None) -> Iterator[Watched]:
 
 def headline(outlook: "Outlook") -> str:
     """Stage, trials, time left and front in one line."""
-    from search.outlook import spelt
+    from search.study.progress import spelt
 
     ended, left, front = sum(e.ended for e in outlook.trials), outlook.left_s, outlook.front
     parts = [f"{outlook.stage}: {ended} of {outlook.due} trials"]
@@ -127,7 +127,7 @@ def _spec(outlook: "Outlook", index: int) -> dict[str, Any]:
 
 
 def _state(outlook: "Outlook", trial: "Entry") -> str:
-    from search.outlook import spelt
+    from search.study.progress import spelt
 
     reports, spec = trial.reports, _spec(outlook, trial.index)
     reached = f"epoch {max(reports)}, mIOU {reports[max(reports)]:.1f} %, " if reports else ""

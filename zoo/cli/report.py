@@ -18,7 +18,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(args: Arguments) -> int:
-    from search.html_report import write_report
+    from search.report.html import write_report
 
     folder, rank = _folder_and_rank(args.run_folder)
     output = Path(args.output) if args.output else folder / "report.html"

@@ -134,7 +134,7 @@ def _search(args: Arguments) -> int:
         return run_study(args, _study_query, _progress, _draw)
     from hw_models import predictor
     from search.exact import NothingFeasible, answer
-    from search.runs import claimed, default_folder, write
+    from search.runs.writer import claimed, default_folder, write
 
     query = _query(args)
     folder = Path(args.folder) if args.folder else default_folder(query)
@@ -169,7 +169,7 @@ def _search(args: Arguments) -> int:
 
 def _draw(folder: Path) -> None:
     try:
-        from search.report import draw
+        from search.report.figures import draw
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "matplotlib":
             raise
@@ -236,7 +236,7 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
 
 def _verify(args: Arguments) -> int:
     from search.certificate import NotVerified, verify
-    from search.runs import query_from, read_json
+    from search.runs.writer import query_from, read_json
     from zoo.errors import ConfigError
 
     folder = Path(args.run_folder)
@@ -281,7 +281,7 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
 
 
 def _pareto(args: Arguments) -> int:
-    from search.report import draw, draw_sensitivity
+    from search.report.figures import draw, draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
     for folder in folders:

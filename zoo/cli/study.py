@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.options import PLANNED
+from search.study.options import PLANNED
 from zoo.cli.command import (
     Arguments,
     config_of,
@@ -29,9 +29,9 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.plan import Plan
     from search.query import Query
-    from search.study import MakeEngine
+    from search.study.config import Plan
+    from search.study.study import MakeEngine
 
 STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""
@@ -141,8 +141,8 @@ def run_study(
 ) -> int:
     """Start a study or go on with one; print its front."""
     from search.exact import NothingFeasible
-    from search.findings import write_findings
-    from search.study import start
+    from search.study.results import write_findings
+    from search.study.study import start
 
     query, plan, folder = _resumed(args) if args.resume else _planned(args, query_of(args))
     try:
@@ -173,8 +173,8 @@ def run_study(
 
 def _write_so_far(query: "Query", plan: "Plan", folder: Path) -> None:
     """Of a study that was interrupted, the front of what was told."""
-    from search.findings import write_findings
-    from search.study import so_far
+    from search.study.results import write_findings
+    from search.study.study import so_far
 
     with suppress(ZooError):
         write_findings(so_far(query, plan, folder), folder)
@@ -183,8 +183,8 @@ def _write_so_far(query: "Query", plan: "Plan", folder: Path) -> None:
 
 def refresh(folder: Path) -> None:
     """Bring the front of a study that has not ended up to date, where its storage is at hand; else leave it."""
-    from search.findings import write_findings
-    from search.study import resumed, so_far
+    from search.study.results import write_findings
+    from search.study.study import resumed, so_far
 
     if (folder / "study.json").is_file() and not (folder / "front.json").exists():
         write_findings(so_far(*resumed(folder), folder), folder)
@@ -195,8 +195,8 @@ def _given(args: Arguments) -> dict[str, Any]:
 
 
 def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
-    from search.plan import Plan
     from search.space import digest
+    from search.study.config import Plan
 
     given = {PLANNED[name]: value for name, value in (named_study(args) or {}).items()} | _given(args)
     plan = Plan(**given)
@@ -205,7 +205,7 @@ def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
 
 
 def _resumed(args: Arguments) -> "tuple[Query, Plan, Path]":
-    from search.study import resumed
+    from search.study.study import resumed
 
     fixed = [name for name in PLANNED if name not in CHANGEABLE and getattr(args, name) is not None]
     fixed += [name for name in ("device", "space", "objective", "size", "confidence", "folder") if getattr(args, name)]
@@ -222,13 +222,13 @@ def _resumed(args: Arguments) -> "tuple[Query, Plan, Path]":
 
 
 def _engine(args: Arguments) -> "MakeEngine":
-    from search.study import local
+    from search.study.study import local
 
     if args.engine != "ray":
         if args.address or args.gpus_per_trial:
             raise usage("--address and --gpus-per-trial are options of --engine ray")
         return local
-    from search.ray_backend import on_ray
+    from search.study.engines.ray_cluster import on_ray
 
     return on_ray(address=args.address, gpus_per_trial=args.gpus_per_trial or 0.0)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def weights_file(text: str) -> Path | None:
     """The file of weights that a text names: a file, a run's best, a study's `RUN#RANK`; None for a name."""
-    from search.weights import trained_weights
+    from search.runs.weights import trained_weights
     from zoo.train.checkpoint import BEST
 
     if "#" in text and not Path(text).exists():

@@ -64,7 +64,7 @@ def _export(args: Arguments) -> int:
 
 def _papers(args: Arguments, model: "Model", path: Path, weights: str | None, trained: "Spec | None") -> dict[str, Any]:
     """Spec and card of a candidate of a search beside its file; none for one that --set has changed."""
-    from search.papers import write_papers
+    from search.runs.model_card import write_papers
 
     if args.settings:
         note(f"zoo: --set makes {model.name} another network, so no spec and no card of the candidate are written")

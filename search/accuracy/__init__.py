@@ -1,0 +1,54 @@
+"""Where a candidate's mIOU comes from.
+
+`published`: predicted from the published Cityscapes figures. `bench`: predicted from short trainings on CamVid.
+The two are of different data sets and protocols, and no number of one compares with a number of the other.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from search.accuracy.bench_model import SHORT, BenchModel
+from search.accuracy.linear import Accuracy
+from search.accuracy.published import PublishedModel, PublishedPoint, published_points
+from zoo.choices import Choices, Ints
+from zoo.errors import ZooError, did_you_mean
+from zoo.spec import Spec
+
+__all__ = ["Accuracy", "AccuracyModel", "PublishedPoint", "accuracy_model", "published_points"]
+
+
+class AccuracyModel(Protocol):
+    """Predicts mIOU in percent. Intervals are central: the two bounds are equally likely to be passed."""
+
+    name: str
+
+    def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float) -> Accuracy:
+        """For the N combinations with these codes. Raises ZooError where the model knows nothing of the family."""
+
+    def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
+        """The same for one spec: central estimate, low, high."""
+
+    def describe(self, family: str = "espnet") -> dict[str, Any]:
+        """Protocol, sources, figures used, errors on figures left out, assumptions: plain values for JSON."""
+
+
+MODELS: Mapping[str, Callable[[], AccuracyModel]] = {
+    "published": PublishedModel,
+    "bench": BenchModel,
+}
+
+SCALES: Mapping[str, str] = {"published": "Cityscapes val", "bench": SHORT}
+"""Model -> what its mIOU is of, in a few words."""
+
+
+def accuracy_model(name: str) -> AccuracyModel:
+    """An accuracy model by name.
+
+    >>> from zoo.models.espnet import ESPNetSpec
+    >>> mean, low, high = accuracy_model("published").predict_spec(ESPNetSpec(variant="ESPNet", alpha3=8))
+    >>> 58 < low < 61.4 < high < 63
+    True
+    """
+    if name not in MODELS:
+        raise ZooError(f"accuracy {name!r} is unknown; {did_you_mean(name, MODELS)}")
+    return MODELS[name]()

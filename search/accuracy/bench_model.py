@@ -1,0 +1,191 @@
+"""mIOU predicted from the bench: networks that were trained, but shortly and on small images.
+
+It says how specs compare under `search.accuracy.bench.protocol.PROTOCOL`, not what they reach when trained for long.
+Of the forms in `search.accuracy.bench.model` the one is used that predicts left-out networks best.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.accuracy.bench.cross_validation import Judged, best, judge
+from search.accuracy.bench.model import FAMILY, Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
+from search.accuracy.bench.protocol import EPOCHS, PROTOCOL, PROTOCOL_TEXT, SIZE, TABLE, read_runs
+from search.accuracy.bench.table import Measured, measured, noise_sd, title
+from search.accuracy.linear import Accuracy
+from zoo.choices import Choices, Ints
+from zoo.errors import ConfigError
+from zoo.spec import Spec, as_dict
+
+MIN_NETWORKS = 8
+"""Fewer say too little of anything."""
+
+SHORT = f"CamVid val after {EPOCHS} epochs at {SIZE[1]}x{SIZE[0]}"
+"""The protocol in a few words."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a table teaches: its networks, how the forms did, and the best of them fitted to all."""
+
+    table: Path
+    networks: tuple[Measured, ...]
+
+    @cached_property
+    def judged(self) -> tuple[Judged, ...]:
+        """Every form that predicts whole spaces, with its left-out predictions; simplest first."""
+        known = inputs_of(self.networks)
+        return tuple(judge(form, self.networks, known) for form in forms())
+
+    @cached_property
+    def chosen(self) -> Judged:
+        """The form with the least error."""
+        return best(self.judged)
+
+    @cached_property
+    def fitted(self) -> Fit:
+        """That form fitted to all runs."""
+        return fit(self.chosen.form, inputs_of(self.networks), self.networks, noise_sd(self.networks))
+
+
+@lru_cache(maxsize=4)
+def bench(table: Path = TABLE) -> Bench:
+    """Read a table. Raises ZooError where it is damaged, ConfigError where it has too few networks."""
+    networks = tuple(one for one in measured(read_runs(table)) if one.spec.family == FAMILY)
+    if len(networks) < MIN_NETWORKS:
+        raise ConfigError(
+            f"accuracy 'bench' needs {MIN_NETWORKS} networks measured under {PROTOCOL}, but {table} has "
+            f"{len(networks)}; measure more with zoo bench-table --fill --data DIR"
+        )
+    return Bench(table, networks)
+
+
+@dataclass
+class BenchModel:
+    """Predicts mIOU on CamVid val after a short training, for the family espnet."""
+
+    table: Path = TABLE
+    name: str = "bench"
+
+    def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float = 0.9) -> Accuracy:
+        """Predict many candidates, in percent of mIOU. Raises ConfigError for another family or too small a bench."""
+        model = self._fitted(choices.family)
+        return model.predict(inputs_at(choices, codes, model.form.counted), _probability(confidence))
+
+    def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
+        """Predict one spec, in percent of mIOU: central estimate, low, high; of one run."""
+        found = self._fitted(spec.family).predict(inputs_of_spec(spec), _probability(confidence))
+        return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+
+    def describe(self, family: str = FAMILY) -> dict[str, Any]:
+        """What the predictions rest on, as plain values for JSON."""
+        model, found = self._fitted(family), bench(self.table)
+        return {
+            "name": self.name,
+            "family": family,
+            "protocol": f"CamVid val mIOU in percent after a short training, {PROTOCOL}: {PROTOCOL_TEXT}",
+            "scale": SHORT,
+            "figures_are": "runs of the bench",
+            "networks_are": "networks of the bench",
+            "form": model.form.title,
+            "why": _why(found),
+            "noise_sd": _short(model.noise_sd),
+            "misfit_sd": model.misfit,
+            "figures": [_figure(one, k) for one in found.networks for k in range(len(one.runs))],
+            "points": _points(found),
+            "effects": _effects(model),
+            "leave_one_out": left_out(found.chosen),
+            "leave_value_out": None,
+            "compared": [
+                {"form": one.form.title, "mae": _short(one.mae), "rmse": _short(one.rmse)} for one in found.judged
+            ],
+        }
+
+    def _fitted(self, family: str) -> Fit:
+        if family != FAMILY:
+            raise ConfigError(
+                f"accuracy 'bench' knows no runs of the family {family!r}; search the family {FAMILY}, or give "
+                "--accuracy published"
+            )
+        return bench(self.table).fitted
+
+
+def _probability(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {confidence}")
+    return confidence
+
+
+def _why(found: Bench) -> str:
+    others = ", ".join(f"{one.form.title} {one.rmse:.2f}" for one in found.judged if one is not found.chosen)
+    return (
+        f"of {len(found.judged)} forms it has the least root mean squared error on left-out networks: "
+        f"{found.chosen.rmse:.2f} points of mIOU ({others})"
+    )
+
+
+def left_out(judged: Judged) -> dict[str, Any]:
+    """Errors in percent of mIOU on networks left out with all their runs."""
+    return {
+        "n": len(judged.networks),
+        "mae": _short(judged.mae),
+        "rmse": _short(judged.rmse),
+        "within_90": _short(judged.coverage),
+        "points": [
+            {
+                "name": title(one.spec),
+                "published": _short(one.mean),
+                "predicted": _short(judged.mean[i]),
+                "low": _short(judged.low[i]),
+                "high": _short(judged.high[i]),
+                "error": _short(judged.error[i]),
+                "supported": True,
+            }
+            for i, one in enumerate(judged.networks)
+        ],
+    }
+
+
+def _figure(one: Measured, k: int) -> dict[str, Any]:
+    run = one.runs[k]
+    source = f"the bench's table, seed {run.seed}"
+    return {"name": title(one.spec), "kind": "mIOU", "value": run.miou, "protocol": run.protocol, "source": source}
+
+
+def _points(found: Bench) -> list[dict[str, Any]]:
+    seen = found.fitted.predict(inputs_of(found.networks), 0.9)
+    return [
+        {
+            "name": title(one.spec),
+            "spec": as_dict(one.spec),
+            "published": _short(one.mean),
+            "fitted": _short(seen.mean[i]),
+            "low": _short(seen.low[i]),
+            "high": _short(seen.high[i]),
+            "residual": _short(seen.mean[i] - one.mean),
+        }
+        for i, one in enumerate(found.networks)
+    ]
+
+
+def _effects(model: Fit) -> list[dict[str, Any]]:
+    mean, sd = model.coefficients()
+    features = model.form.features(model.known)
+    return [
+        {
+            "name": name,
+            "basis": "the bench",
+            "fitted": bool(np.ptp(features[:, i]) > 0 or i == 0),
+            "prior": {"mean": _short(model.form.mean[i]), "sd": _short(model.form.sd[i])},
+            "posterior": {"mean": _short(mean[i]), "sd": _short(sd[i])},
+        }
+        for i, name in enumerate(("level", *model.form.names))
+    ]
+
+
+def _short(value: Any) -> float:
+    return round(float(value), 3)

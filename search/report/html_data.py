@@ -1,0 +1,255 @@
+"""The numbers of an HTML report, as plain values for JSON.
+
+Columns instead of rows, six digits, and specs as indices into the values that occur keep a front of a
+thousand candidates and its cloud in some 300 kB.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import log
+from statistics import NormalDist
+from typing import Any
+
+import zoo
+from hw_models.predict import predict
+from search.accuracy import accuracy_model
+from search.describe import LIMIT_WORDS, command, question, space_name, spelt
+from search.pricing import Evaluator
+from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
+from search.report.html_parts import device, layers, rounded, shares
+from search.runs.reader import AXES, PARTS, Run, published, sampled_si
+from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
+from search.space import digest
+from zoo.config import load_config
+from zoo.registry import lower
+
+
+def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
+    """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
+    query = run.query
+    fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)])
+    known = Evaluator(query) if run.enumerable else None
+    space = space_name(query, load_config())
+    taken_apart = run.chosen if rank is None else rank
+    graph = lower(run.spec(taken_apart), query.space.size)
+    costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices]
+    return {
+        "run": run.name,
+        "folder": str(run.folder),
+        "version": zoo.__version__,
+        "question": question(query),
+        "query": query.describe(),
+        "counts": {name: run.document.get(name) for name in ("enumerated", "feasible", "complete")},
+        "chosen": run.chosen,
+        "scores": _scores(query.confidence, len(DEVICE_METRICS) * len(query.devices)),
+        "axes": _axes(run),
+        "limits": _limits(run),
+        "fields": fields,
+        "front": _columns(run, run.front, fields),
+        "expected": _columns(run, run.predicted, fields),
+        "tried": _columns(run, run.tried, fields),
+        "cloud": _cloud(run, fields),
+        "study": {name: run.document.get(name) for name in ("sampler", "trials", "differences")} if run.study else None,
+        "published": [_published(run, entry) for entry in published(run)],
+        "breakdown": {"rank": taken_apart, "layers": layers(graph, costs), "devices": [shares(c) for c in costs]},
+        "devices": [device(str(d), d.name) for d in query.devices],
+        "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
+        "accuracy_used": run.document.get("accuracy"),
+        "certificate": run.certificate,
+        "certificate_sha256": certificate_hash(run),
+        "certified": digest(run.front) == run.certificate.get("front_sha256"),
+        "command": command(query, "RUN", space or "SPACE", run.plan),
+        "space": space,
+        "sensitivity": _sensitivity(run, known),
+        "regret": _regret(run, known),
+    }
+
+
+def certificate_hash(run: Run) -> str | None:
+    """SHA-256 of certificate.json as it lies in the folder; None where there is none."""
+    path = run.folder / "certificate.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def spread(parts: Mapping[str, float], confidence: float) -> float:
+    """Standard deviation of the logarithm of a prediction, from its interval.
+
+    Of a bound that was cut off (power, at idle and at the device's limit) the other side is taken; 0 for what
+    is no interval of positive numbers.
+    """
+    mean, low, high = (parts[part] for part in PARTS)
+    if not 0 < low <= mean <= high:
+        return 0.0
+    return max(log(high / mean), log(mean / low)) / NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def _scores(confidence: float, count: int) -> list[float]:
+    """Normal scores of the probability of each limit where 1, 2, … uncertain limits hold together."""
+    return [NormalDist().inv_cdf(1 - (1 - confidence) / m) for m in range(1, count + 1)]
+
+
+def _axes(run: Run) -> list[dict[str, Any]]:
+    out = []
+    for axis in AXES.values():
+        devices: Sequence[int | None] = range(len(run.devices)) if axis.metric in DEVICE_METRICS else [None]
+        for i in devices:
+            where = f" on {run.devices[i]}" if i is not None and len(run.devices) > 1 else ""
+            out.append(
+                {
+                    "name": axis.name if i is None or len(run.devices) == 1 else f"{axis.name}@{run.devices[i]}",
+                    "metric": axis.metric,
+                    "device": i,
+                    "title": axis.title + where,
+                    "unit": axis.unit,
+                    "scale": axis.scale,
+                    "better": axis.better,
+                    "objective": any(OBJECTIVES[name][0] == axis.metric for name in run.query.objectives),
+                }
+            )
+    return out
+
+
+def _limits(run: Run) -> list[dict[str, Any]]:
+    """Every limit that a slider moves; a frame rate is offered where the search asked for one."""
+    given = dict(run.query.limits.given())
+    return [
+        {
+            "name": name,
+            "option": "--" + name.replace("_", "-"),
+            "title": LIMIT_WORDS[name][0],
+            "unit": LIMIT_WORDS[name][1],
+            "metric": metric,
+            "scale": scale,
+            "inverse": name == "min_fps",
+            "value": given.get(name),
+            "words": spelt(name, given[name]) if name in given else None,
+        }
+        for name, (metric, scale) in LIMITS.items()
+        if name != "min_fps" or name in given
+    ]
+
+
+def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The values of every field that occur, in order of appearance."""
+    out: dict[str, list[Any]] = {}
+    for spec in specs:
+        for name, value in spec.items():
+            known = out.setdefault(name, [])
+            if value not in known:
+                known.append(value)
+    return out
+
+
+def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str, list[Any]]) -> dict[str, Any]:
+    return {
+        "miou": {part: [rounded(e["miou"][part]) for e in entries] for part in PARTS},
+        "source": [str(e.get("miou_source", "")) for e in entries],
+        **{metric: [e[metric] for e in entries] for metric in EXACT_METRICS},
+        "devices": [
+            {metric: _interval([e["devices"][d][metric] for e in entries], run) for metric in DEVICE_METRICS}
+            for d in run.devices
+        ],
+        "spec": {name: [known.index(e["spec"][name]) for e in entries] for name, known in fields.items()},
+    }
+
+
+def _interval(values: Sequence[Mapping[str, float]], run: Run) -> dict[str, list[float]]:
+    columns = {part: [rounded(value[part]) for value in values] for part in PARTS}
+    return columns | {"sd": [rounded(spread(value, run.query.confidence)) for value in values]}
+
+
+def _cloud(run: Run, fields: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Central estimates and spreads of the sample; Raises ConfigError for damaged rows."""
+    rows = run.sample
+    text = {name: [str(_csv(value)) for value in known] for name, known in fields.items()}
+    spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), known) for name, known in text.items()}
+    out: dict[str, Any] = {"spec": spec, "values": text, "miou": {"mean": _sampled(run, "miou", 0)}}
+    out |= {metric: _sampled(run, metric, 0) for metric in EXACT_METRICS}
+    out["devices"] = [
+        {metric: {"mean": _sampled(run, metric, i), "sd": _sampled_sd(run, metric, i)} for metric in DEVICE_METRICS}
+        for i in range(len(run.devices))
+    ]
+    return out
+
+
+def _csv(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _indices(column: Iterable[str], known: list[str]) -> list[int]:
+    """Indices into `known`, which grows by what it lacks."""
+    out = []
+    for value in column:
+        if value not in known:
+            known.append(value)
+        out.append(known.index(value))
+    return out
+
+
+def _sampled(run: Run, metric: str, device: int) -> list[float]:
+    return [rounded(sampled_si(run, row, metric, device), 5) for row in run.sample]
+
+
+def _sampled_sd(run: Run, metric: str, device: int) -> list[float]:
+    parts = [{part: sampled_si(run, row, metric, device, part) for part in PARTS} for row in run.sample]
+    return [rounded(spread(one, run.query.confidence), 5) for one in parts]
+
+
+def _published(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
+    cost = [
+        {metric: {part: rounded(entry["devices"][d][metric][part]) for part in PARTS} for metric in DEVICE_METRICS}
+        for d in run.devices
+    ]
+    return {k: entry[k] for k in ("name", "source", *EXACT_METRICS)} | {"miou": entry["miou"]["mean"], "devices": cost}
+
+
+def _stairs(steps: Staircase) -> dict[str, list[float]]:
+    return {"x": [rounded(v) for v in steps.limit.tolist()], "miou": [rounded(v) for v in steps.miou.tolist()]}
+
+
+def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
+    """Of the limits that the search had, or else of the first objective with a limit."""
+    if known is None:
+        return []
+    given = {limit for limit, _ in run.query.limits.given()}
+    names = [name for name, limit in SENSITIVITIES.items() if limit in given]
+    if "min_fps" in given and "latency" not in names:
+        names.insert(0, "latency")
+    names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
+    return [
+        {"name": name, "title": AXES[name].title, "unit": UNITS[name], "limit": SENSITIVITIES[name]}
+        | _stairs(sensitivity(run.query, name, known))
+        for name in names
+    ]
+
+
+UNITS: Mapping[str, str] = {name: LIMIT_WORDS[limit][1] for name, limit in SENSITIVITIES.items()}
+"""Sensitivity -> the unit of its limit."""
+
+
+def _regret(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
+    if len(run.devices) < 2 or known is None:
+        return []
+    out = []
+    for one in regrets(run.query, known):
+        lost, at_ms = one.largest
+        best = {"own": float(one.own.miou[-1]), "joint": float(one.joint.miou[-1]), "lost": one.best}
+        out.append(
+            {
+                "device": one.device,
+                **{name: rounded(value) for name, value in best.items()},
+                "largest": {"lost": rounded(lost), "latency_ms": rounded(at_ms)},
+                "own_front": _stairs(one.own),
+                "joint_front": _stairs(one.joint),
+            }
+        )
+    return out
+
+
+def canonical(data: Any) -> str:
+    """JSON that may stand inside a script element of an HTML page: no `<`, `>`, `&` and no line separators."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text

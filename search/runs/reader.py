@@ -1,0 +1,250 @@
+"""What charts and reports show of a run: its files read back with care, its axes, the published networks.
+
+Nothing here draws. A run folder may come from anybody: numbers must be finite numbers and specs valid
+specs, or the run is said to be damaged.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from hw_models.predict import predict
+from search.accuracy import MODELS, published_points
+from search.query import DEVICE_METRICS, EXACT_METRICS, Query
+from search.runs.writer import query_from, read_json
+from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.registry import lower, spec_from_dict
+from zoo.spec import Spec
+
+PARTS = ("mean", "low", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What is drawn along an axis: the metric, its name, its unit, SI units in one of those, and the better side.
+
+    better: 1 where less is better, -1 where more is. device: of a device metric, or None for the first.
+    """
+
+    name: str
+    metric: str
+    title: str
+    unit: str
+    scale: float
+    better: int = 1
+    device: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+AXES: Mapping[str, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("miou", "miou", "mIOU", "%", 1.0, -1),
+        Axis("size", "weight_bytes", "weights", "MB", 1e6),
+        Axis("latency", "latency_s", "latency", "ms", 1e-3),
+        Axis("power", "power_w", "power", "W", 1.0),
+        Axis("energy", "energy_j", "energy", "mJ", 1e-3),
+        Axis("params", "params", "parameters", "thousands", 1e3),
+        Axis("macs", "macs", "MACs", "G", 1e9),
+        Axis("memory", "memory_bytes", "memory", "MB", 1e6),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search: its folder, its query, its front by rank, a sample of the feasible, its certificate.
+
+    Of a study the front was measured, `predicted` is the front that its trials lead one to expect, and `tried`
+    what was measured without coming to the front, some of it by a shorter protocol; its `certificate` is empty,
+    as of every folder that has none.
+    """
+
+    folder: Path
+    query: Query
+    front: list[dict[str, Any]]
+    sample: list[dict[str, str]]
+    predicted: list[dict[str, Any]]
+    tried: list[dict[str, Any]]
+    chosen: int
+    document: Mapping[str, Any]
+    certificate: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices with their clocks, as the front names them."""
+        return tuple(map(str, self.query.devices))
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether every candidate's mIOU can be computed, so that the whole space can be asked again."""
+        return not self.study and self.query.accuracy in MODELS
+
+    @property
+    def study(self) -> bool:
+        """Whether candidates were measured one by one."""
+        return self.document.get("kind") == "study"
+
+    @property
+    def plan(self) -> Mapping[str, Any] | None:
+        """How a study went about its question, as plain values."""
+        plan = self.document.get("plan")
+        return plan if self.study and isinstance(plan, Mapping) else None
+
+    def spec(self, rank: int) -> Spec:
+        """The spec of a rank. Raises ConfigError where the front has no such rank."""
+        if not 1 <= rank <= len(self.front):
+            raise ConfigError(f"{self.folder}#{rank}: the rank must be from 1 to {len(self.front)}, but is {rank}")
+        return spec_from_dict(self.front[rank - 1]["spec"], f"{self.folder}#{rank}")
+
+
+def load_run(folder: Path) -> Run:
+    """Read the folder of a search. Raises ConfigError where it is none, or damaged."""
+    document = read_json(folder / "front.json")
+    try:
+        query = query_from(document["query"])
+        front, predicted, tried = (list(document.get(name, [])) for name in ("front", "predicted", "tried"))
+        chosen = int(document["chosen"])
+        if not front:
+            raise ValueError("its front is empty")
+        for entries in (front, predicted, tried):
+            _check_entries(entries, [str(device) for device in query.devices])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
+    if not 1 <= chosen <= len(front):
+        raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
+    held = folder / "certificate.json"
+    certificate = read_json(held) if held.exists() else {}
+    sample = _sample(folder / "sample.csv")
+    return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
+
+
+def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:
+    for i, entry in enumerate(entries):
+        if entry["rank"] != i + 1:
+            raise ValueError(f"rank {entry['rank']!r} in place {i + 1}")
+        spec_from_dict(entry["spec"], f"[{i}].spec")
+        numbers = [entry["miou"][part] for part in PARTS] + [entry[metric] for metric in EXACT_METRICS]
+        numbers += [entry["devices"][d][metric][part] for d in devices for metric in DEVICE_METRICS for part in PARTS]
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not isfinite(number):
+                raise ValueError(f"[{i}]: {number!r} where a number must be")
+
+
+def _sample(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
+def axis(name: str, runs: Sequence[Run]) -> Axis:
+    """An axis by name; `latency@titanx` is that of one device of several. Raises ConfigError."""
+    base, _, device = name.partition("@")
+    if base not in AXES:
+        raise ConfigError(f"axis {name!r} is unknown; {did_you_mean(base, AXES)}")
+    found = AXES[base]
+    if not device:
+        return found
+    if found.metric not in DEVICE_METRICS:
+        raise ConfigError(f"axis {name!r}: {base} does not depend on a device; write {base}")
+    for run in runs:
+        device_of(run, replace(found, device=device))
+    return replace(found, device=device)
+
+
+def device_of(run: Run, along: Axis) -> int:
+    """Which of a run's devices an axis shows. Raises ConfigError where the run has no such device."""
+    if along.device is None:
+        return 0
+    for i, device in enumerate(run.query.devices):
+        if along.device in (device.name, str(device)):
+            return i
+    known = did_you_mean(along.device, [device.name for device in run.query.devices])
+    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} has no such device; {known}")
+
+
+def values(run: Run, entry: Mapping[str, Any], along: Axis) -> tuple[float, float, float]:
+    """Central estimate, low and high of one entry of the front, in the axis' unit; counts are exact."""
+    held = entry["devices"][run.devices[device_of(run, along)]] if along.metric in DEVICE_METRICS else entry
+    value = held[along.metric]
+    mean, low, high = (float(value[part] if isinstance(value, Mapping) else value) / along.scale for part in PARTS)
+    return mean, low, high
+
+
+def sampled(run: Run, row: Mapping[str, str], along: Axis) -> float:
+    """The same of a row of the sample: the central estimate. Raises ConfigError for a damaged row."""
+    return sampled_si(run, row, along.metric, device_of(run, along)) / along.scale
+
+
+def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part: str = "mean") -> float:
+    """One number of a row of sample.csv, in SI units. Raises ConfigError for a damaged row."""
+    name = metric if metric in EXACT_METRICS else f"{metric}.{part}"
+    if metric in DEVICE_METRICS and len(run.devices) > 1:
+        name = f"{run.devices[device]}.{name}"
+    try:
+        number = float(row[name])
+    except (KeyError, TypeError, ValueError):
+        number = float("nan")
+    if not isfinite(number):
+        raise ConfigError(f"{run.folder / 'sample.csv'}: is damaged; run the search again")
+    return number
+
+
+def _kin(spec: Spec, query: Query) -> bool:
+    """Whether a network is built of units that the space has; others would only stretch the charts."""
+    values = query.space.choices.values
+    defaults = query.space.choices.spec_values(dict.fromkeys(values, 0))
+    return "block" not in defaults or getattr(spec, "block", None) in values.get("block", (defaults["block"],))
+
+
+def published(run: Run) -> list[dict[str, Any]]:
+    """The published networks of the run's family as entries of a front, with `name` and `source`.
+
+    mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
+    left out; there are none where mIOU comes from elsewhere, under another protocol.
+    """
+    out: list[dict[str, Any]] = []
+    query = run.query
+    if not run.enumerable or query.accuracy != "published":
+        return out
+    for point in published_points():
+        if point.spec.family != query.space.choices.family or not _kin(point.spec, query):
+            continue
+        try:
+            graph = lower(point.spec, query.space.size)
+        except ZooError:
+            continue
+        devices = {}
+        for at in query.devices:
+            cost = predict(graph, at.name, at.clock_mhz, confidence=query.confidence)
+            devices[str(at)] = {
+                metric: {part: getattr(getattr(cost, metric), part) for part in PARTS} for metric in DEVICE_METRICS
+            }
+        out.append(
+            {
+                "name": point.name,
+                "source": point.source,
+                "miou": dict.fromkeys(PARTS, point.miou),
+                "params": graph.params,
+                "macs": graph.macs,
+                "weight_bytes": graph.weight_bytes,
+                "memory_bytes": graph.weight_bytes + graph.peak_activation_bytes,
+                "devices": devices,
+            }
+        )
+    return out

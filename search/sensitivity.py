@@ -1,0 +1,143 @@
+"""What a limit costs in mIOU: sensitivity to one limit, and the regret of one answer for several devices.
+
+Both enumerate the space again, so that they are exact for every value of the limit, not only for
+candidates that happen to be on a front.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.pricing import Evaluator
+from search.query import LIMITS, Query
+from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
+
+Floats = NDArray[np.float64]
+
+SENSITIVITIES = {
+    "latency": "max_latency_ms",
+    "power": "max_power_w",
+    "energy": "max_energy_mj",
+    "params": "max_params",
+    "macs": "max_macs",
+    "size": "max_weight_mb",
+    "memory": "max_memory_mb",
+}
+"""Axis -> the limit that bounds it."""
+
+OPEN = 1e12
+"""A limit in its own unit that nothing reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staircase:
+    """The best predicted mIOU in percent as a function of a limit: constant from one step to the next.
+
+    limit: values at which it rises, ascending; miou: its value from there on.
+    """
+
+    limit: Floats
+    miou: Floats
+
+    def at(self, limit: float) -> float | None:
+        """Best mIOU within a limit; None where nothing is within it."""
+        i = int(np.searchsorted(self.limit, limit, side="right"))
+        return float(self.miou[i - 1]) if i else None
+
+
+def staircase(limit: Floats, miou: Floats) -> Staircase:
+    """Best of `miou` among rows whose `limit` is at most a value.
+
+    >>> staircase(np.array([3.0, 1.0, 2.0, 4.0]), np.array([60.0, 50.0, 55.0, 58.0]))
+    Staircase(limit=array([1., 2., 3.]), miou=array([50., 55., 60.]))
+    """
+    order = np.lexsort((-miou, limit))
+    best = np.maximum.accumulate(miou[order])
+    rises = np.concatenate([[True], best[1:] > best[:-1]]) if len(best) else np.zeros(0, dtype=bool)
+    return Staircase(limit[order][rises], best[rises])
+
+
+def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Staircase:
+    """Best mIOU against the limit called `name` (latency, power, …), the query's other limits as they are.
+
+    The limit is in its own unit (ms, W, mJ, MB) and holds on every device; all limits hold together with
+    the query's confidence, as in a search. known: an evaluator of this space and these devices. Raises
+    ConfigError for an unknown name, NegativeAnswer where the other limits admit nothing.
+    """
+    if name not in SENSITIVITIES:
+        raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
+    limit = SENSITIVITIES[name]
+    kept = dict(query.limits.given()) | {limit: OPEN}
+    if limit == "max_latency_ms":
+        kept.pop("min_fps", None)
+    asked = replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
+    bounds = asked.bounds()
+    moved = np.array([b.limit == limit for b in bounds])
+    fixed = np.array([b.bound for b in bounds])[~moved]
+    evaluator = (known or Evaluator(asked)).at(asked)
+    found: list[tuple[Floats, Floats]] = []
+    for rows in query.space.chunks():
+        columns = evaluator(rows)
+        inside = (columns.bounds[:, ~moved] <= fixed).all(axis=1)
+        values = columns.bounds[:, moved].max(axis=1) / LIMITS[limit][1]
+        found.append((values[inside], columns.miou["mean"][inside]))
+    steps = staircase(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    if not len(steps.limit):
+        raise NegativeAnswer(f"nothing is within the other limits, whatever the {name}; relax one of them")
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Regret:
+    """What one answer for all devices gives up on one of them, at equal limits.
+
+    own: best mIOU in percent against latency on this device (its central estimate, in ms), among what is
+    within the limits on it alone; joint: the same among what is within the limits on every device.
+    """
+
+    device: str
+    own: Staircase
+    joint: Staircase
+
+    @property
+    def best(self) -> float:
+        """What the best candidate gives up, in points of mIOU; 0 or more."""
+        return float(self.own.miou[-1] - self.joint.miou[-1])
+
+    @property
+    def largest(self) -> tuple[float, float]:
+        """Most points of mIOU given up at any latency that a joint candidate reaches, and that latency in ms."""
+        steps = np.union1d(self.own.limit, self.joint.limit)
+        steps = steps[steps >= self.joint.limit[0]]
+        lost = [(self.own.at(t) or 0.0) - (self.joint.at(t) or 0.0) for t in steps.tolist()]
+        worst = int(np.argmax(lost))
+        return lost[worst], float(steps[worst])
+
+
+def regrets(query: Query, known: Evaluator | None = None) -> tuple[Regret, ...]:
+    """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible.
+
+    known: an evaluator of this space and these devices.
+    """
+    alone = [replace(query, devices=(device,)) for device in query.devices]
+    joint = (known or Evaluator(query)).at(query)
+    evaluators = [joint, *(joint.at(one) for one in alone)]
+    limits = [np.array([b.bound for b in one.bounds()]) for one in (query, *alone)]
+    parts: list[list[tuple[Floats, Floats, Floats, Floats]]] = [[] for _ in alone]
+    for rows in query.space.chunks():
+        columns = [evaluator(rows) for evaluator in evaluators]
+        inside = [(c.bounds <= limit).all(axis=1) for c, limit in zip(columns, limits, strict=True)]
+        miou = columns[0].miou["mean"]
+        for i, own in enumerate(inside[1:]):
+            latency_ms = 1e3 * columns[0].metric("latency_s", i)
+            parts[i].append((latency_ms[own], miou[own], latency_ms[inside[0]], miou[inside[0]]))
+    return tuple(_regret(str(device), part) for device, part in zip(query.devices, parts, strict=True))
+
+
+def _regret(device: str, parts: Sequence[tuple[Floats, Floats, Floats, Floats]]) -> Regret:
+    x, y, joint_x, joint_y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not len(joint_x):
+        raise NegativeAnswer("nothing is within the limits on every device; relax one of them")
+    return Regret(device, staircase(x, y), staircase(joint_x, joint_y))

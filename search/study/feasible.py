@@ -1,0 +1,147 @@
+"""The finite list of candidates within all limits: what a study may ask."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.accuracy import AccuracyModel
+from search.accuracy.effects import EFFECTS
+from search.accuracy.linear import Accuracy
+from search.exact import answer, at_clocks
+from search.pricing import Columns, Evaluator
+from search.query import Query
+from zoo.choices import Choices, Ints
+from zoo.errors import ConfigError
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+UNKNOWN_MIOU = (5.0, 50.0, 95.0)
+"""Low, mean and high of the mIOU, in percent, of a family of which nothing is known."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every candidate within the limits. Everything but mIOU is known of them before any is trained.
+
+    query: with every clock settled. rows: numbers in the space, (N,). known: the objectives beside mIOU, to
+    be minimised, (N, axes - 1), in the order of the query. miou: low, mean and high before any trial, in
+    percent, (N, 3). bounds: what each limit is compared with, (N, limits).
+    """
+
+    query: Query
+    enumerated: int
+    rows: Ints
+    known: Floats
+    miou: Floats
+    bounds: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def miou_axis(self) -> int:
+        """Place of mIOU among the objectives."""
+        return next(i for i, (metric, _, _) in enumerate(self.query.axes()) if metric == "miou")
+
+    def points(self, index: Any, miou: Any) -> Floats:
+        """Objectives of candidates, all to be minimised, given their mIOU in percent."""
+        return np.insert(self.known[index], self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
+
+    @cached_property
+    def codes(self) -> dict[str, Ints]:
+        """Index into the choices of each field that varies, (N,) each."""
+        choices = self.query.space.choices
+        return {name: code for name, code in choices.codes(self.rows).items() if len(choices.values[name]) > 1}
+
+    @cached_property
+    def positions(self) -> Floats:
+        """The codes from 0 to 1, (N, fields)."""
+        values = self.query.space.choices.values
+        columns = [code / (len(values[name]) - 1) for name, code in self.codes.items()]
+        return np.column_stack(columns) if columns else np.zeros((len(self), 1))
+
+    def index(self, row: int) -> int:
+        """The place of a combination of the space. Raises ConfigError for one that the limits exclude."""
+        at = int(np.searchsorted(self.rows, row))
+        if at == len(self.rows) or self.rows[at] != row:
+            raise ConfigError(f"candidate {row} of the space is not within the limits; the study is of another search")
+        return at
+
+    def columns(self, index: Any) -> Columns:
+        """All that is known of some candidates."""
+        return evaluator(self.query)(self.rows[np.asarray(index, dtype=np.int64)])
+
+
+class Unknown:
+    """The accuracy model of a family without published figures: anything is possible."""
+
+    name = "none"
+
+    def predict(self, choices: Choices, codes: Any, confidence: float) -> Accuracy:
+        """The same wide interval for every candidate."""
+        count = len(next(iter(codes.values())))
+        low, mean, high = (np.full(count, value) for value in UNKNOWN_MIOU)
+        return Accuracy(mean, low, high)
+
+    def predict_spec(self, spec: Any, confidence: float = 0.9) -> tuple[float, float, float]:
+        """The same for one spec."""
+        low, mean, high = UNKNOWN_MIOU
+        return mean, low, high
+
+    def describe(self, family: str = "") -> dict[str, Any]:
+        """Says that nothing is known."""
+        return {"name": self.name, "family": family, "protocol": "no published figures of this family"}
+
+
+def evaluator(query: Query) -> Evaluator:
+    """An evaluator that also prices families without published figures."""
+    found = Evaluator(query)
+    if query.space.choices.family not in EFFECTS:
+        unknown: AccuracyModel = Unknown()
+        found.accuracy = unknown
+    return found
+
+
+def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
+    """All candidates within the limits, at the clocks asked for or the fastest that admit any.
+
+    Raises NothingFeasible with its report, and ConfigError for objectives without mIOU or an empty space.
+    """
+    if "miou" not in asked.objectives:
+        raise ConfigError(
+            f"objectives {', '.join(asked.objectives)}: none of them is measured by training; add miou, or search "
+            "exactly, without --trials and --sampler"
+        )
+    for query in at_clocks(asked):
+        found = _within(query, progress)
+        if len(found):
+            return found
+    answer(replace(asked, objectives=tuple(o for o in asked.objectives if o != "miou") or ("params",)))
+    raise ConfigError("the space has no valid spec at this size; widen its choices")
+
+
+def _within(query: Query, progress: Progress | None) -> Candidates:
+    price = evaluator(query)
+    limits = np.array([b.bound for b in query.bounds()])
+    axes = [axis for axis in query.axes() if axis[0] != "miou"]
+    rows, known, miou, bounds = [], [], [], []
+    enumerated = 0
+    for chunk in query.space.chunks():
+        columns = price(chunk)
+        enumerated += len(chunk)
+        inside = columns.take(np.flatnonzero((columns.bounds <= limits).all(axis=1)))
+        rows.append(inside.rows)
+        known.append(np.array([sign * inside.metric(m, d).astype(float) for m, d, sign in axes]).reshape(len(axes), -1))
+        miou.append(np.stack([inside.miou[part] for part in ("low", "mean", "high")], axis=1))
+        bounds.append(inside.bounds)
+        if progress:
+            progress(int(chunk[-1]) + 1, query.space.combinations)
+    if not rows:
+        return Candidates(query, 0, np.empty(0, np.int64), np.empty((0, len(axes))), np.empty((0, 3)), np.empty((0, 0)))
+    joined = np.concatenate(known, axis=1).T
+    return Candidates(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(bounds))

@@ -1,0 +1,50 @@
+"""What the trials of a study say to its samplers and to its belief."""
+
+import numpy as np
+
+from search.accuracy.linear import points
+from search.study.samplers import History, Tried
+from search.study.surrogate import Told, told_of
+from search.study.trials import Entry
+
+
+def history(entries: list[Entry]) -> History:
+    """What samplers see of the trials."""
+    tried = tuple(Tried(e.index, e.miou, e.notes) for e in entries if e.state == "complete" and e.miou is not None)
+    return History(
+        tried=tried,
+        told=evidence(entries),
+        running=np.array([e.index for e in entries if e.state == "running"], np.int64),
+        taken=np.array([e.index for e in entries], np.int64),
+    )
+
+
+def evidence(entries: list[Entry]) -> Told:
+    """Complete trials, and stopped ones raised by what complete ones gained after the same epoch.
+
+    A stopped trial tells nothing before three complete ones have shown what is gained.
+    """
+    complete = [e for e in entries if e.state == "complete"]
+    out: list[tuple[int, float, float]] = []
+    for entry in entries:
+        if entry.miou is None:
+            continue
+        if entry.state == "complete":
+            out.append((entry.index, entry.miou, 0.0))
+            continue
+        last = max(entry.reports)
+        gains = [
+            _points(e.miou) - _points(_best(e, last)) for e in complete if last in e.reports and e.miou is not None
+        ]
+        if len(gains) >= 3:
+            raised = _points(entry.miou) + float(np.mean(gains))
+            out.append((entry.index, 100 / (1 + float(np.exp((50 - raised) / 25))), float(np.var(gains)) + 0.25))
+    return told_of(out)
+
+
+def _best(entry: Entry, epoch: int) -> float:
+    return max(miou for at, miou in entry.reports.items() if at <= epoch)
+
+
+def _points(miou: float) -> float:
+    return float(points(min(max(miou, 0.05), 99.95)))

@@ -1,0 +1,102 @@
+"""A study while it runs: its front so far, what runs, and about how long the rest takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.pareto import nondominated
+from search.study.config import Plan
+from search.study.feasible import Candidates
+from search.study.promotion import follow_ups
+from search.study.repeats import Measured, measured
+from search.study.trials import Entry
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known at one moment. slots: trials at a time. budget_s: seconds left of the budget, None for no end."""
+
+    found: Candidates
+    plan: Plan
+    searched: list[Entry]
+    followed: list[Entry]
+    slots: int
+    budget_s: float | None
+
+    @property
+    def stage(self) -> str:
+        """`search` or, once anything trains by the long protocol, `follow-up`."""
+        return "follow-up" if self.followed else "search"
+
+    @property
+    def trials(self) -> list[Entry]:
+        """Those of the stage that count."""
+        return [e for e in self.followed or self.searched if not e.void]
+
+    @property
+    def due(self) -> int:
+        """How many trials the stage comes to."""
+        if not self.followed:
+            return min(self.plan.trials, len(self.found))
+        return len(follow_ups(self.found, self.searched, self.followed, self.plan))
+
+    @property
+    def running(self) -> list[Entry]:
+        """Trials of the stage that have not ended."""
+        return [e for e in self.trials if not e.ended]
+
+    @property
+    def front(self) -> list[Measured]:
+        """Measured candidates that no other dominates, the best mIOU first; of the last stage that measured any."""
+        known = measured(self.followed, "long") or measured(self.searched, "short")
+        if not known:
+            return []
+        keep = nondominated(self.found.points(np.array([m.index for m in known]), [m.mean for m in known]))
+        return sorted((m for m, k in zip(known, keep, strict=True) if k), key=lambda m: -m.mean)
+
+    @property
+    def left_s(self) -> float | None:
+        """About how many seconds the study takes yet; None before a trial has ended.
+
+        Every trial is taken to cost what those of its stage did on average; of the follow-up before it begins,
+        as many times that as it has more epochs, with every promoted candidate on the front.
+        """
+        ended = [e.seconds for e in self.searched if e.ended and not e.void]
+        if not ended:
+            return None
+        cost, plan = float(np.mean(ended)), self.plan
+        left = 0.0 if self.followed else self._left(self.due, cost)
+        if plan.accuracy == "train" and plan.promote:
+            long = [e.seconds for e in self.followed if e.ended and not e.void]
+            whole = [e.seconds for e in self.searched if e.state == "complete"]
+            each = float(np.mean(long or whole or ended)) * (1 if long else plan.long_epochs / plan.epochs)
+            most = min(plan.promote, len(self.found)) * (1 + plan.repeats)
+            left += self._left(self._follow_due(most), each) if self.followed else most * each
+        left /= self.slots
+        return left if self.budget_s is None else min(left, max(0.0, self.budget_s))
+
+    def _follow_due(self, most: int) -> int:
+        """While the promoted ones train, nobody knows how many of them will be on the front."""
+        promoted = sum(seed == self.plan.seed for _, seed in follow_ups(self.found, self.searched, [], self.plan))
+        return most if sum(e.ended for e in self.trials) < promoted else self.due
+
+    def _left(self, due: int, cost: float) -> float:
+        begun = sum(min(e.age_s, cost) for e in self.running)
+        return max(0.0, (due - sum(e.ended for e in self.trials)) * cost - begun)
+
+
+Watch = Callable[[Outlook], None]
+"""Is shown a study every second or so."""
+
+
+def spelt(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> spelt(40), spelt(750), spelt(8000)
+    ('40 s', '12 min', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(int(seconds // 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,0 +1,265 @@
+"""What a study found: the front of what was measured, the front that is predicted, and how far noise goes.
+
+Files beside the study's own: `front.json`, `front.csv`, `trials.csv`, `sample.csv`.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.accuracy.linear import percent
+from search.pareto import nondominated
+from search.runs.weights import described
+from search.runs.writer import _csv, _write, entry
+from search.study.observations import evidence
+from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
+from search.study.study import Studied
+from search.study.surrogate import CHUNK, Belief, fit
+from search.study.trials import Entry
+from zoo.spec import as_dict
+
+Floats = NDArray[np.float64]
+
+MAX_PREDICTED = 200
+SAMPLE = 1500
+
+
+class Findings:
+    """The answer of a study. The front is of the long protocol where anything trained by it, else of the search.
+
+    folder: of the run, where weights are looked for.
+    """
+
+    def __init__(self, study: Studied, folder: Path | None = None) -> None:
+        self.study, self.found, self.folder = study, study.found, folder
+        long, short = measured(study.followed, "long"), measured(study.searched, "short")
+        self.measured, self.short = long or short, short
+        self.noise = noise_of(self.measured, exact=study.plan.accuracy == "published")
+
+    @cached_property
+    def front(self) -> list[Measured]:
+        """Measured candidates that no other dominates, the best mIOU first."""
+        index = np.array([m.index for m in self.measured])
+        keep = nondominated(self.found.points(index, [m.mean for m in self.measured]))
+        return sorted((m for m, k in zip(self.measured, keep, strict=True) if k), key=lambda m: -m.mean)
+
+    @cached_property
+    def belief(self) -> Belief:
+        """What the search's trials teach about all candidates, by the short protocol."""
+        told = evidence(self.study.searched)
+        return Belief(self.study.own_prior, told, fit(self.study.own_prior, told))
+
+    @cached_property
+    def gain(self) -> Gain | None:
+        """What the long protocol adds, from the candidates measured by both; None from fewer than two of them.
+
+        A candidate was promoted for a high score, part of which is luck: the belief, not the score, is what it
+        is compared with.
+        """
+        long = [m for m in self.measured if m.protocol == "long"]
+        if len(long) < 2:
+            return None
+        before, _ = self.belief.points_at([m.index for m in long])
+        return gain_of(before, [m.mean for m in long])
+
+    @cached_property
+    def _everywhere(self) -> tuple[Floats, Floats, Floats]:
+        """Mean, low and high of every candidate's mIOU by the protocol of the front, as far as that is known."""
+        parts = [self.belief.points_at(np.arange(s, min(s + CHUNK, len(self.found)))) for s in self._starts]
+        mean, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if self.gain:
+            mean, variance = mean + self.gain.mean, variance + self.gain.variance
+        reach = NormalDist().inv_cdf((1 + self.found.query.confidence) / 2) * np.sqrt(variance)
+        return percent(mean), percent(mean - reach), percent(mean + reach)
+
+    @property
+    def _starts(self) -> range:
+        return range(0, len(self.found), CHUNK)
+
+    def document(self) -> dict[str, Any]:
+        """Everything as plain values: what front.json holds."""
+        query, study = self.found.query, self.study
+        return {
+            "kind": "study",
+            "query": query.describe(),
+            "enumerated": self.found.enumerated,
+            "feasible": len(self.found),
+            "complete": False,
+            "chosen": 1,
+            "accuracy": self._accuracy(),
+            "plan": study.plan.document(),
+            "sampler": {"name": study.sampler, "why": study.why, "seed": study.plan.seed},
+            "trials": _counts(study.searched) | {"follow_up": _counts(study.followed)},
+            "front": [
+                one | self._weights(m) for one, m in zip(self._measured_entries(self.front), self.front, strict=True)
+            ],
+            "tried": list(self._measured_entries(self._others())),
+            "differences": list(self._differences()),
+            "predicted": list(self._predicted_entries()),
+        }
+
+    def _accuracy(self) -> dict[str, Any]:
+        short, long = self.study.evaluators
+        used = long if self.front[0].protocol == "long" else short
+        return {
+            "model": "trained" if used.name == "train" else used.name,
+            "predicted": used.name != "train",
+            "protocol": _spelt(used.describe()),
+            "noise_sd": round(self.noise.sd, 4),
+            "noise_from": f"repeats, {self.noise.freedom} degrees of freedom" if self.noise.freedom else "assumed",
+            "leave_one_out": self._left_out(),
+            "expected": self._expected(),
+        }
+
+    def _expected(self) -> str:
+        """What the expected mIOU of a candidate is, in words."""
+        if self.study.plan.accuracy == "published":
+            return "from the trials"
+        if self.gain is None:
+            return "from the trials, for the short protocol"
+        return (
+            f"from the trials of the short protocol, raised by what {self.gain.pairs} candidates "
+            f"gained by the long one: {self.gain.mean:+.1f} ± {np.sqrt(self.gain.variance):.1f} points at 50 %"
+        )
+
+    def _others(self) -> list[Measured]:
+        """What was measured but is not on the front, the short protocol's where the front is of the long one too."""
+        front = {(m.index, m.protocol) for m in self.front}
+        known = {(m.index, m.protocol): m for m in (*self.measured, *self.short)}
+        return sorted((m for key, m in known.items() if key not in front), key=lambda m: (m.protocol, -m.mean))
+
+    def _left_out(self) -> dict[str, Any]:
+        """How well the belief predicts each trial from all others."""
+        told = self.belief.told
+        if len(told) < 3:
+            return {"mae": None, "rmse": None, "n": 0, "within_90": None}
+        mean, sd = self.belief.left_out()
+        error = mean - told.miou
+        return {
+            "mae": round(float(np.abs(error).mean()), 3),
+            "rmse": round(float(np.sqrt((error**2).mean())), 3),
+            "n": len(told),
+            "within_90": round(float((np.abs(error) <= 1.645 * sd).mean()), 3),
+        }
+
+    def _measured_entries(self, shown: list[Measured]) -> Iterator[dict[str, Any]]:
+        if not shown:
+            return
+        query = self.found.query
+        columns = self.found.columns([m.index for m in shown])
+        for i, one in enumerate(shown):
+            reach = self.noise.reach(len(one.miou), len(one.miou)) / sqrt(2)
+            low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
+            yield entry(query, columns, i, self._spec(one.index)) | {
+                "miou": {"mean": one.mean, "low": low, "high": high},
+                "miou_source": self._source(one),
+                "runs": list(one.miou),
+                "trial": one.trial,
+                "predicted": self._interval(one.index),
+                **self._weights(one),
+            }
+
+    def _source(self, one: Measured) -> str:
+        if self.study.plan.accuracy == "published":
+            return f"predicted ({one.protocol})"
+        return f"trained ({one.protocol} protocol, {len(one.miou)} run{'s'[: len(one.miou) - 1]}; interval at 0.95)"
+
+    def _weights(self, one: Measured) -> dict[str, Any]:
+        """The weights of the first run: the best of several would be the luckiest."""
+        short, long = self.study.evaluators
+        folder = getattr(long if one.protocol == "long" else short, "folder", None)
+        if folder is None or self.folder is None:
+            return {}
+        kept = described(folder / f"{one.trial:04}", self.folder)
+        return {} if kept is None else {"weights": kept}
+
+    def _predicted_entries(self) -> Iterator[dict[str, Any]]:
+        """The front over all candidates by the belief, spread evenly where it is long."""
+        mean, _, _ = self._everywhere
+        index = np.flatnonzero(nondominated(self.found.points(np.arange(len(self.found)), mean)))
+        index = index[np.argsort(-mean[index], kind="stable")]
+        index = index[np.unique(np.linspace(0, len(index) - 1, min(MAX_PREDICTED, len(index))).round().astype(int))]
+        yield from self._rows(index)
+
+    def _rows(self, index: Any) -> Iterator[dict[str, Any]]:
+        columns = self.found.columns(index)
+        for i, at in enumerate(index):
+            yield entry(self.found.query, columns, i, self._spec(int(at))) | {
+                "miou": self._interval(int(at)),
+                "miou_source": "predicted (from the trials)",
+            }
+
+    def sample(self) -> list[dict[str, Any]]:
+        """Candidates spread evenly over the space, by the belief."""
+        return list(self._rows(np.arange(0, len(self.found), 1 + len(self.found) // SAMPLE)))
+
+    def _interval(self, index: int) -> dict[str, float]:
+        mean, low, high = (float(part[index]) for part in self._everywhere)
+        return {"mean": mean, "low": low, "high": high}
+
+    def _spec(self, index: int) -> Any:
+        return self.found.query.space.spec(int(self.found.rows[index]))
+
+    def _differences(self) -> Iterator[dict[str, Any]]:
+        """Neighbours on the front, and whether one is really better than the next."""
+        for i, (better, worse) in enumerate(zip(self.front, self.front[1:], strict=False)):
+            reach = self.noise.reach(len(better.miou), len(worse.miou))
+            gap = better.mean - worse.mean
+            yield {"ranks": [i + 1, i + 2], "difference": gap, "noise": reach, "exceeds_noise": bool(gap > reach)}
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Every trial of both stages, one row each."""
+        both = [("search", e) for e in self.study.searched] + [("follow-up", e) for e in self.study.followed]
+        return [
+            {
+                "stage": stage,
+                "trial": e.number,
+                "state": e.state,
+                "miou": "" if e.miou is None else e.miou,
+                "epochs": max(e.reports, default=0),
+                "seconds": round(e.seconds, 3),
+                "seed": e.seed,
+                "error": e.error or "",
+                **as_dict(self._spec(e.index)),
+            }
+            for stage, e in both
+            if not e.void
+        ]
+
+
+def write_findings(study: Studied, folder: Path) -> dict[str, Any]:
+    """Write the files of a study that has ended; returns the document of front.json."""
+    findings = Findings(study, folder)
+    document = findings.document()
+    _write(
+        folder / "front.csv",
+        _csv([{k: v for k, v in e.items() if k not in ("runs", "weights")} for e in document["front"]]),
+    )
+    _write(folder / "trials.csv", _csv(findings.trials()))
+    _write(folder / "sample.csv", _csv(findings.sample()))
+    _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return document
+
+
+def _counts(entries: list[Entry]) -> dict[str, Any]:
+    kept = [e for e in entries if not e.void]
+    states = {state: sum(e.state == state for e in kept) for state in ("complete", "stopped", "failed", "running")}
+    return {"asked": len(kept), **states, "seconds": round(sum(e.seconds for e in kept), 3)}
+
+
+def _spelt(about: dict[str, Any]) -> str:
+    """A protocol in words."""
+    if about["name"] != "train":
+        return ", ".join(f"{key} {value}" for key, value in about.items() if value not in ({}, None))
+    changes = "".join(f", {key} {value}" for key, value in about["changes"].items())
+    return (
+        f"trained on {about['dataset']} from random weights, {about['epochs']} epochs at {about['size']}, recipe "
+        f"{about['recipe']}{changes}; mIOU of the best epoch on the validation split; decoder {about['decoder']}"
+    )

@@ -1,0 +1,182 @@
+"""What trials teach about the mIOU of candidates that were not tried.
+
+The mean is the accuracy model: effects of spec fields with the published figures' posterior as prior, each
+free to be another share of itself under another protocol, and an offset between the protocols. What no
+sum of effects explains is a Gaussian process over the fields. Everything is Gaussian in points
+(`search.accuracy.linear`), so that a posterior is linear algebra (Rasmussen and Williams, 2006, sections 2.2 and 2.7).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.accuracy.effects import EFFECTS
+from search.accuracy.linear import OFFSET_SD, percent, points
+from search.accuracy.published import fitted
+from search.study.feasible import Candidates
+from zoo.choices import Ints, by_fields
+
+Floats = NDArray[np.float64]
+
+SHARE = 0.3
+"""Assumed standard deviation of how an effect changes with the protocol, as a share of the effect."""
+
+UNKNOWN_SD = 10.0
+"""Prior standard deviation, in points, of the slope along a field of which nothing is known."""
+
+LENGTH = 0.6
+"""Length scale of the Gaussian process; a field's choices are spread over 0 to 1."""
+
+MISFITS = (0.3, 1.0, 2.5)
+NOISES = (0.05, 0.3, 0.8, 1.6)
+"""Standard deviations, in points, among which the likelihood chooses: of the process, and of one trial."""
+
+CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Told:
+    """Trials that count: which candidates, their mIOU in percent, and extra variance of each in points²."""
+
+    index: Ints
+    miou: Floats
+    extra: Floats
+
+    def first(self, count: int) -> "Told":
+        """The trials told first."""
+        return Told(self.index[:count], self.miou[:count], self.extra[:count])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+NOTHING = Told(np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Standard deviations in points: of what the effects do not explain, and of one trial."""
+
+    misfit: float = 1.0
+    noise: float = 0.7
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Effects of every candidate (N, P), the coefficients' mean (P,) and covariance (P, P), fields (N, F)."""
+
+    features: Floats
+    mean: Floats
+    covariance: Floats
+    positions: Floats
+
+
+def prior(found: Candidates, *, same_protocol: bool) -> Prior:
+    """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
+    family = found.query.space.choices.family
+    features, mean, covariance = _published(found) if family in EFFECTS else _unknown(found)
+    if not same_protocol:
+        covariance = covariance + np.diag((SHARE * mean) ** 2)
+        covariance[0, 0] += OFFSET_SD**2
+    return Prior(features, mean, covariance, found.positions)
+
+
+def _published(found: Candidates) -> tuple[Floats, Floats, Floats]:
+    choices = found.query.space.choices
+    model, codes = fitted(choices.family), choices.codes(found.rows)
+    columns = [by_fields(choices, codes, effect.value) for effect in model.effects]
+    features = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])
+    mean, covariance = model.posterior
+    return features, mean, covariance
+
+
+def _unknown(found: Candidates) -> tuple[Floats, Floats, Floats]:
+    features = np.column_stack([np.ones(len(found)), found.positions - 0.5])
+    mean = np.zeros(features.shape[1])
+    mean[0] = 50.0
+    return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * found.positions.shape[1]])
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Posterior over all candidates given `told`."""
+
+    prior: Prior
+    told: Told
+    scale: Scale
+
+    def at(self, index: Any) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the mIOU, in percent, of candidates; the noise of a trial left out."""
+        centre, variance = self.points_at(index)
+        mean = percent(centre)
+        slope = mean * (100 - mean) / 2500  # d percent / d points of the logistic curve
+        return mean, slope * np.sqrt(variance)
+
+    def points_at(self, index: Any) -> tuple[Floats, Floats]:
+        """Mean and variance in points."""
+        own, at = self.prior, np.asarray(index, dtype=np.int64)
+        spread = own.features[at] @ own.covariance
+        mean = own.features[at] @ own.mean
+        variance = np.einsum("np,np->n", spread, own.features[at]) + self.scale.misfit**2
+        if not len(self.told):
+            return mean, variance
+        cross = spread @ own.features[self.told.index].T + self._process(at, self.told.index)
+        # Many candidates, few trials: products with the inverse factor are faster than solving for each candidate.
+        whiten = np.linalg.inv(np.linalg.cholesky(self._between()))
+        half = whiten @ cross.T
+        shift = whiten @ (points(self.told.miou) - own.features[self.told.index] @ own.mean)
+        return mean + half.T @ shift, np.maximum(variance - np.einsum("tn,tn->n", half, half), 1e-10)
+
+    def everywhere(self, count: int) -> tuple[Floats, Floats]:
+        """`at` for candidates 0 to count - 1, some at a time."""
+        parts = [self.at(np.arange(s, min(s + CHUNK, count))) for s in range(0, count, CHUNK)]
+        return np.concatenate([mean for mean, _ in parts]), np.concatenate([sd for _, sd in parts])
+
+    def log_likelihood(self) -> float:
+        """Logarithm of the density of the trials, up to a constant."""
+        lower = np.linalg.cholesky(self._between())
+        own = self.prior
+        shift = np.linalg.solve(lower, points(self.told.miou) - own.features[self.told.index] @ own.mean)
+        return float(-0.5 * shift @ shift - np.log(np.diag(lower)).sum())
+
+    def left_out(self) -> tuple[Floats, Floats]:
+        """Mean and standard deviation in percent of each trial given all others (section 5.4.2, equation 5.12)."""
+        inverse = np.linalg.inv(self._between())
+        own = self.prior
+        residual = points(self.told.miou) - own.features[self.told.index] @ own.mean
+        variance = 1 / np.diag(inverse)
+        mean = percent(points(self.told.miou) - (inverse @ residual) * variance)
+        return mean, mean * (100 - mean) / 2500 * np.sqrt(variance)
+
+    def _between(self) -> Floats:
+        own, at = self.prior, self.told.index
+        linear = own.features[at] @ own.covariance @ own.features[at].T
+        noise = np.diag(self.scale.noise**2 + self.told.extra)
+        total: Floats = linear + self._process(at, at) + noise
+        return total
+
+    def _process(self, a: Any, b: Any) -> Floats:
+        x, y = self.prior.positions[a], self.prior.positions[b]
+        squared = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
+        out: Floats = self.scale.misfit**2 * np.exp(-squared / (2 * LENGTH**2))
+        return out
+
+
+def fit(own: Prior, told: Told, default: Scale | None = None) -> Scale:
+    """The most likely standard deviations; the default where there are too few trials to tell."""
+    if len(told) < 8:
+        return default or Scale()
+    scales = [Scale(misfit, noise) for misfit, noise in product(MISFITS, NOISES)]
+    return max(scales, key=lambda scale: Belief(own, told, scale).log_likelihood())
+
+
+def told_of(trials: Sequence[tuple[int, float, float]]) -> Told:
+    """From (candidate, mIOU in percent, extra variance). mIOU is kept off 0 and 100, where points are infinite."""
+    if not trials:
+        return NOTHING
+    index, miou, extra = zip(*trials, strict=True)
+    return Told(np.array(index, np.int64), np.clip(np.array(miou, float), 0.05, 99.95), np.array(extra, float))
