@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.apart import Apart
 from benchmarks.page import Section
 from benchmarks.side_by_side import markdown, side_by_side
-from hw_models.runtimes import entries_of, settled
+from hw_models.measure.runtimes import entries_of, settled
 from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse

@@ -19,15 +19,16 @@ from statistics import median
 import numpy as np
 import torch
 
-from hw_models import measure, plan
-from hw_models.conditions import conditions
 from hw_models.cost import Interval
 from hw_models.device import Device, device_folders, load_device
-from hw_models.journal import Journal, journal_path
-from hw_models.new_device import finish
-from hw_models.predict import predict
-from hw_models.runtimes import Settings, entries_of, network_sample, settled
-from hw_models.timing import Effort, time_of
+from hw_models.measure import plan
+from hw_models.measure import run as measure
+from hw_models.measure.environment import conditions
+from hw_models.measure.journal import Journal, journal_path
+from hw_models.measure.new_device import finish
+from hw_models.measure.runtimes import Settings, entries_of, network_sample, settled
+from hw_models.measure.timing import Effort, time_of
+from hw_models.predictors import predict
 from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse

@@ -1,7 +1,7 @@
 """Cost of a network on a device: latency, power, energy, memory, each with an interval."""
 
 from hw_models.device import Device, load_device
-from hw_models.predict import Cost, CostArrays, Interval, KernelCost, Predictor, predict, predictor
+from hw_models.predictors import Cost, CostArrays, Interval, KernelCost, Predictor, predict, predictor
 
 __all__ = [
     "Cost",

@@ -15,13 +15,13 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.analytic.features import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient
+from hw_models.analytic.residuals import RowModel
+from hw_models.analytic.roofline import kernel_time
 from hw_models.device import Device, Fit
 from hw_models.kernels import Work, fused
-from hw_models.predict import predictor
-from hw_models.roofline import kernel_time
-from hw_models.rows import RowModel
+from hw_models.predictors import predictor
 from hw_models.tables import Point
-from hw_models.terms import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient
 from zoo.errors import ZooError
 from zoo.graph import Graph
 from zoo.registry import FAMILIES, lower, spec_from_dict
@@ -182,7 +182,7 @@ def _known(point: Point) -> Graph:
 
 def calibrated(device: Device, points: Sequence[Point]) -> Device:
     """The device fitted to these points, latency first; points that are only checks are not used."""
-    from hw_models import own_device  # which builds on this module
+    from hw_models.measured import predictor as own_device  # which builds on this module
 
     if own_device.is_measured(device):
         return own_device.calibrated(device, points)

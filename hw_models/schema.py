@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.blocks import KINDS as BLOCK_KINDS
+from hw_models.analytic.roofline import PARAMETERS
 from hw_models.kernels import KINDS
-from hw_models.roofline import PARAMETERS
+from hw_models.measured.blocks import KINDS as BLOCK_KINDS
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError, did_you_mean
 

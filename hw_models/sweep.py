@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw_models.device import Device, DeviceError
-from hw_models.predict import Cost, predict
+from hw_models.predictors import Cost, predict
 from zoo.errors import SpecError
 from zoo.graph import Graph
 

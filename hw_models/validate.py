@@ -12,7 +12,7 @@ import numpy as np
 
 from hw_models.calibrate import graph_of, left_out
 from hw_models.device import Device
-from hw_models.predict import Interval, predict
+from hw_models.predictors import Interval, predict
 from hw_models.tables import Point
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import zoo
-from hw_models.predict import predictor
+from hw_models.predictors import predictor
 from search.accuracy import accuracy_model
 from search.pareto import dominated_by
 from search.query import Query

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.predict import predictor
+from hw_models.predictors import predictor
 from search.pareto import nondominated
 from search.pricing import Columns, Evaluator, Priced, join
 from search.query import Bound, DeviceAt, Query

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.predict import Predictor, predictor
+from hw_models.predictors import Predictor, predictor
 from search.accuracy import AccuracyModel, accuracy_model
 from search.query import DEVICE_METRICS, DeviceAt, Query
 from zoo.bulk import Bulk, BulkLowering

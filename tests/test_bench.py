@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from hw_models import runtimes
-from hw_models.blocks import chained, distinct
-from hw_models.onnx_graph import RULES, model_of
-from hw_models.runtimes import Settings, entries_of, field, settled
+from hw_models.measure import runtimes
+from hw_models.measure.onnx_graph import RULES, model_of
+from hw_models.measure.runtimes import Settings, entries_of, field, settled
+from hw_models.measured.blocks import chained, distinct
 from zoo import graph as g
 from zoo.backends.compiled import onnxruntime_session
 from zoo.cli import main

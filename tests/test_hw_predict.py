@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import load_device, predict, predictor
+from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
 from hw_models.device import DeviceError
 from hw_models.kernels import RULES, PriceError, fused, work_of
-from hw_models.roofline import INDEX, PARAMETERS, kernel_time
 from zoo import graph as g
 from zoo.errors import ZooError
 from zoo.graph import Conv, Layer, PReLU, Shape

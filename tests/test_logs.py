@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hw_models.logs import READERS, LogError, read_log
+from hw_models.measure.logs import READERS, LogError, read_log
 
 TEGRASTATS = """\
 RAM 2448/7860MB (lfb 1126x4MB) SWAP 0/3930MB (cached 0MB) CPU [5%@345,off,off,2%@345,1%@345,3%@345] EMC_FREQ 4%@1866 \

@@ -7,14 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw_models import energy, measure, new_device, own_device, own_folder, plan, recalibrate, runtimes, shares, timing
-from hw_models.block_features import features
-from hw_models.block_model import BlockModel, Measured
-from hw_models.blocks import KINDS, BlockError, blocks, chained, distinct, from_text
-from hw_models.conditions import conditions, refuse_mixture
+from hw_models import device_writer as own_folder
+from hw_models import recalibrate
 from hw_models.device import SHIPPED, DeviceError, add_device, home, load_device
-from hw_models.journal import Journal, journal_path
-from hw_models.predict import predict, predictor
+from hw_models.measure import new_device, plan, runtimes, timing
+from hw_models.measure import power_meters as energy
+from hw_models.measure import run as measure
+from hw_models.measure.environment import conditions, refuse_mixture
+from hw_models.measure.journal import Journal, journal_path
+from hw_models.measured import network_speed as shares
+from hw_models.measured import predictor as own_device
+from hw_models.measured.block_features import features
+from hw_models.measured.block_model import BlockModel, Measured
+from hw_models.measured.blocks import KINDS, BlockError, blocks, chained, distinct, from_text
+from hw_models.predictors import predict, predictor
 from hw_models.schema import SHARES, Fit
 from hw_models.tables import TableError
 from zoo.bulk import BulkLowering

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw_models.predict import predictor
+from hw_models.predictors import predictor
 from search.exact import answer
 from search.exact import search as exact
 from search.pricing import Evaluator

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from typing import Any
 
 import zoo
-from hw_models.predict import predict
+from hw_models.predictors import predict
 from search.accuracy import accuracy_model
 from search.describe import LIMIT_WORDS, command, question, space_name, spelt
 from search.pricing import Evaluator

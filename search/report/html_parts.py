@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from hw_models.device import device_folders, load_device
-from hw_models.predict import Cost
+from hw_models.predictors import Cost
 from hw_models.validate import validate
 from search.query import DEVICE_METRICS
 from zoo.graph import Graph

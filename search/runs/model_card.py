@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 import zoo
-from hw_models.predict import Cost, predict
+from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
 from search.runs.reader import Run, load_run
 from search.report.html_data import certificate_hash

@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hw_models.predict import predict
+from hw_models.predictors import predict
 from search.accuracy import MODELS, published_points
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.predict import predictor
+from hw_models.predictors import predictor
 from search.certificate import folder_digest
 from search.query import Query
 from search.runs.writer import query_from, read_json

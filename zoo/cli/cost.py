@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hw_models.device import Device
-    from hw_models.predict import Cost, Interval
+    from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
     from hw_models.validate import Validation
 
@@ -48,7 +48,7 @@ def _configure_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(args: Arguments) -> int:
     from hw_models.device import load_device
-    from hw_models.predict import predict
+    from hw_models.predictors import predict
     from zoo.registry import lower
 
     model, device = model_of(args), load_device(args.device)
@@ -138,7 +138,7 @@ def _sweep(args: Arguments, name: str, device: "Device") -> int:
         first, last = steps[0], steps[-1]
         document["sensitivity"] = sensitivity(first.cost.fps, last.cost.fps, first.value, last.value)
     if args.output:
-        from hw_models.draw import draw_sweep
+        from hw_models.plots import draw_sweep
 
         document["path"] = str(draw_sweep(steps, f"{name} on {device.title}", args.sweep, args.output))
         note(f"wrote {args.output}")
@@ -252,7 +252,7 @@ def _range(low: float, high: float) -> str:
 
 def _device_show(args: Arguments) -> int:
     from hw_models.device import load_device
-    from hw_models.predict import predict
+    from hw_models.predictors import predict
     from zoo.registry import lower
 
     device, model = load_device(args.name), model_of(_without_settings(args), args.model)

@@ -26,10 +26,10 @@ from zoo.cli.command import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hw_models.bench import Bench
-    from hw_models.new_device import Report
-    from hw_models.plan import Plan
-    from hw_models.runtimes import Settings
+    from hw_models.measure.networks import Bench
+    from hw_models.measure.new_device import Report
+    from hw_models.measure.plan import Plan
+    from hw_models.measure.runtimes import Settings
 
 MODELLED = ("onnxruntime", "torch", "torch-cuda")
 """Backends whose kernels a device of one's own can be made of."""
@@ -67,7 +67,7 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(args: Arguments) -> int:
-    from hw_models import plan
+    from hw_models.measure import plan
     from zoo.choices import Choices
 
     config = config_of(args)
@@ -102,7 +102,7 @@ def _measure(args: Arguments) -> int:
 
 
 def _settings(args: Arguments) -> "Settings":
-    from hw_models.runtimes import Settings
+    from hw_models.measure.runtimes import Settings
     from zoo.backends.choice import available_cores, candidates
 
     backend: Any = args.backend
@@ -114,7 +114,7 @@ def _settings(args: Arguments) -> "Settings":
 
 
 def _say_length(todo: "Plan", settings: "Settings") -> None:
-    from hw_models.measure import PASSES, seconds_ahead
+    from hw_models.measure.run import PASSES, seconds_ahead
 
     minutes = seconds_ahead(todo, settings) / 60
     note(
@@ -124,11 +124,11 @@ def _say_length(todo: "Plan", settings: "Settings") -> None:
 
 
 def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, Any]) -> "Report":
-    from hw_models import measure
-    from hw_models.conditions import conditions
-    from hw_models.journal import Journal, journal_path
-    from hw_models.new_device import finish
-    from hw_models.own_folder import refuse_taken
+    from hw_models.device_writer import refuse_taken
+    from hw_models.measure import run as measure
+    from hw_models.measure.environment import conditions
+    from hw_models.measure.journal import Journal, journal_path
+    from hw_models.measure.new_device import finish
 
     refuse_taken(args.device, replaces=args.replace)
     now = conditions(settings.backend, settings.threads, settings.batch)
@@ -181,9 +181,9 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
 def _bench(args: Arguments) -> int:
     import json
 
-    from hw_models import energy
-    from hw_models.bench import bench
     from hw_models.device import load_device
+    from hw_models.measure import power_meters as energy
+    from hw_models.measure.networks import bench
     from zoo.cli.command import write_text
 
     settings = _settings(args)

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hw_models.blocks import Block, chained
-from hw_models.onnx_graph import model_of
+from hw_models.measure.onnx_graph import model_of
+from hw_models.measured.blocks import Block, chained
 from zoo.backends.choice import available_cores
 from zoo.backends.compiled import onnxruntime_session, openvino_model
 from zoo.errors import ZooError

@@ -1,4 +1,4 @@
-"""Builds the shipped devices from the public sources: `python -m hw_models.build_devices SOURCES`.
+"""Builds the shipped devices from the public sources: `python -m hw_models.build SOURCES`.
 
 What ships: numbers and published points with their sources; fitted coefficients; the rows that look-up
 uses. Sources without a licence (SysIdentif, TopHub) ship as coefficients and a small extract only. The
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from hw_models.calibrate import calibrated
 from hw_models.device import SHIPPED, Device, Fit, read_device
-from hw_models.fit_tables import TableFit, extract, fit_power, fit_tables
+from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables
 from hw_models.kernels import KINDS
-from hw_models.recipes import RECIPES, Recipe
-from hw_models.roofline import PARAMETERS
-from hw_models.sources import depthwise_rate, published, significant, spec_text
+from hw_models.build.recipes import RECIPES, Recipe
+from hw_models.analytic.roofline import PARAMETERS
+from hw_models.build.sources import depthwise_rate, published, significant, spec_text
 from hw_models.tables import KernelRow, Point
 from hw_models.validate import left_out_sd, validate
 from zoo.files import atomic
@@ -98,7 +98,7 @@ def _description(recipe: Recipe, tables: list[str]) -> dict[str, Any]:
 def _write_coefficients(folder: Path, recipe: Recipe, fit: TableFit, latency: Fit, power: Fit) -> None:
     held_out = {kind: _spread(errors) for kind, errors in fit.held_out.items() if len(errors) >= 20}
     document = {
-        "about": "written by hw_models/build_devices.py; values are natural units, covariances those of logarithms",
+        "about": "written by hw_models.build; values are natural units, covariances those of logarithms",
         "latency": _fit_document(latency),
         "power": _fit_document(power),
         "table": _values(PARAMETERS, fit.theta),
@@ -168,7 +168,7 @@ def _write(path: Path, text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build all shipped devices, or those named."""
-    parser = argparse.ArgumentParser(prog="python -m hw_models.build_devices", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hw_models.build", description=__doc__)
     parser.add_argument("sources", type=Path, help="folder with hw/ and figures/")
     parser.add_argument("--into", type=Path, default=SHIPPED, help="where the devices' folders go")
     parser.add_argument("--device", choices=tuple(RECIPES), action="append", help="build this one only")

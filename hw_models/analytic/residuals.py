@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.analytic.roofline import Timing, kernel_time
 from hw_models.device import Device
 from hw_models.kernels import Work, work_of
-from hw_models.roofline import Timing, kernel_time
 from hw_models.tables import KernelRow
 from zoo.graph import Layer, ReLU
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hw_models.blocks import Block
-from hw_models.journal import Journal, Visits, difference
-from hw_models.plan import Plan, seconds_of
-from hw_models.timing import Effort, Timing, time_of
+from hw_models.measure.journal import Journal, Visits, difference
+from hw_models.measure.plan import Plan, seconds_of
+from hw_models.measure.timing import Effort, Timing, time_of
+from hw_models.measured.blocks import Block
 from zoo.graph import Graph
 from zoo.registry import lower
 from zoo.spec import Spec
@@ -35,15 +35,15 @@ Progress = Callable[[int, int, float], None]
 
 def seconds_ahead(todo: Plan, settings: Any) -> float:
     """A rough guess of what measuring all of a plan takes, once its reference block was timed."""
-    from hw_models.runtimes import block_sample
+    from hw_models.measure.runtimes import block_sample
 
     return seconds_of(todo, time_of(block_sample(todo.reference, settings), VISIT).median_s)
 
 
 def run(todo: Plan, visits: Visits, journal: Journal, settings: Any, progress: Progress) -> None:
     """Time all that is still to time, with the runtime that `settings` (runtimes.Settings) names, and power."""
-    from hw_models import energy
-    from hw_models.runtimes import block_sample, entries_of, network_sample, settled
+    from hw_models.measure import power_meters as energy
+    from hw_models.measure.runtimes import block_sample, entries_of, network_sample, settled
     from zoo.network import module_from_graph
 
     meter = energy.source()

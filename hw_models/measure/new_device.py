@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from hw_models import own_device, own_folder
-from hw_models.block_model import BlockModel, Measured
-from hw_models.blocks import Block, from_text
-from hw_models.conditions import Conditions
+from hw_models import device_writer as own_folder
 from hw_models.device import Device
-from hw_models.journal import Visits, combined, difference
-from hw_models.own_device import BlockRow
-from hw_models.own_folder import Power
-from hw_models.plan import Plan
+from hw_models.device_writer import Power
+from hw_models.measure.environment import Conditions
+from hw_models.measure.journal import Visits, combined, difference
+from hw_models.measure.plan import Plan
+from hw_models.measure.timing import Timing, refuse_noise
+from hw_models.measured import predictor as own_device
+from hw_models.measured.block_model import BlockModel, Measured
+from hw_models.measured.blocks import Block, from_text
+from hw_models.measured.predictor import BlockRow
 from hw_models.tables import Point
-from hw_models.timing import Timing, refuse_noise
 from zoo.spec import as_dict
 
 

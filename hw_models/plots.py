@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw_models.predict import Interval
+from hw_models.predictors import Interval
 from hw_models.sweep import Step
 from hw_models.validate import Validation
 from zoo.errors import ZooError

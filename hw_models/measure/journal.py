@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.conditions import Conditions, from_document, refuse_mixture
 from hw_models.device import home
-from hw_models.own_folder import NOT_MEASURED, checked_name
-from hw_models.timing import Timing
+from hw_models.device_writer import NOT_MEASURED, checked_name
+from hw_models.measure.environment import Conditions, from_document, refuse_mixture
+from hw_models.measure.timing import Timing
 from zoo.errors import ZooError
 from zoo.files import make_folder
 

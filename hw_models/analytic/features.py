@@ -15,8 +15,8 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.analytic.roofline import INDEX, WIDTH
 from hw_models.device import Device
-from hw_models.roofline import INDEX, WIDTH
 from hw_models.tables import PROVENANCES
 
 Array = NDArray[np.float64]

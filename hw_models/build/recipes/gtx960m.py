@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hw_models.device import Number
-from hw_models.recipes.common import (
+from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
     ESPNET_C3,
@@ -17,7 +17,7 @@ from hw_models.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.sources import deepbench
+from hw_models.build.sources import deepbench
 
 GTX960M_CLOCK = 1176.0
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.block_features import BY_SIZE, FEATURES, features, position
-from hw_models.blocks import KINDS, Block
+from hw_models.measured.block_features import BY_SIZE, FEATURES, features, position
+from hw_models.measured.blocks import KINDS, Block
 from zoo.errors import ZooError
 from zoo.graph import Shape
 

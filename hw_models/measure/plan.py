@@ -1,7 +1,7 @@
 """What is timed for a search space: blocks that leave none far from all of them, and a few whole networks.
 
 The blocks of a space are more than one wants to wait for, and a network at another size has others. So a
-subset is timed, and the rest is interpolated (`hw_models.block_model`).
+subset is timed, and the rest is interpolated (`hw_models.measured.block_model`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ from math import prod, sqrt
 
 import numpy as np
 
-from hw_models.block_features import features
-from hw_models.block_model import farthest
-from hw_models.blocks import KINDS, Block, blocks, distinct, renamed
+from hw_models.measured.block_features import features
+from hw_models.measured.block_model import farthest
+from hw_models.measured.blocks import KINDS, Block, blocks, distinct, renamed
 from zoo.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Shape

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from hw_models.conditions import AS_PUBLISHED, conditions
 from hw_models.cost import Interval
 from hw_models.device import Device
-from hw_models.energy import Counter, Reading, Sensor, measured
-from hw_models.predict import predict
-from hw_models.runtimes import Settings, entries_of, network_sample, settled
-from hw_models.timing import Effort, Timing, refuse_noise, time_of
+from hw_models.measure.environment import AS_PUBLISHED, conditions
+from hw_models.measure.power_meters import Counter, Reading, Sensor, measured
+from hw_models.measure.runtimes import Settings, entries_of, network_sample, settled
+from hw_models.measure.timing import Effort, Timing, refuse_noise, time_of
+from hw_models.predictors import predict
 from zoo.export import export_onnx
 from zoo.network import Network, build
 from zoo.passes import PASSES, optimize

@@ -1,13 +1,13 @@
 """Latency, power and energy of a network on a device, each with an interval and with what it rests on.
 
-Per kernel, `hw_models.roofline` gives the device time. A frame takes the larger of the device's time
+Per kernel, `hw_models.analytic.roofline` gives the device time. A frame takes the larger of the device's time
 and the time in which the host issues the operations, and a constant:
 
     T = max(sum of kernel times, operations · dispatch) + overhead
 
 The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
 Power is idle power plus the energy of the arithmetic and of the bytes over T, bent towards the power limit
-(`hw_models.terms`); energy is power times T.
+(`hw_models.analytic.features`); energy is power times T.
 
 Everything that a network's cost needs is a sum over its kernels (`Predictor.terms`), so that a search
 prices each distinct piece once and then only adds. `predict` is the same sum with the kernels listed.
@@ -23,13 +23,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hw_models.cost import METRICS, Array, Cost, CostArrays, Interval, KernelCost
-from hw_models.device import Device, DeviceError, load_device
-from hw_models.kernels import FUSING, Fused, Work, fused
-from hw_models.roofline import INDEX, Timing, kernel_time
-from hw_models.rows import Evidence, RowModel
-from hw_models.tables import PROVENANCES
-from hw_models.terms import (
+from hw_models.analytic.features import (
     BYTES,
     DEVICE,
     DILATED,
@@ -42,6 +36,12 @@ from hw_models.terms import (
     latency_gradient,
     power_gradient,
 )
+from hw_models.analytic.residuals import Evidence, RowModel
+from hw_models.analytic.roofline import INDEX, Timing, kernel_time
+from hw_models.cost import METRICS, Array, Cost, CostArrays, Interval, KernelCost
+from hw_models.device import Device, DeviceError, load_device
+from hw_models.kernels import FUSING, Fused, Work, fused
+from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError
 from zoo.graph import Graph, Layer
 
@@ -207,7 +207,7 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     found = load_device(device) if isinstance(device, str) else device
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
-    from hw_models.own_device import MeasuredPredictor, is_measured  # which builds on this module
+    from hw_models.measured.predictor import MeasuredPredictor, is_measured  # which builds on this module
 
     return (MeasuredPredictor if is_measured(found) else Predictor)(found, found.clock(clock_mhz), batch)
 

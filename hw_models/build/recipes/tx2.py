@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.device import Clocks, Number
-from hw_models.recipes.common import (
+from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
     KERNEL_SD,
@@ -16,7 +16,7 @@ from hw_models.recipes.common import (
     computed,
     wanted_point,
 )
-from hw_models.sources import sysidentif, sysidentif_power, tophub
+from hw_models.build.sources import sysidentif, sysidentif_power, tophub
 from hw_models.tables import KernelRow
 
 

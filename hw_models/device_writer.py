@@ -12,11 +12,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from hw_models.analytic.features import unbent
+from hw_models.analytic.roofline import PARAMETERS
 from hw_models.device import SHIPPED, Device, DeviceError, _load_cached, home, read_device
 from hw_models.kernels import KINDS
-from hw_models.roofline import PARAMETERS
 from hw_models.schema import POWER_PARAMETERS, SHARES, Fit
-from hw_models.terms import unbent
 from zoo.files import make_folder
 
 Array = NDArray[np.float64]

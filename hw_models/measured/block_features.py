@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.blocks import Block
+from hw_models.measured.blocks import Block
 from zoo import graph as g
 from zoo.graph import Layer
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.device import Number
-from hw_models.recipes.common import (
+from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
     KERNEL_SD,
@@ -17,7 +17,7 @@ from hw_models.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.sources import deepbench, tophub
+from hw_models.build.sources import deepbench, tophub
 from hw_models.tables import KernelRow
 
 TITANX_CLOCK = 1531.0

@@ -1,8 +1,9 @@
 """A device that was measured on the spot: a folder with `blocks.csv`, and how predictions are made from it.
 
-A network is the sum of its blocks (`hw_models.blocks`): those measured are looked up, the others are
-interpolated (`hw_models.block_model`). A whole network reaches a share of the speed of its single blocks;
-the shares of the kinds of blocks are learned from the whole networks in `points.csv` (`hw_models.shares`).
+A network is the sum of its blocks (`hw_models.measured.blocks`): those measured are looked up, the others are
+interpolated (`hw_models.measured.block_model`). A whole network reaches a share of the speed of its single blocks;
+the shares of the kinds of blocks are learned from the whole networks in `points.csv`
+(`hw_models.measured.network_speed`).
 
 The interval is that which holds the networks that were measured whole, each predicted from the others. It
 widens where a network's own blocks are less sure than theirs. For that, the errors of blocks of one kind
@@ -18,18 +19,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.block_model import BlockModel, Estimate, Measured
-from hw_models.blocks import KINDS, Block, blocks, from_text
+from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from hw_models.calibrate import graph_of, usable
 from hw_models.cost import KernelCost
 from hw_models.device import Device, DeviceError, read_device
+from hw_models.device_writer import NOT_MEASURED
 from hw_models.kernels import work_of
-from hw_models.own_folder import NOT_MEASURED
-from hw_models.predict import Predictor
+from hw_models.measured.block_model import BlockModel, Estimate, Measured
+from hw_models.measured.blocks import KINDS, Block, blocks, from_text
+from hw_models.measured.network_speed import Whole, fitted, gradient_of, has_prelu, learned, share_of
+from hw_models.predictors import Predictor
 from hw_models.schema import SHARES
-from hw_models.shares import Whole, fitted, gradient_of, has_prelu, learned, share_of
 from hw_models.tables import PROVENANCES, Point, TableError, _read
-from hw_models.terms import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from zoo.graph import Graph, Layer
 
 Array = NDArray[np.float64]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from hw_models.calibrate import map_fit
 from hw_models.kernels import Work, work_of
-from hw_models.recipes import Recipe
-from hw_models.roofline import PARAMETERS, kernel_time
-from hw_models.rows import position, row_work
+from hw_models.build.recipes import Recipe
+from hw_models.analytic.roofline import PARAMETERS, kernel_time
+from hw_models.analytic.residuals import position, row_work
 from hw_models.tables import KernelRow
-from hw_models.terms import bent
+from hw_models.analytic.features import bent
 from zoo.graph import ReLU
 
 Array = NDArray[np.float64]
