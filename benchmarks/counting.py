@@ -14,7 +14,7 @@ from benchmarks.side_by_side import Comparison, duration, markdown, side_by_side
 from zoo.config import load_config
 from zoo.graph import Shape
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SIZE = (512, 1024)
 NETWORKS = ("espnet-c-3", "espnet-8", "espnetv2-1.0")
@@ -25,7 +25,7 @@ SPACE = "one of the space `default`"
 def whole_space() -> int:
     """Count all valid candidates of the default space, nothing cached before; returns their number."""
     from search.space import space_of
-    from zoo.bulk import BulkLowering
+    from zoo.bulk.lower import BulkLowering
 
     space = space_of(load_config().space("default"), SIZE)
     lowering, count = BulkLowering(space.choices, Shape(3, *SIZE)), 0

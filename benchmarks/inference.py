@@ -26,17 +26,17 @@ from zoo import spec as spec_of
 from zoo.allocator import keep_freed_memory
 from zoo.backends.choice import available_cores, installed
 from zoo.backends.compiled import onnxruntime_run, openvino_run, torch_run
-from zoo.backends.engine import Engine
-from zoo.data.labels import label_set
-from zoo.data.scenes import Scenes
+from zoo.backends.session import Engine
+from zoo.data.classes import label_set
+from zoo.data.synthetic import Scenes
 from zoo.errors import ZooError
+from zoo.inference.overlay import legend, save_labels
+from zoo.inference.pipeline import in_order
+from zoo.inference.preprocess import network_input
+from zoo.inference.segment import Run, Settings, segment_file
 from zoo.network import Network, build
-from zoo.overlay import legend, save_labels
 from zoo.passes import PASSES, optimize
 from zoo.passes.rewrite import at_size
-from zoo.preprocess import network_input
-from zoo.segment import Run, Settings, segment_file
-from zoo.streams import in_order
 
 Size = tuple[int, int]
 Functions = dict[str, Callable[[], object]]

@@ -14,7 +14,7 @@ from benchmarks.machine import fresh
 from benchmarks.page import Section
 from benchmarks.side_by_side import duration, markdown
 from zoo.backends.choice import BACKENDS, installed
-from zoo.data.scenes import Scenes
+from zoo.data.synthetic import Scenes
 
 SIZE = (10_000, 12_000)
 SCENE = (360, 480)

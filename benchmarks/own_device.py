@@ -33,13 +33,13 @@ from pretrained import find, load
 from pretrained.download import obtain
 from pretrained.weights import parse
 from zoo.backends.choice import available_cores
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.config import load_config
 from zoo.errors import ZooError
 from zoo.export import export_onnx
 from zoo.network import Network, build, flush_subnormals_
 from zoo.registry import family
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SPECS, SEEDS = 30, (20261121, 20261122, 20261123)
 """Networks of a test set, and the seeds of the sets; the page shows each network of the first."""

@@ -11,7 +11,7 @@ from benchmarks.page import DOCS, Section
 from benchmarks.side_by_side import MAX_OTHERS, MAX_SPREAD, duration, markdown, spread
 from search.query import DeviceAt, Query
 from search.space import SearchSpace
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.config import Limits, load_config
 
 SIZE = (512, 1024)

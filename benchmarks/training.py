@@ -25,12 +25,12 @@ from zoo.allocator import keep_freed_memory
 from zoo.backends.choice import available_cores
 from zoo.data.augment import generator
 from zoo.data.batches import order
-from zoo.data.labels import LabelSet
-from zoo.data.layouts import data_set
-from zoo.data.scenes import Scenes
-from zoo.data.sets import Pixels, Split
+from zoo.data.classes import LabelSet
+from zoo.data.datasets import data_set
+from zoo.data.split import Pixels, Split
+from zoo.data.synthetic import Scenes
 from zoo.network import build
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
 from zoo.train.optimise import average_, optimizer_of

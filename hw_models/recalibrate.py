@@ -27,7 +27,7 @@ from hw_models.tables import Point
 from zoo.errors import ZooError
 from zoo.files import make_folder
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 FEWEST, FREE = 3, 2.0
 """Networks from which the left-out error is taken, and how many networks the device's own claim counts for."""

@@ -11,7 +11,7 @@ from pretrained.download import REMEDY, cache_home, obtain, sha256_of
 from pretrained.manifest import Weights
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.preprocess import Preprocessing
+from zoo.inference.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 from zoo.yaml_strict import read_yaml
 
 PACKAGE = Path(__file__).resolve().parent

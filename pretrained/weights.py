@@ -14,8 +14,8 @@ from torch import Tensor
 from pretrained.download import check_bytes, obtain
 from pretrained.manifest import Weights, manifest
 from zoo.errors import ZooError
+from zoo.inference.preprocess import Preprocessing
 from zoo.network import Network, flush_subnormals_
-from zoo.preprocess import Preprocessing
 from zoo.registry import lower
 
 State = dict[str, Tensor]

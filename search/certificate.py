@@ -22,7 +22,7 @@ from search.query import Query
 from search.space import SearchSpace, digest
 from zoo.errors import NegativeAnswer, SpecError
 from zoo.registry import family, lower, spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 if TYPE_CHECKING:
     from search.exact import Result

@@ -7,7 +7,7 @@ from typing import Any
 
 from search.query import Query
 from search.study import options
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.config import Config
 
 

@@ -12,7 +12,7 @@ from search.pareto import nondominated
 from search.pricing import Columns, Evaluator, Priced, join
 from search.query import Bound, DeviceAt, Query
 from zoo.errors import ConfigError, NegativeAnswer
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Progress = Callable[[int, int], None]
 
@@ -158,7 +158,7 @@ class _Nearest:
 
     def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
         from search.runs.writer import entry
-        from zoo.spec import as_dict
+        from zoo.specs import as_dict
 
         row = self.closest[1]
         columns = evaluator(np.array([row]))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hw_models.predictors import Predictor, predictor
 from search.accuracy import AccuracyModel, accuracy_model
 from search.query import DEVICE_METRICS, DeviceAt, Query
-from zoo.bulk import Bulk, BulkLowering
-from zoo.choices import Ints
+from zoo.bulk.choices import Ints
+from zoo.bulk.lower import Bulk, BulkLowering
 from zoo.graph import Shape
 
 Floats = NDArray[np.float64]

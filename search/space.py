@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo.choices import Bools, Choices, Ints, by_fields
+from zoo.bulk.choices import Bools, Choices, Ints, by_fields
 from zoo.config import SpaceConfig
 from zoo.errors import ConfigError, SpecError
 from zoo.registry import family
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 CHUNK = 1 << 17
 """Combinations handled at once, so that memory does not grow with the space."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 DECODER = "as wide as that of the candidate"
 """Of the network that is trained in a candidate's place."""

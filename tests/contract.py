@@ -26,7 +26,7 @@ from zoo.models.sqnet import SQNetSpec
 from zoo.models.vgg import VGGSpec
 from zoo.network import Network, build
 from zoo.registry import family, lower
-from zoo.spec import Spec, field_types
+from zoo.specs import Spec, field_types
 
 Block = Literal["mobilenet", "shufflenet", "inception", "resnext", "resnet", "asp"]
 

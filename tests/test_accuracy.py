@@ -13,7 +13,7 @@ from search.accuracy.effects import EFFECTS
 from search.accuracy.linear import ADDITIVITY, OFFSET_SD, TRANSFER_SD, Additive, Evidence, percent, points
 from search.accuracy.published import fitted, leave_one_out, leave_value_out
 from search.accuracy.published_scores import PROTOCOLS, evidence
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.models.enet import ENetSpec
 from zoo.models.espnet import ESPNetSpec

@@ -14,22 +14,22 @@ from PIL import Image
 import pretrained
 from zoo.backends import choice, engine
 from zoo.backends.choice import BACKENDS, ORDER, candidates, threads_of
-from zoo.backends.engine import Engine, runner
+from zoo.backends.session import Engine, runner
 from zoo.cli import main
 from zoo.cli import segment as command
-from zoo.data.labels import label_set
-from zoo.data.scenes import Scenes
+from zoo.data.classes import label_set
+from zoo.data.synthetic import Scenes
 from zoo.errors import SpecError, ZooError
-from zoo.evaluate import Protocol, evaluate, module_scored
+from zoo.evaluate.segmentation import Protocol, evaluate, module_scored
 from zoo.graph import GraphBuilder, Shape
-from zoo.images import ImageError
+from zoo.inference.images import ImageError
+from zoo.inference.pipeline import AHEAD, images_in, in_order
+from zoo.inference.segment import Settings, segment
 from zoo.models.enet import ENetSpec
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.network import Network, build, module_from_graph
-from zoo.segment import Settings, segment
-from zoo.spec import Spec
-from zoo.streams import AHEAD, images_in, in_order
+from zoo.specs import Spec
 
 SIZE = (64, 96)
 SPECS = {
@@ -269,7 +269,7 @@ def test_a_missing_backend_is_one_sentence(
 
 
 def test_workers_are_as_many_as_memory_holds(espnet_c: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo import segment as library
+    from zoo.inference import segment as library
     from zoo.registry import lower
 
     needed = library.SLACK * lower(SPECS["espnet-c"], SIZE).peak_activation_bytes

@@ -28,13 +28,13 @@ from search.accuracy.linear import percent
 from search.accuracy.published import fitted
 from search.report.figures import _axis_label
 from search.runs.reader import AXES, load_run
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.registry import spec_from_dict
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMS = {form.name: form for form in forms()}
@@ -238,7 +238,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
         return run_of(entry.spec, 30 + entry.seed, entry.seed)
 
     monkeypatch.setattr(runs_module, "measure", measure)
-    monkeypatch.setattr("zoo.data.layouts.data_set", lambda name, data, split: split)
+    monkeypatch.setattr("zoo.data.datasets.data_set", lambda name, data, split: split)
     return done
 
 
@@ -301,7 +301,7 @@ def test_fill_without_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caps
 
 def test_one_real_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner itself, on two generated streets for one epoch."""
-    from zoo.data.scenes import Scenes
+    from zoo.data.synthetic import Scenes
 
     monkeypatch.setattr(runs_module, "EPOCHS", 1)
     monkeypatch.setattr(runs_module, "SIZE", (64, 96))

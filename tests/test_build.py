@@ -21,7 +21,7 @@ from zoo.graph import GraphBuilder, Input, Op, Shape
 from zoo.models.espnet import ESPNetSpec
 from zoo.network import Network, build, flush_subnormals_, module_from_graph
 from zoo.registry import FAMILIES, lower
-from zoo.spec import Spec, field_types
+from zoo.specs import Spec, field_types
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the released checkpoints are not beside this repository")

@@ -14,13 +14,13 @@ pytest.register_assert_rewrite("contract")
 
 from contract import EXAMPLES  # noqa: E402
 
-from zoo.bulk import Bulk, BulkLowering  # noqa: E402
-from zoo.choices import Choices, Ints, by_fields, distinct  # noqa: E402
+from zoo.bulk.choices import Choices, Ints, by_fields, distinct  # noqa: E402
+from zoo.bulk.lower import Bulk, BulkLowering  # noqa: E402
 from zoo.errors import SpecError  # noqa: E402
 from zoo.graph import GraphBuilder, Layer, Shape  # noqa: E402
+from zoo.lowering import Family, Stage, Tensors  # noqa: E402
 from zoo.registry import FAMILIES, lower  # noqa: E402
-from zoo.spec import Count, Spec, field_types  # noqa: E402
-from zoo.stages import Family, Stage, Tensors  # noqa: E402
+from zoo.specs import Count, Spec, field_types  # noqa: E402
 
 ESPNET = Choices(
     "espnet",

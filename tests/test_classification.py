@@ -14,21 +14,21 @@ from torch.nn import functional  # noqa: E402
 
 from zoo.cli import main  # noqa: E402
 from zoo.data.augment import Augmentation  # noqa: E402
+from zoo.data.class_folders import folders  # noqa: E402
 from zoo.data.crops import RandomPart, centre  # noqa: E402
-from zoo.data.folders import folders  # noqa: E402
-from zoo.data.layouts import data_set  # noqa: E402
-from zoo.data.scenes import Scenes  # noqa: E402
+from zoo.data.datasets import data_set  # noqa: E402
+from zoo.data.synthetic import Scenes  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
-from zoo.evaluate_classes import Ranking, ranking  # noqa: E402
+from zoo.evaluate.classification import Ranking, ranking  # noqa: E402
 from zoo.models.espnet import ESPNetSpec  # noqa: E402
 from zoo.models.espnetv2_classifier import ESPNetv2ClassifierSpec  # noqa: E402
-from zoo.schedules import cyclic  # noqa: E402
-from zoo.spec import as_dict  # noqa: E402
+from zoo.specs import as_dict  # noqa: E402
 from zoo.train.checkpoint import BEST, LAST, read_weights  # noqa: E402
 from zoo.train.loop import LOG, train  # noqa: E402
 from zoo.train.loss import Loss  # noqa: E402
 from zoo.train.optimise import optimizer_of  # noqa: E402
 from zoo.train.recipe import recipe  # noqa: E402
+from zoo.train.schedules import cyclic  # noqa: E402
 from zoo.train.start import begin, check_task  # noqa: E402
 from zoo.train.trainer import NO_VOID, Job  # noqa: E402
 

@@ -21,7 +21,7 @@ from zoo.models.vgg import VGGSpec
 from zoo.network import build
 from zoo.published import figures
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 COMPARATORS: dict[str, tuple[Spec, int]] = {
     "fcn-8s": (FCNSpec(), 134_456_985),

@@ -18,7 +18,7 @@ from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.registry import FAMILIES, lower, spec_from_dict
 from zoo.resolve import resolve, split_tag
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 from zoo.yaml_strict import MAX_VALUES, parse_yaml, read_yaml
 
 # YAML without its traps

@@ -9,8 +9,7 @@ from PIL import Image
 from zoo.cli import main
 from zoo.data.augment import NONE, Augmentation, generator
 from zoo.data.batches import Cache, Maker, ahead, order
-from zoo.data.codes import CITYSCAPES_CODES, CITYSCAPES_IDS, MAPILLARY, MAPILLARY_CODES
-from zoo.data.labels import (
+from zoo.data.classes import (
     CAMVID,
     CATEGORIES,
     CITYSCAPES,
@@ -21,11 +20,12 @@ from zoo.data.labels import (
     label_set,
     palette,
 )
-from zoo.data.layouts import LAYOUTS, data_set
-from zoo.data.scenes import Scenes, scene
-from zoo.data.sets import DataError
+from zoo.data.datasets import LAYOUTS, data_set
+from zoo.data.mask_values import CITYSCAPES_CODES, CITYSCAPES_IDS, MAPILLARY, MAPILLARY_CODES
+from zoo.data.split import DataError
+from zoo.data.synthetic import Scenes, scene
 from zoo.errors import ZooError
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
 
 SIZE = (6, 8)
 

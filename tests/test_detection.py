@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.detection import anchors, boxes_from, decode, offsets_to, overlap, sides, softmax, suppress
 from zoo.errors import ZooError
+from zoo.inference.detection import anchors, boxes_from, decode, offsets_to, overlap, sides, softmax, suppress
 from zoo.models.espnetv2_ssd import BOXES, ESPNetv2SSDSpec
 from zoo.network import build
 

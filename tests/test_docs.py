@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import zoo.models
+from zoo.lowering import Family
 from zoo.registry import FAMILIES, lower
-from zoo.stages import Family
 
 pytest.register_assert_rewrite("contract")
 

@@ -10,7 +10,7 @@ from zoo.errors import SpecError
 from zoo.graph import BatchNorm, Conv, Graph, Layer, PReLU
 from zoo.models.espnet import ESPNetSpec
 from zoo.registry import lower
-from zoo.spec import field_types
+from zoo.specs import field_types
 
 SIZE = (512, 1024)
 

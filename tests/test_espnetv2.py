@@ -11,8 +11,8 @@ import torch
 from contract import FamilyContract
 from torch.nn import functional
 
-from zoo.bulk import BulkLowering
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
+from zoo.bulk.lower import BulkLowering
 from zoo.errors import SpecError
 from zoo.graph import Graph, GraphBuilder, Linear, Shape
 from zoo.models.espnetv2 import UNUSED_KEYS, ESPNetv2Spec
@@ -21,7 +21,7 @@ from zoo.models.espnetv2_encoder import eesp, kernels
 from zoo.models.espnetv2_ssd import ESPNetv2SSDSpec
 from zoo.network import flush_subnormals_, module_from_graph
 from zoo.registry import family, lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 
 class TestESPNetv2(FamilyContract):

@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402
 
 from zoo.cli import main  # noqa: E402
-from zoo.data.labels import CAMVID, CATEGORIES, CITYSCAPES, label_map  # noqa: E402
-from zoo.data.layouts import data_set  # noqa: E402
-from zoo.data.scenes import Scenes  # noqa: E402
+from zoo.data.classes import CAMVID, CATEGORIES, CITYSCAPES, label_map  # noqa: E402
+from zoo.data.datasets import data_set  # noqa: E402
+from zoo.data.synthetic import Scenes  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
-from zoo.evaluate import Protocol, Scored, evaluate, module_scored  # noqa: E402
-from zoo.metrics import VOID, Scores, confusion  # noqa: E402
-from zoo.preprocess import Preprocessing  # noqa: E402
+from zoo.evaluate.metrics import VOID, Scores, confusion  # noqa: E402
+from zoo.evaluate.segmentation import Protocol, Scored, evaluate, module_scored  # noqa: E402
+from zoo.inference.preprocess import Preprocessing  # noqa: E402
 from zoo.train.start import begin  # noqa: E402
 
 SIZE = (32, 48)
@@ -152,7 +152,7 @@ def tiny():
 
 def test_a_module_is_scored_as_its_predictions_say():
     module, data = tiny(), Scenes("val", SIZE, 2)
-    from zoo.segment import segment
+    from zoo.inference.segment import segment
 
     expected = sum(confusion(truth, segment(module, image), 11) for image, truth in map(data.load, range(2)))
     assert (evaluate(module_scored("tiny", module, CAMVID), data).scores.matrix == expected).all()
@@ -160,7 +160,7 @@ def test_a_module_is_scored_as_its_predictions_say():
 
 def test_an_onnx_file_scores_like_its_module(tmp_path):
     pytest.importorskip("onnxruntime")
-    from zoo.evaluate_onnx import onnx_scored
+    from zoo.evaluate.onnx import onnx_scored
     from zoo.export import export_onnx
 
     module, data = tiny(), Scenes("val", SIZE, 2)
@@ -181,7 +181,7 @@ def test_an_onnx_file_scores_like_its_module(tmp_path):
 
 @pytest.fixture
 def small_scenes(monkeypatch):
-    monkeypatch.setattr("zoo.data.layouts.Scenes", lambda split: Scenes(split, SIZE, 4))
+    monkeypatch.setattr("zoo.data.datasets.Scenes", lambda split: Scenes(split, SIZE, 4))
 
 
 TRAIN = [
@@ -264,7 +264,7 @@ def bundled():
 @pytest.mark.parametrize("entry", bundled(), ids=lambda entry: entry.name)
 def test_bundled_weights_are_there_with_a_card_that_says_their_score(entry):
     from pretrained.manifest import PACKAGE
-    from zoo.evaluate import sha256_of
+    from zoo.evaluate.segmentation import sha256_of
     from zoo.train.checkpoint import read_weights
 
     path = PACKAGE / entry.file

@@ -18,12 +18,12 @@ from zoo.cli import main
 from zoo.errors import SpecError, ZooError
 from zoo.export import OPSETS, export_onnx
 from zoo.graph import AdaptiveAvgPool, ChannelShuffle, Crop, Graph, GraphBuilder, MaxUnpool, Shape
+from zoo.inference.preprocess import Preprocessing
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.network import Network, build, module_from_graph
-from zoo.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SIZE = (64, 96)
 

@@ -7,7 +7,7 @@ pytest.register_assert_rewrite("contract")
 from contract import EXAMPLES, FamilyContract  # noqa: E402
 
 from zoo.registry import FAMILIES, lower  # noqa: E402
-from zoo.spec import field_types  # noqa: E402
+from zoo.specs import field_types  # noqa: E402
 
 for _name, _examples in EXAMPLES.items():
     _class = f"Test_{_name.replace('-', '_')}"

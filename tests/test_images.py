@@ -14,8 +14,8 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from zoo.errors import ConfigError
-from zoo.images import ImageError, image_size, read_image
-from zoo.preprocess import Preprocessing, network_input, resized_rows
+from zoo.inference.images import ImageError, image_size, read_image
+from zoo.inference.preprocess import Preprocessing, network_input, resized_rows
 
 CITYSCAPES = Preprocessing(
     channels="BGR",

@@ -23,8 +23,8 @@ from hw_models.measured.blocks import KINDS, BlockError, blocks, chained, distin
 from hw_models.predictors import predict, predictor
 from hw_models.schema import SHARES, Fit
 from hw_models.tables import TableError
-from zoo.bulk import BulkLowering
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
+from zoo.bulk.lower import BulkLowering
 from zoo.cli import main
 from zoo.config import load_config
 from zoo.errors import NegativeAnswer, ZooError

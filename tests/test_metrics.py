@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from zoo.errors import ZooError
-from zoo.metrics import VOID, Scores, confusion, merged, near_boundary
+from zoo.evaluate.metrics import VOID, Scores, confusion, merged, near_boundary
 
 CLASSES = 4
 LABELS = arrays(np.uint8, (6, 7), elements=st.sampled_from([*range(CLASSES), VOID]))

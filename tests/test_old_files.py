@@ -37,7 +37,7 @@ def test_a_candidate_of_an_old_front_is_a_model(kind: str, old: Path, capsys: py
 
 def test_an_old_training_goes_on(old: Path) -> None:
     pytest.importorskip("torch")
-    from zoo.data.layouts import data_set
+    from zoo.data.datasets import data_set
     from zoo.train.checkpoint import identity_of, load_state, read_weights
 
     run = old / "train"

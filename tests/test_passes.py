@@ -26,7 +26,7 @@ from zoo.passes import PASSES, optimize, rewritten
 from zoo.passes.pool import FEW
 from zoo.passes.rewrite import Pass, at_size
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SIZE = (64, 96)
 SPECS = [spec for specs in EXAMPLES.values() for spec in specs]

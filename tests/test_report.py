@@ -28,13 +28,13 @@ from search.runs.reader import axis, load_run, values
 from search.runs.writer import claimed, write
 from search.sensitivity import SENSITIVITIES, regrets, sensitivity, staircase
 from search.space import SearchSpace
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.config import Limits, load_config
 from zoo.errors import ConfigError, ZooError
 from zoo.registry import lower, spec_from_dict
 from zoo.resolve import resolve
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 from zoo.yaml_strict import read_yaml
 
 SPACE = SearchSpace(

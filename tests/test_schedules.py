@@ -3,7 +3,7 @@
 import pytest
 
 from zoo.errors import ZooError
-from zoo.schedules import cyclic
+from zoo.train.schedules import cyclic
 
 
 def test_cyclic_as_defined() -> None:

@@ -16,7 +16,7 @@ from search.pricing import Evaluator
 from search.query import DeviceAt, Query, limits_from_si
 from search.runs.writer import candidate, claimed, query_from, read_json, write
 from search.space import SearchSpace, space_from
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.config import Limits
 from zoo.errors import ConfigError, SpecError, ZooError
 from zoo.registry import lower

@@ -16,20 +16,20 @@ from torch.nn.functional import interpolate
 
 import pretrained
 from pretrained.download import obtain
-from zoo import labelling
-from zoo import segment as library
 from zoo.cli import main
-from zoo.data.labels import CAMVID, CITYSCAPES, LABEL_SETS, PASCAL
+from zoo.data.classes import CAMVID, CITYSCAPES, LABEL_SETS, PASCAL
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Shape
-from zoo.images import ImageError
-from zoo.labelling import labels_of
+from zoo.inference import label_map as labelling
+from zoo.inference import segment as library
+from zoo.inference.images import ImageError
+from zoo.inference.label_map import labels_of
+from zoo.inference.overlay import MAX_OVERLAY_SIDE, legend, output_paths, overlay, save_labels
+from zoo.inference.preprocess import Preprocessing
+from zoo.inference.segment import Settings, segment, segment_file, shares, spans
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.resnet import ResNetSpec
 from zoo.network import Network, build, module_from_graph
-from zoo.overlay import MAX_OVERLAY_SIDE, legend, output_paths, overlay, save_labels
-from zoo.preprocess import Preprocessing
-from zoo.segment import Settings, segment, segment_file, shares, spans
 
 Pixels = Any
 

@@ -37,7 +37,7 @@ from search.study.storage import FolderLock, mend  # noqa: E402
 from search.study.study import local, resumed, start  # noqa: E402
 from search.study.surrogate import NOTHING, Belief, Scale, Told, fit, prior, told_of  # noqa: E402
 from search.study.trials import Entry  # noqa: E402
-from zoo.choices import Choices  # noqa: E402
+from zoo.bulk.choices import Choices  # noqa: E402
 from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
 from zoo.errors import ConfigError, ZooError  # noqa: E402
@@ -584,7 +584,7 @@ def test_noise_is_pooled_and_differences_within_it_are_said(tmp_path, found):
 
 def test_training_reports_every_epoch_and_goes_on_from_its_checkpoint(tmp_path):
     pytest.importorskip("torch", reason="training needs torch")
-    from zoo.data.labels import CAMVID
+    from zoo.data.classes import CAMVID
 
     rng = np.random.default_rng(0)
     samples = tuple(

@@ -10,15 +10,15 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from zoo.data.labels import CAMVID, CITYSCAPES, LabelSet  # noqa: E402
-from zoo.data.scenes import Scenes  # noqa: E402
-from zoo.data.sets import DataError  # noqa: E402
+from zoo.data.classes import CAMVID, CITYSCAPES, LabelSet  # noqa: E402
+from zoo.data.split import DataError  # noqa: E402
+from zoo.data.synthetic import Scenes  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
-from zoo.metrics import VOID  # noqa: E402
+from zoo.evaluate.metrics import VOID  # noqa: E402
+from zoo.inference.preprocess import Preprocessing, network_input  # noqa: E402
 from zoo.models.espnet import ESPNetSpec  # noqa: E402
 from zoo.network import build  # noqa: E402
-from zoo.preprocess import Preprocessing, network_input  # noqa: E402
-from zoo.spec import as_dict  # noqa: E402
+from zoo.specs import as_dict  # noqa: E402
 from zoo.train import checkpoint  # noqa: E402
 from zoo.train.amp import PaddedConv, pad_convolutions_  # noqa: E402
 from zoo.train.checkpoint import BEST, LAST, STATE, load_state, read_weights  # noqa: E402
@@ -95,7 +95,7 @@ def test_a_label_set_that_nobody_declared_travels_with_the_weights(tmp_path):
 
 
 def test_a_card_says_where_weights_come_from_and_what_they_score(tmp_path):
-    from zoo.evaluate import evaluate, module_scored
+    from zoo.evaluate.segmentation import evaluate, module_scored
     from zoo.train.card import Origin, card
 
     done = train(job(tmp_path), stop_after=1)
@@ -270,7 +270,7 @@ def test_the_soft_jaccard_loss_is_one_less_the_miou_where_the_network_is_certain
     logits, labels = logits_and_labels()
     found = logits.argmax(1)
     certain = functional.one_hot(found, 3).permute(0, 3, 1, 2) * 100.0
-    from zoo.metrics import Scores, confusion
+    from zoo.evaluate.metrics import Scores, confusion
 
     scores = Scores(confusion(labels.numpy(), found.numpy(), 3))
     loss = jaccard_loss(functional.log_softmax(certain, 1), labels)

@@ -28,13 +28,13 @@ from search.study.evaluators import Held, Train, trained_spec
 from search.study.results import write_findings
 from search.study.study import start
 from zoo import spec
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.cli.candidate import candidate_of
 from zoo.cli.trained import module_of, start_from
-from zoo.data.labels import CAMVID
+from zoo.data.classes import CAMVID
 from zoo.errors import ConfigError
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 SPACE = SearchSpace(Choices("espnet", {"variant": ("C", "ESPNet"), "alpha2": (1,), "alpha3": (1, 2)}), (64, 128))
 QUERY = Query(space=SPACE, devices=(DeviceAt("tx2"),), objectives=("miou", "params"))

@@ -27,11 +27,11 @@ from pretrained.transport import Patience
 from pretrained.weights import PretrainedNetwork, fit, load, load_state
 from zoo import cli
 from zoo.config import load_config
-from zoo.data.labels import LABEL_SETS
+from zoo.data.classes import LABEL_SETS
 from zoo.errors import ConfigError, ZooError
 from zoo.models.espnet import ESPNetSpec
 from zoo.network import build
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [entry.name for entry in manifest().weights]

@@ -8,7 +8,7 @@
 from typing import TYPE_CHECKING, Any
 
 from zoo.registry import lower as _lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 if TYPE_CHECKING:
     import torch

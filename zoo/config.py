@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from zoo.config_study import StudyConfig
 from zoo.errors import ConfigError, SpecError, did_you_mean
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
-from zoo.spec import Spec, field_types, mismatch
+from zoo.specs import Spec, field_types, mismatch
 from zoo.yaml_strict import parse_yaml, read_yaml
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from zoo import graph as ops
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Graph, Layer
 from zoo.network import Linear, Network, build
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 
 class Opinion(NamedTuple):

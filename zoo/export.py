@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo import __version__
-from zoo.data.labels import LABEL_SETS
+from zoo.data.classes import LABEL_SETS
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
 from zoo.graph import Graph
+from zoo.inference.preprocess import network_input
 from zoo.network import FIXED_SIZES, Network
 from zoo.passes import rewritten
-from zoo.preprocess import network_input
 from zoo.registry import lower
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 Size = tuple[int, int]
 """Height and width in pixels."""

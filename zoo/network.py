@@ -19,7 +19,7 @@ from zoo import graph as ops
 from zoo.errors import ZooError
 from zoo.graph import Graph, Layer, Shape
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 INDICES = ":indices"
 """Suffix of the tensor that holds the positions a max pooling took its values from."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
+from zoo.lowering import Family, lower_stages
 from zoo.models import (
     deeplab,
     enet,
@@ -20,8 +21,7 @@ from zoo.models import (
     sqnet,
     vgg,
 )
-from zoo.spec import Spec, field_types
-from zoo.stages import Family, lower_stages
+from zoo.specs import Spec, field_types
 
 FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,

@@ -12,7 +12,7 @@ from pretrained import find
 from zoo.config import Config, override
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 from zoo.yaml_strict import read_yaml
 
 

@@ -22,7 +22,7 @@ from search.accuracy.linear import points
 from zoo.config import load_config
 from zoo.errors import ConfigError
 from zoo.files import atomic
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 MIN_NETWORKS = 5
 """Fewer cannot be compared."""

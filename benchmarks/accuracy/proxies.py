@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies, write_proxies
 from search.accuracy.bench.design import design
 from search.trainable import trained_spec
-from zoo.data.labels import CAMVID
-from zoo.data.scenes import Scenes
+from zoo.data.classes import CAMVID
+from zoo.data.synthetic import Scenes
 from zoo.network import Network
-from zoo.spec import Spec
+from zoo.specs import Spec
 from zoo.train.loss import Loss
 from zoo.train.normalise import Normalise
 from zoo.train.start import SCRATCH, begin

@@ -10,7 +10,7 @@ from search.accuracy.bench.protocol import BenchError
 from zoo.errors import SpecError
 from zoo.files import atomic
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 TABLE = Path(__file__).with_name("proxies.csv")
 PROXIES = ("synflow", "naswot", "jacobian", "snip", "grad_norm")

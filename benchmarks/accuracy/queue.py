@@ -25,12 +25,12 @@ from benchmarks.accuracy.tasks import Task, tasks
 from benchmarks.machine import machine
 from pretrained.weights import load
 from zoo.allocator import keep_freed_memory
-from zoo.data.layouts import data_set
-from zoo.data.sets import Split
-from zoo.evaluate import Protocol as Scoring
-from zoo.evaluate import evaluate, module_scored
+from zoo.data.datasets import data_set
+from zoo.data.split import Split
+from zoo.evaluate.segmentation import Protocol as Scoring
+from zoo.evaluate.segmentation import evaluate, module_scored
 from zoo.files import atomic
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 from zoo.train.checkpoint import STATE, read_weights, save_weights
 from zoo.train.distil import StoredTeacher, stored_answers
 from zoo.train.loop import keep

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from benchmarks.accuracy.protocols import PROTOCOLS
 from search.trainable import trained_spec
 from zoo.models.espnet import ESPNetSpec
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 
 @dataclass(frozen=True, slots=True)

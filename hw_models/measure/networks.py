@@ -20,7 +20,7 @@ from hw_models.predictors import predict
 from zoo.export import export_onnx
 from zoo.network import Network, build
 from zoo.passes import PASSES, optimize
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 Size = tuple[int, int]
 OPSET = 13

@@ -19,7 +19,7 @@ from hw_models.measured.block_model import BlockModel, Measured
 from hw_models.measured.blocks import Block, from_text
 from hw_models.measured.predictor import BlockRow
 from hw_models.tables import Point
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 
 @dataclass(frozen=True)

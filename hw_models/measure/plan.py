@@ -14,11 +14,11 @@ import numpy as np
 from hw_models.measured.block_features import features
 from hw_models.measured.block_model import farthest
 from hw_models.measured.blocks import KINDS, Block, blocks, distinct, renamed
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.errors import SpecError, ZooError
 from zoo.graph import GraphBuilder, Shape
 from zoo.registry import family, lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SIZES = ((128, 256), (256, 512), (512, 1024))
 """Image sizes (height, width) at which blocks are timed; a network at a size between them is interpolated."""

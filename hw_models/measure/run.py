@@ -15,7 +15,7 @@ from hw_models.measure.timing import Effort, Timing, time_of
 from hw_models.measured.blocks import Block
 from zoo.graph import Graph
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 PASSES = 2
 MOST_PASSES = 4

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from search.accuracy.bench_model import SHORT, BenchModel
 from search.accuracy.linear import Accuracy
 from search.accuracy.published import PublishedModel, PublishedPoint, published_points
-from zoo.choices import Choices, Ints
+from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ZooError, did_you_mean
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 __all__ = ["Accuracy", "AccuracyModel", "PublishedPoint", "accuracy_model", "published_points"]
 

@@ -17,9 +17,9 @@ from search.accuracy.bench.model import FAMILY, Fit, fit, forms, inputs_at, inpu
 from search.accuracy.bench.protocol import EPOCHS, PROTOCOL, PROTOCOL_TEXT, SIZE, TABLE, read_runs
 from search.accuracy.bench.table import Measured, measured, noise_sd, title
 from search.accuracy.linear import Accuracy
-from zoo.choices import Choices, Ints
+from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ConfigError
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 MIN_NETWORKS = 8
 """Fewer say too little of anything."""

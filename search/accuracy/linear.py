@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.choices import Choices, Ints, by_fields
+from zoo.bulk.choices import Choices, Ints, by_fields
 from zoo.errors import ZooError
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Array = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import numpy as np
 from search.accuracy.effects import EFFECTS
 from search.accuracy.linear import Accuracy, Additive, Evidence, HeldOut
 from search.accuracy.published_scores import PROTOCOLS, evidence
-from zoo.choices import Choices, Ints
+from zoo.bulk.choices import Choices, Ints
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 NOISE_SD = 0.7
 """Assumed standard deviation of the mIOU of one training run, in points; the published runs are single ones.

@@ -9,7 +9,7 @@ from zoo.errors import ZooError
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.published import Figure, figures
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 FULL = "300 epochs"
 SHORT = "100 epochs"

@@ -19,7 +19,7 @@ from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
 from zoo.registry import lower
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 OWN_SPACE = "searched"
 """Name of the space in the card where zoo.yaml has none."""

@@ -17,7 +17,7 @@ from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.registry import lower, spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 PARTS = ("mean", "low", "high")
 

@@ -23,7 +23,7 @@ from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 if TYPE_CHECKING:
     from search.exact import Result

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from search.accuracy import accuracy_model
 from search.trainable import DECODER, trained_spec
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 if TYPE_CHECKING:
-    from zoo.data.sets import Split
+    from zoo.data.split import Split
     from zoo.train.recipe import Recipe
     from zoo.train.trainer import Job, Row
 
@@ -162,7 +162,7 @@ class Train:
     def _splits(self) -> "tuple[Split, Split]":
         if self.sets is not None:
             return self.sets
-        from zoo.data.layouts import data_set
+        from zoo.data.datasets import data_set
 
         data = None if self.data is None else Path(self.data)
         train, val = (data_set(self.dataset, data, split) for split in ("train", "val"))

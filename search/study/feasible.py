@@ -14,7 +14,7 @@ from search.accuracy.linear import Accuracy
 from search.exact import answer, at_clocks
 from search.pricing import Columns, Evaluator
 from search.query import Query
-from zoo.choices import Choices, Ints
+from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ConfigError
 
 Floats = NDArray[np.float64]

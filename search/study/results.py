@@ -23,7 +23,7 @@ from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
 from search.study.study import Studied
 from search.study.surrogate import CHUNK, Belief, fit
 from search.study.trials import Entry
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 Floats = NDArray[np.float64]
 

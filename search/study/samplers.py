@@ -17,7 +17,7 @@ from search.pareto import nondominated
 from search.study.ehvi import Surface, surface
 from search.study.feasible import Candidates
 from search.study.surrogate import Belief, Prior, Scale, Told, fit
-from zoo.choices import Ints
+from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from search.accuracy.effects import EFFECTS
 from search.accuracy.linear import OFFSET_SD, percent, points
 from search.accuracy.published import fitted
 from search.study.feasible import Candidates
-from zoo.choices import Ints, by_fields
+from zoo.bulk.choices import Ints, by_fields
 
 Floats = NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from search.study.engines.local import Outcome, Task
 from search.study.feasible import Candidates
 from search.study.storage import FolderLock, reachable
 from zoo.errors import ConfigError
-from zoo.spec import as_dict
+from zoo.specs import as_dict
 
 LEASE_S = 6 * 3600.0
 """Seconds after which a trial of another machine, without a time limit, belongs to nobody."""

@@ -68,7 +68,7 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
 
 def _measure(args: Arguments) -> int:
     from hw_models.measure import plan
-    from zoo.choices import Choices
+    from zoo.bulk.choices import Choices
 
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)

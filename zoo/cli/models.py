@@ -37,7 +37,7 @@ def _list(args: Arguments) -> int:
         return list_published(args)
     from pretrained import weights_of
     from zoo.registry import lower
-    from zoo.spec import as_dict
+    from zoo.specs import as_dict
 
     config = config_of(args)
     rows: list[dict[str, Any]] = [
@@ -131,7 +131,7 @@ def _show_blocks(args: Arguments) -> int:
 
 
 def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str, Any]:
-    from zoo.spec import as_dict
+    from zoo.specs import as_dict
 
     height, width = args.size
     document: dict[str, Any] = {

@@ -19,10 +19,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _scene(args: Arguments) -> int:
     from PIL import Image
 
-    from zoo.data.labels import CAMVID
-    from zoo.data.scenes import scene
+    from zoo.data.classes import CAMVID
+    from zoo.data.synthetic import scene
     from zoo.files import atomic, make_folder
-    from zoo.overlay import legend, save_labels
+    from zoo.inference.overlay import legend, save_labels
 
     if args.count < 1 or args.seed < 0:
         raise UsageError(f"--count must be at least 1 and --seed at least 0, but they are {args.count} and {args.seed}")

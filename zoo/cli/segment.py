@@ -15,10 +15,10 @@ from zoo.cli.command import Arguments, Command, add_size, config_of, count_argum
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zoo.backends.engine import Engine
+    from zoo.backends.session import Engine
+    from zoo.inference.overlay import Legend
+    from zoo.inference.segment import Settings
     from zoo.network import Network
-    from zoo.overlay import Legend
-    from zoo.segment import Settings
 
 SHOWN_CLASSES = 4
 """Classes named for each image in the printed table."""
@@ -75,8 +75,8 @@ class _Job(NamedTuple):
 
 
 def _segment(args: Arguments) -> int:
-    from zoo.images import ImageError
-    from zoo.streams import images_in, in_order
+    from zoo.inference.images import ImageError
+    from zoo.inference.pipeline import images_in, in_order
 
     images = images_in(args.images, ENDINGS)
     outputs = _outputs(args, images)
@@ -97,7 +97,7 @@ def _segment(args: Arguments) -> int:
 
 
 def _outputs(args: Arguments, images: list[Path]) -> dict[Path, tuple[Path, Path | None]]:
-    from zoo.overlay import output_paths
+    from zoo.inference.overlay import output_paths
 
     labels, overlays = (output_paths(images, args.out, ending) for ending in ENDINGS)
     return {
@@ -116,11 +116,11 @@ def _missing(images: list[Path], outputs: dict[Path, tuple[Path, Path | None]]) 
 
 def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | None]]) -> _Job:
     from pretrained import load
-    from zoo.backends.engine import Engine
-    from zoo.data.labels import label_set
-    from zoo.overlay import legend
+    from zoo.backends.session import Engine
+    from zoo.data.classes import label_set
+    from zoo.inference.overlay import legend
+    from zoo.inference.segment import Settings, fitting
     from zoo.resolve import resolve
-    from zoo.segment import Settings, fitting
 
     settings = Settings(size=args.size, labels_at=args.labels_at, tile=args.tile, overlap=args.overlap)
     model = resolve(args.model, config_of(args))
@@ -140,8 +140,8 @@ def _say(message: str) -> None:
 def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
     import torch
 
-    from zoo.overlay import save_labels, save_overlay
-    from zoo.segment import segment_file, shares
+    from zoo.inference.overlay import save_labels, save_overlay
+    from zoo.inference.segment import segment_file, shares
 
     torch.set_num_threads(job.engine.threads)  # which it keeps for each thread apart
     pixels, found = segment_file(

@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zoo.evaluate import Evaluation
+    from zoo.evaluate.segmentation import Evaluation
     from zoo.train.loop import Trained
     from zoo.train.trainer import Job
 
@@ -93,9 +93,9 @@ def _train(args: Arguments) -> int:
 
 
 def _job(args: Arguments) -> "Job":
-    from zoo.data.layouts import data_set
-    from zoo.preprocess import Preprocessing
-    from zoo.spec import as_dict
+    from zoo.data.datasets import data_set
+    from zoo.inference.preprocess import Preprocessing
+    from zoo.specs import as_dict
     from zoo.train.checkpoint import identity_of
     from zoo.train.parallel import ranks
     from zoo.train.recipe import recipe, recipe_from
@@ -175,7 +175,7 @@ def _curve(done: "Trained") -> None:
 
 
 def _protocol(job: "Job") -> dict[str, Any]:
-    from zoo.evaluate_classes import CROP
+    from zoo.evaluate.classification import CROP
 
     maps = {
         "void": "ignored",
@@ -228,9 +228,9 @@ def _configure_eval(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(args: Arguments) -> int:
-    from zoo.data.labels import label_map
-    from zoo.data.layouts import data_set
-    from zoo.evaluate import Protocol, evaluate
+    from zoo.data.classes import label_map
+    from zoo.data.datasets import data_set
+    from zoo.evaluate.segmentation import Protocol, evaluate
 
     if args.pictures and not args.out:
         raise ZooError("--pictures needs a folder to write to; give one with -o DIR")
@@ -251,7 +251,7 @@ def _eval(args: Arguments) -> int:
 
 def _eval_classes(args: Arguments, data: Any) -> int:
     from zoo.cli.trained import module_of
-    from zoo.evaluate_classes import evaluate_classes
+    from zoo.evaluate.classification import evaluate_classes
 
     for name in ("map", "flip", "boundary", "pictures", "backend"):
         if getattr(args, name):
@@ -272,7 +272,7 @@ def _show_ranking(console: "Console", document: dict[str, Any]) -> None:
 
 
 def _pictures(args: Arguments, labels: Any) -> Any:
-    from zoo.evaluate_pictures import save_side_by_side
+    from zoo.evaluate.pictures import save_side_by_side
 
     def visit(index: int, image: Any, truth: Any, found: Any) -> None:
         if index < args.pictures:
@@ -282,7 +282,7 @@ def _pictures(args: Arguments, labels: Any) -> Any:
 
 
 def _write(folder: Path, result: "Evaluation", document: dict[str, Any]) -> None:
-    from zoo.evaluate_pictures import save_confusion
+    from zoo.evaluate.pictures import save_confusion
 
     write_text(folder / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
     save_confusion(folder / "confusion.png", result.scores.matrix, result.labels)

@@ -7,7 +7,7 @@ from zoo.cli.command import Arguments, config_of, note
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from zoo.evaluate import Scored
+    from zoo.evaluate.segmentation import Scored
     from zoo.train.start import Start
 
 
@@ -29,7 +29,7 @@ def start_from(text: str) -> "Start":
     """Weights to start a run from. Raises ZooError."""
     from pretrained import find
     from pretrained.weights import load_state
-    from zoo.data.labels import label_set
+    from zoo.data.classes import label_set
     from zoo.registry import lower
     from zoo.train.checkpoint import read_weights
     from zoo.train.start import Start
@@ -45,7 +45,7 @@ def start_from(text: str) -> "Start":
 
 def module_of(text: str) -> tuple[Any, Any, str | None]:
     """A network with weights, its label set, and the hash of its file."""
-    from zoo.data.labels import label_set
+    from zoo.data.classes import label_set
 
     path = weights_file(text)
     if path is None:
@@ -54,7 +54,7 @@ def module_of(text: str) -> tuple[Any, Any, str | None]:
         named = load(text)
         return named, label_set(named.labels), named.weights.sha256
     from pretrained.weights import fit
-    from zoo.evaluate import sha256_of
+    from zoo.evaluate.segmentation import sha256_of
     from zoo.network import build
     from zoo.train.checkpoint import read_weights
 
@@ -77,10 +77,10 @@ def teacher_of(text: str, classes: int) -> Any:
 
 def scored_of(args: Arguments) -> "Scored":
     """The network that MODEL of `zoo eval` names. Raises ZooError."""
-    from zoo.evaluate import module_scored
+    from zoo.evaluate.segmentation import module_scored
 
     if args.model.endswith(".onnx"):
-        from zoo.evaluate_onnx import onnx_scored
+        from zoo.evaluate.onnx import onnx_scored
 
         if args.backend not in (None, "auto", "onnxruntime"):
             raise ZooError(f"an ONNX file is scored in onnxruntime, not in {args.backend}; leave out --backend")
@@ -94,7 +94,7 @@ def scored_of(args: Arguments) -> "Scored":
     module, labels, digest = module_of(name)
     if args.backend in (None, "torch"):
         return module_scored(args.model, module, labels, digest)
-    from zoo.backends.engine import Engine
+    from zoo.backends.session import Engine
 
     engine = Engine(module, args.backend, args.threads or None, say=lambda message: note(f"zoo: {message}"))
     if size := args.size or module.preprocessing.size:

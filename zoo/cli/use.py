@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pretrained.weights import PretrainedNetwork
     from zoo.network import Network
     from zoo.resolve import Model
-    from zoo.spec import Spec
+    from zoo.specs import Spec
 
 
 def _trained(model: "Model") -> "PretrainedNetwork":

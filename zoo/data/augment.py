@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.errors import ZooError
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
 
 Pixels = NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.augment import generator
-from zoo.data.sets import Pixels, Split
+from zoo.data.split import Pixels, Split
 
 CACHE_BYTES = 2**31
 """Decoded samples are kept up to this many bytes in all."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from zoo.data.labels import LabelSet
-from zoo.data.sets import DataError, DataSet, Pixels, Sample
-from zoo.images import image_size
+from zoo.data.classes import LabelSet
+from zoo.data.split import DataError, DataSet, Pixels, Sample
+from zoo.inference.images import image_size
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.graph import GraphBuilder
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.resnet import stage, stem
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 Dilation = Count
 

@@ -15,8 +15,8 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Interval
 
 from zoo.graph import Dropout, GraphBuilder, MaxUnpool, PadChannels
-from zoo.spec import Count, Rule, Spec
-from zoo.stages import Family, Stage, Tensors, off_grid
+from zoo.lowering import Family, Stage, Tensors, off_grid
+from zoo.specs import Count, Rule, Spec
 
 Depth = Annotated[int, Interval(ge=0, le=16)]
 Kind = Literal["regular", "dilated", "asymmetric"]

@@ -15,8 +15,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from zoo.graph import Dropout, GraphBuilder
-from zoo.spec import Count, Rule, Spec
-from zoo.stages import Family, Stage, Tensors, off_grid
+from zoo.lowering import Family, Stage, Tensors, off_grid
+from zoo.specs import Count, Rule, Spec
 
 Depth = Annotated[int, Interval(ge=0, le=16)]
 

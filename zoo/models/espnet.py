@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Interval
 
 from zoo.graph import GraphBuilder
+from zoo.lowering import Family, Stage, Tensors, off_grid
 from zoo.models.blocks import UNITS, bn_act, conv_bn_act, esp_unit, groups_fit, pyramid
-from zoo.spec import Count, Rule, Spec
-from zoo.stages import Family, Stage, Tensors, off_grid
+from zoo.specs import Count, Rule, Spec
 
 Depth = Annotated[int, Interval(ge=0, le=64)]
 BranchCount = Annotated[int, Interval(ge=1, le=8)]

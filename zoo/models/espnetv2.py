@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from zoo.graph import AdaptiveAvgPool, ChannelShuffle, GraphBuilder
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.espnetv2_encoder import ENCODER, Encoder, Kernel, bn_act, cbr
-from zoo.spec import Count
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count
 
 UNUSED_KEYS = tuple(f"base_net.level{level}_0.eesp.module_act.weight" for level in (2, 3, 4))
 """Keys of the released files that no layer reads."""

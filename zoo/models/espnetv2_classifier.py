@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zoo.graph import AdaptiveAvgPool, Dropout, GraphBuilder, Linear
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.espnetv2_encoder import ENCODER, Encoder, Kernel, SomeDepth, cbr, down, eesp, widths
-from zoo.spec import Count, Rule
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count, Rule
 
 
 def last_width(s: "Level5Encoder") -> int:

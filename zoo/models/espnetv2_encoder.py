@@ -11,8 +11,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from zoo.graph import GraphBuilder
-from zoo.spec import Count, Rule, Spec
-from zoo.stages import Stage, Tensors
+from zoo.lowering import Stage, Tensors
+from zoo.specs import Count, Rule, Spec
 
 Scale = Annotated[float, Interval(ge=0.125, le=4)]
 Depth = Annotated[int, Interval(ge=0, le=64)]

@@ -11,10 +11,10 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from zoo.graph import AdaptiveAvgPool, GraphBuilder
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.espnetv2 import NUMBERED, pyramid
 from zoo.models.espnetv2_classifier import LEVEL5_ENCODER, Level5Encoder
 from zoo.models.espnetv2_encoder import cbr
-from zoo.stages import Family, Stage, Tensors
 
 BOXES = 6
 """Anchors at each position: two squares, and the aspect ratios 2, 1/2, 3 and 1/3."""
@@ -29,7 +29,7 @@ class ESPNetv2SSDSpec(Level5Encoder):
 
     classes: with the background, which is class 0: 21 for PASCAL VOC, 81 for COCO. For each of six maps the
     network returns class scores (6 x classes channels) and, after all of those, box offsets (6 x 4
-    channels); `zoo.detection` turns them into boxes. The same parameters serve every image size.
+    channels); `zoo.inference.detection` turns them into boxes. The same parameters serve every image size.
 
     Counts at scale 2 beside the published ones:
 

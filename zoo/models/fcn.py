@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.graph import Crop, Dropout, GraphBuilder
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.vgg import CONVOLUTIONS, Widths, block
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 LAST_CROP = {8: 31, 16: 27, 32: 19}
 """Where the image begins in the up-sampled scores, by stride."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.graph import AdaptiveAvgPool, Dropout, GraphBuilder
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.resnet import conv_bn, stage
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 BINS = (1, 2, 3, 6)
 """Sizes to which the pyramid pools (section 3.2)."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.graph import AdaptiveAvgPool, GraphBuilder, Linear
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.lowering import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Units of each of the four stages, by depth (table 1)."""

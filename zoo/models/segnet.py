@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zoo.graph import GraphBuilder, MaxUnpool
+from zoo.lowering import Family, Stage, Tensors
 from zoo.models.vgg import CONVOLUTIONS, Widths, block
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zoo.graph import GraphBuilder
-from zoo.spec import Count, Rule, Spec
-from zoo.stages import Family, Stage, Tensors, off_grid
+from zoo.lowering import Family, Stage, Tensors, off_grid
+from zoo.specs import Count, Rule, Spec
 
 UNITS = (2, 2, 3)
 """Fire modules at 1/4, 1/8 and 1/16 of the image's size."""

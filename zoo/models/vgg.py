@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from zoo.graph import AdaptiveAvgPool, Dropout, GraphBuilder, Linear
-from zoo.spec import Count, Spec
-from zoo.stages import Family, Stage, Tensors
+from zoo.lowering import Family, Stage, Tensors
+from zoo.specs import Count, Spec
 
 Widths = tuple[Count, Count, Count, Count, Count]
 

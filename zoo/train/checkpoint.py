@@ -12,13 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.data.labels import LABEL_SETS, LabelSet
+from zoo.data.classes import LABEL_SETS, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.inference.preprocess import Preprocessing
 from zoo.network import flush_subnormals_
-from zoo.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 STATE = "last.pt"
 """Everything that the next epoch depends on."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.data.augment import Augmentation
-from zoo.preprocess import Preprocessing
+from zoo.inference.preprocess import Preprocessing
 from zoo.train.normalise import Normalise
 
 

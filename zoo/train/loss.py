@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
 
 
 def class_weights(pixels: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from zoo.preprocess import Preprocessing
+from zoo.inference.preprocess import Preprocessing
 
 
 class Normalise(nn.Module):

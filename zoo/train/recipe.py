@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from zoo.data.augment import Augmentation
 from zoo.errors import ZooError, did_you_mean
-from zoo.schedules import cyclic
 from zoo.train.amp import Amp
+from zoo.train.schedules import cyclic
 
 Schedule = Literal["constant", "step", "poly", "cosine", "cyclic"]
 

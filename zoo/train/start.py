@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from zoo import spec as with_changes
-from zoo.data.folders import Folders
-from zoo.data.labels import LabelSet
-from zoo.data.sets import Split
+from zoo.data.class_folders import Folders
+from zoo.data.classes import LabelSet
+from zoo.data.split import Split
 from zoo.errors import ZooError
+from zoo.inference.preprocess import Preprocessing
 from zoo.network import Network, build
-from zoo.preprocess import Preprocessing
-from zoo.spec import Spec
+from zoo.specs import Spec
 from zoo.train.recipe import Recipe
 from zoo.train.transfer import Transfer, classes_between, transfer_
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.batches import Batch, Cache, Maker, ahead, order
+from zoo.data.class_folders import Folders
 from zoo.data.crops import RandomPart, resized
-from zoo.data.folders import Folders
-from zoo.data.sets import Pixels, Split
+from zoo.data.split import Pixels, Split
 from zoo.errors import ZooError
-from zoo.evaluate import pooled
-from zoo.evaluate_classes import Ranking, ranking
-from zoo.metrics import VOID, Scores
-from zoo.preprocess import Preprocessing
+from zoo.evaluate.classification import Ranking, ranking
+from zoo.evaluate.metrics import VOID, Scores
+from zoo.evaluate.segmentation import pooled
+from zoo.inference.preprocess import Preprocessing
 from zoo.train.amp import multiplies_bfloat16, pad_convolutions_
 from zoo.train.checkpoint import labels_about, load_state, plain, save_state
 from zoo.train.distil import StoredTeacher, Teaches

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zoo.data.labels import LABEL_MAPS, LabelSet
+from zoo.data.classes import LABEL_MAPS, LabelSet
 from zoo.errors import ZooError
 
 ENCODER = "encoder."

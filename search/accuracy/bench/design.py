@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.space import SearchSpace
-from zoo.choices import Choices
+from zoo.bulk.choices import Choices
 from zoo.models.espnet import ESPNetSpec
 from zoo.registry import lower
 

@@ -19,10 +19,10 @@ from search.accuracy.bench.table import SIZE, Measured
 from search.accuracy.effects import EFFECTS
 from search.accuracy.linear import Accuracy, percent, points
 from search.accuracy.published import fitted
-from zoo.bulk import BulkLowering
-from zoo.choices import Choices, Ints, by_fields
+from zoo.bulk.choices import Choices, Ints, by_fields
+from zoo.bulk.lower import BulkLowering
 from zoo.graph import Shape
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
 

@@ -18,10 +18,10 @@ from search.trainable import trained_spec
 from zoo.errors import SpecError, ZooError, did_you_mean
 from zoo.files import atomic
 from zoo.registry import spec_from_dict
-from zoo.spec import Spec, as_dict
+from zoo.specs import Spec, as_dict
 
 if TYPE_CHECKING:
-    from zoo.data.sets import Split
+    from zoo.data.split import Split
     from zoo.train.recipe import Recipe
 
 TABLE = Path(__file__).with_name("runs.csv")
@@ -187,7 +187,7 @@ def write_runs(runs: Sequence[Run], path: Path = TABLE) -> None:
 def trained_params(spec: Spec) -> int:
     """Parameters of what is trained in a candidate's place, for CamVid's 11 classes."""
     from zoo import spec as with_changes
-    from zoo.data.labels import CAMVID
+    from zoo.data.classes import CAMVID
     from zoo.registry import lower
 
     return lower(with_changes(trained_spec(spec), classes=len(CAMVID.classes))).params
@@ -255,7 +255,7 @@ def fill(
     best in different orders. A run whose loss is no longer a
     number is passed over, and tried again the next time. Raises ZooError for data that cannot be read.
     """
-    from zoo.data.layouts import data_set
+    from zoo.data.datasets import data_set
     from zoo.train.trainer import TrainingError
 
     wanted = missing(entries, path)[:limit]

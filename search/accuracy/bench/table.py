@@ -15,7 +15,7 @@ from search.accuracy.linear import points
 from search.noise import pooled_sd
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 SIZE = (512, 1024)
 """(height, width) that MACs are counted at."""

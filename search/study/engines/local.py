@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from filelock import FileLock
 
 from search.study.evaluators import Evaluator, Stopped, checked
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Decide = Callable[[int, int, float], bool]
 """Is told a trial's number, epoch and mIOU; says whether it goes on."""

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.preprocess import resized_rows
+from zoo.inference.preprocess import resized_rows
 
 Size = tuple[int, int]
 """Height and width in pixels."""

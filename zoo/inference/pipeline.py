@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zoo.errors import ZooError
-from zoo.images import SUFFIXES, ImageError
+from zoo.inference.images import SUFFIXES, ImageError
 
 AHEAD = 2
 """Images for each worker that are begun, or wait to be, before the first of them is done."""

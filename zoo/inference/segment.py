@@ -12,12 +12,21 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.images import BYTES_PER_PIXEL, ImageError, Pixels, class_counts, free_bytes, image_size, read_image, too_large
-from zoo.labelling import labels_of
+from zoo.inference.images import (
+    BYTES_PER_PIXEL,
+    ImageError,
+    Pixels,
+    class_counts,
+    free_bytes,
+    image_size,
+    read_image,
+    too_large,
+)
+from zoo.inference.label_map import labels_of
+from zoo.inference.preprocess import Preprocessing, network_input
 from zoo.network import Network
-from zoo.preprocess import Preprocessing, network_input
 from zoo.registry import lower
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -116,7 +125,7 @@ def segment(
 
     `module` is in evaluation mode and gives logits (N, classes, h', w'), of which the index of the largest
     is a pixel's class; `preprocessing` is the module's own unless given. `run` runs the network in place of
-    the module itself, such as a `zoo.backends.engine.Engine`, while `workers` images are at work. Memory beside
+    the module itself, such as a `zoo.backends.session.Engine`, while `workers` images are at work. Memory beside
     image and labels: the network's activations at its input size, and `labelling.BAND_BYTES`; with tiles, at
     the size of one tile, whatever the size of the image. Raises ZooError where the network cannot take the
     size or memory does not suffice.

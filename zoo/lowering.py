@@ -5,7 +5,7 @@ named tensors `t`, and names what it leaves for later stages. A repeated stage i
 index with `(g, s, t, index)`; it must leave shapes as it found them.
 
 Because a stage sees nothing but `s` and `t`, its layers are a function of the fields and the tensor
-shapes that it reads: `zoo.bulk` lowers each distinct piece of a search space once.
+shapes that it reads: `zoo.bulk.lower` lowers each distinct piece of a search space once.
 """
 
 from collections.abc import Callable, MutableMapping
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.graph import Graph, GraphBuilder, Shape
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Tensors = MutableMapping[str, str]
 """Name given by a stage -> name of the layer that makes the tensor."""

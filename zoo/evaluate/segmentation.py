@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.labels import LabelMap, LabelSet
-from zoo.data.sets import Pixels, Split
+from zoo.data.classes import LabelMap, LabelSet
+from zoo.data.split import Pixels, Split
 from zoo.errors import ZooError, did_you_mean
-from zoo.labelling import labels_of
-from zoo.metrics import VOID, Labels, Matrix, Scores, confusion, merged, near_boundary
-from zoo.preprocess import Preprocessing, network_input
-from zoo.segment import Run, logits_of, plain
+from zoo.evaluate.metrics import VOID, Labels, Matrix, Scores, confusion, merged, near_boundary
+from zoo.inference.label_map import labels_of
+from zoo.inference.preprocess import Preprocessing, network_input
+from zoo.inference.segment import Run, logits_of, plain
 
 Size = tuple[int, int]
 Scoring = Literal["zoo", "authors"]

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.codes import Codes
-from zoo.data.labels import Colour, LabelSet
+from zoo.data.classes import Colour, LabelSet
+from zoo.data.mask_values import Codes
 from zoo.errors import ZooError
-from zoo.images import ImageError, opened, read_image
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
+from zoo.inference.images import ImageError, opened, read_image
 
 Pixels = NDArray[np.uint8]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.choices import Bools, Ints, distinct
+from zoo.bulk.choices import Bools, Ints, distinct
 from zoo.graph import Layer, Shape, peak_bytes
 
 

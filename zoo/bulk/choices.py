@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.registry import family as family_named
-from zoo.spec import Spec
+from zoo.specs import Spec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.labels import LabelSet, palette
+from zoo.data.classes import LabelSet, palette
 from zoo.data.pairs import SUFFIXES
-from zoo.data.sets import DataError, Pixels
-from zoo.images import read_image
+from zoo.data.split import DataError, Pixels
+from zoo.inference.images import read_image
 
 TRAIN = "train"
 """The split whose folders are the classes."""

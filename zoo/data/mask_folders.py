@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.data.labels import Colour, LabelSet, palette
+from zoo.data.classes import Colour, LabelSet, palette
 from zoo.data.pairs import pairs
-from zoo.data.sets import DataError, DataSet, Split
+from zoo.data.split import DataError, DataSet, Split
 from zoo.data.tiles import Tiles
 from zoo.errors import did_you_mean
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
 from zoo.yaml_strict import read_yaml
 
 KEYS = ("classes", "void", "masks", "window", "tile")

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from zoo.data.codes import CAMVID_CODES, CITYSCAPES_CODES, MAPILLARY_CODES, PASCAL_CODES
-from zoo.data.folder import folder
-from zoo.data.folders import folders
-from zoo.data.labels import CAMVID, CATEGORIES, CITYSCAPES, PASCAL
+from zoo.data.class_folders import folders
+from zoo.data.classes import CAMVID, CATEGORIES, CITYSCAPES, PASCAL
+from zoo.data.mask_folders import folder
+from zoo.data.mask_values import CAMVID_CODES, CITYSCAPES_CODES, MAPILLARY_CODES, PASCAL_CODES
 from zoo.data.pairs import listing, pairs, samples_of
-from zoo.data.scenes import Scenes
-from zoo.data.sets import DataError, DataSet, Sample, Split
+from zoo.data.split import DataError, DataSet, Sample, Split
+from zoo.data.synthetic import Scenes
 from zoo.errors import did_you_mean
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from zoo.data.labels import CAMVID, Colour, LabelSet
-from zoo.data.sets import DataError, Pixels
+from zoo.data.classes import CAMVID, Colour, LabelSet
+from zoo.data.split import DataError, Pixels
 from zoo.errors import did_you_mean
-from zoo.metrics import VOID
+from zoo.evaluate.metrics import VOID
 
 COUNTS: Mapping[str, int] = {"train": 64, "val": 16, "test": 16}
 """Scenes of each split."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.labels import CATEGORIES
-from zoo.metrics import VOID
+from zoo.data.classes import CATEGORIES
+from zoo.evaluate.metrics import VOID
 
 Codes = Mapping[int, int]
 """Class index, or VOID, of each value that a mask may hold."""

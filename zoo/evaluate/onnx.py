@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zoo.data.labels import LABEL_SETS, label_set
+from zoo.data.classes import LABEL_SETS, label_set
 from zoo.errors import ZooError
-from zoo.evaluate import Scored, sha256_of
-from zoo.preprocess import Preprocessing
+from zoo.evaluate.segmentation import Scored, sha256_of
+from zoo.inference.preprocess import Preprocessing
 
 
 def onnx_scored(path: Path) -> Scored:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from zoo.data.labels import BLACK, Colour, LabelSet
+from zoo.data.classes import BLACK, Colour, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
-from zoo.images import Pixels, class_counts
+from zoo.inference.images import Pixels, class_counts
 
 VOID_NAME = "void"
 """Name of the output that a network may have beyond the classes of its label set."""

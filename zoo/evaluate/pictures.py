@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.labels import BLACK, LabelSet
-from zoo.data.sets import Pixels
+from zoo.data.classes import BLACK, LabelSet
+from zoo.data.split import Pixels
+from zoo.evaluate.metrics import Labels, Matrix
 from zoo.files import atomic
-from zoo.metrics import Labels, Matrix
 
 GAP = 4
 """Pixels between the parts of a side-by-side picture."""

@@ -1,7 +1,7 @@
 """Lower a whole search space at once: each distinct piece once, everything else by index.
 
 A stage's layers are a function of the spec fields and the tensor shapes that the stage reads (see
-`zoo.stages`). So a stage is run with a spec that records what is read, all candidates that agree on it
+`zoo.lowering`). So a stage is run with a spec that records what is read, all candidates that agree on it
 share the resulting piece, and a count of a candidate is a sum over its pieces: exact, with no second
 description of a network, at some microseconds a candidate.
 """
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.choices import Bools, Choices, Ints, Key, Memo, Reads, by_fields, field_column
+from zoo.bulk.choices import Bools, Choices, Ints, Key, Memo, Reads, by_fields, field_column
+from zoo.bulk.memory import Piece, Step, peak_bytes_of
 from zoo.graph import BYTES_PER_VALUE, GraphBuilder, Layer, Shape
-from zoo.pieces import Piece, Step, peak_bytes_of
+from zoo.lowering import IMAGE, Family, Stage
 from zoo.registry import family as family_named
-from zoo.stages import IMAGE, Family, Stage
 
 
 class _State(dict[str, str]):

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo.data.class_folders import Folders
+from zoo.data.classes import LabelSet
 from zoo.data.crops import centre
-from zoo.data.folders import Folders
-from zoo.data.labels import LabelSet
-from zoo.data.sets import Pixels
+from zoo.data.split import Pixels
 from zoo.errors import ZooError
-from zoo.preprocess import network_input
+from zoo.inference.preprocess import network_input
 
 AT_ONCE = 32
 """Images that the network sees at a time."""

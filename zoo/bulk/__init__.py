@@ -1,0 +1,1 @@
+"""Lowering of a whole search space at once."""
