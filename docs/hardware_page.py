@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hw_models.analytic.roofline import INDEX, PARAMETERS
 from hw_models.build.recipes import RECIPES
-from hw_models.calibrate import graph_of, usable
 from hw_models.device import POWER_PARAMETERS, Device, Fit, load_device
 from hw_models.kernels import fused
 from hw_models.plots import draw_validation
+from hw_models.points import graph_of, usable
 from hw_models.predictors import Interval, predict
 from hw_models.sweep import clock_sensitivity
 from hw_models.validate import Check, Validation, validate

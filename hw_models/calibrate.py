@@ -8,39 +8,29 @@ by leaving each network out in turn (`hw_models.validate`), never from the fit i
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hw_models.analytic.features import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient
 from hw_models.analytic.residuals import RowModel
 from hw_models.analytic.roofline import kernel_time
 from hw_models.device import Device, Fit
 from hw_models.kernels import Work, fused
+from hw_models.least_squares import Array, Model, map_fit
+from hw_models.measured import predictor as measured
+from hw_models.points import known_graph, usable
 from hw_models.predictors import predictor
 from hw_models.tables import Point
-from zoo.errors import ZooError
 from zoo.graph import Graph
-from zoo.registry import FAMILIES, lower, spec_from_dict
 
-Array = NDArray[np.float64]
 POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
-CONVERGED = 1e-9
-"""Largest step, in natural logarithms, at which a fit has converged."""
-
-HOPELESS = 1e6
-"""Damping beyond which no step improves a fit any more."""
-
 FOCUS = {"espnet": 0.5}
 """Groups whose network error counts for less: the zoo searches this family, so its own points weigh most."""
-
-Model = Callable[[Array], tuple[Array, Array]]
-"""Parameters -> (logarithms of the predictions, their derivatives)."""
 
 
 @dataclass(frozen=True)
@@ -71,59 +61,10 @@ def load_of(graph: Graph, device: Device, clock_mhz: float, batch: int) -> Load:
     return Load(kernels, clock_mhz * 1e6, batch)
 
 
-def graph_of(point: Point) -> Graph | None:
-    """The network of a point, or None where its family is not in the registry."""
-    if point.spec.get("family") not in FAMILIES:
-        return None
-    return lower(spec_from_dict(dict(point.spec), point.network), (point.height, point.width))
-
-
-def map_fit(
-    model: Model, observed: Array, error: Array, prior: Array, prior_covariance: Array, steps: int = 80
-) -> tuple[Array, Array]:
-    """Most probable parameters and their covariance.
-
-    observed, error: logarithms of the measurements and the covariance of their errors, or their variances
-    where they are independent.
-    """
-    theta, damping = prior.copy(), 1e-3
-    tie = np.linalg.inv(prior_covariance)
-    weight = np.linalg.inv(error) if error.ndim == 2 else 1.0 / error
-
-    def weighted(slopes: Array) -> Array:
-        return np.asarray(slopes.T @ weight if error.ndim == 2 else slopes.T * weight)
-
-    def cost(values: Array, at: Array) -> float:
-        miss, drift = observed - values, at - prior
-        return float(weighted(miss) @ miss + drift @ tie @ drift)
-
-    values, slopes = model(theta)
-    best = cost(values, theta)
-    for _ in range(steps):
-        curvature = weighted(slopes) @ slopes + tie
-        pull = weighted(slopes) @ (observed - values) - tie @ (theta - prior)
-        step = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature)), pull)
-        new_values, new_slopes = model(theta + step)
-        new = cost(new_values, theta + step)
-        # To the last digits, so that a file does not depend on the machine that fitted it.
-        if np.abs(step).max() < CONVERGED or damping > HOPELESS:
-            break
-        if new > best:
-            damping *= 10
-            continue
-        theta, values, slopes, best, damping = theta + step, new_values, new_slopes, new, damping / 10
-    return theta, np.linalg.inv(weighted(slopes) @ slopes + tie)
-
-
 def error_covariance(groups: Sequence[str], reading_sd: Array, network_sd: float) -> Array:
     """Points of one network share the network's error; each has its own and its reading error on top."""
     same = np.array([[FOCUS.get(a, 1.0) ** 2 * (a == b) for b in groups] for a in groups])
     return network_sd**2 * same + np.diag(reading_sd**2 + POINT_SD**2)
-
-
-def usable(points: Sequence[Point], metric: str) -> list[Point]:
-    """Calibration points of a metric whose network is in the registry."""
-    return [p for p in points if p.use == "calibration" and p.metric == metric and p.spec.get("family") in FAMILIES]
 
 
 def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:
@@ -132,7 +73,7 @@ def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:
     before = device.latency
     if not chosen:
         return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
-    loads = [load_of(_known(p), device, p.clock_mhz, p.batch) for p in chosen]
+    loads = [load_of(known_graph(p), device, p.clock_mhz, p.batch) for p in chosen]
     peak, overhead = device.value("macs_per_cycle"), device.value("frame_overhead")
 
     def model(theta: Array) -> tuple[Array, Array]:
@@ -159,7 +100,7 @@ def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
     rows = []
     for p in chosen:
         prices = predictor(device, p.clock_mhz, p.batch)
-        terms = prices.terms(_known(p).layers)
+        terms = prices.terms(known_graph(p).layers)
         rows.append((terms, prices.finish(terms).latency_s_mean, p.clock_mhz))
     idle = device.value("idle_power")
 
@@ -173,19 +114,10 @@ def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
     return _refit(before, model, observed, chosen)
 
 
-def _known(point: Point) -> Graph:
-    graph = graph_of(point)
-    if graph is None:
-        raise ZooError(f"{point.network}: family {point.spec.get('family')!r} is not in the registry")
-    return graph
-
-
 def calibrated(device: Device, points: Sequence[Point]) -> Device:
     """The device fitted to these points, latency first; points that are only checks are not used."""
-    from hw_models.measured import predictor as own_device  # which builds on this module
-
-    if own_device.is_measured(device):
-        return own_device.calibrated(device, points)
+    if measured.is_measured(device):
+        return measured.calibrated(device, points)
     timed = replace(device, latency=calibrate_latency(device, points))
     return replace(timed, power=calibrate_power(timed, points))
 

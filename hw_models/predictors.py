@@ -1,205 +1,15 @@
-"""Latency, power and energy of a network on a device, each with an interval and with what it rests on.
+"""The predictor of a device, and the cost of one network."""
 
-Per kernel, `hw_models.analytic.roofline` gives the device time. A frame takes the larger of the device's time
-and the time in which the host issues the operations, and a constant:
-
-    T = max(sum of kernel times, operations · dispatch) + overhead
-
-The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
-Power is idle power plus the energy of the arithmetic and of the bytes over T, bent towards the power limit
-(`hw_models.analytic.features`); energy is power times T.
-
-Everything that a network's cost needs is a sum over its kernels (`Predictor.terms`), so that a search
-prices each distinct piece once and then only adds. `predict` is the same sum with the kernels listed.
-
-The predictive distributions are log-normal. `mean` is their median, the central estimate; low and high
-are equally likely to be passed. Three errors are added: the parameters' (their covariance, shared by
-all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
-"""
-
-from collections.abc import Sequence
 from dataclasses import fields
-from statistics import NormalDist
 
-import numpy as np
-
-from hw_models.analytic.features import (
-    BYTES,
-    DEVICE,
-    DILATED,
-    DISPATCHES,
-    GRADIENT,
-    MACS,
-    RESTS,
-    TERMS,
-    VARIANCE,
-    latency_gradient,
-    power_gradient,
-)
-from hw_models.analytic.residuals import Evidence, RowModel
-from hw_models.analytic.roofline import INDEX, Timing, kernel_time
-from hw_models.cost import METRICS, Array, Cost, CostArrays, Interval, KernelCost
+from hw_models.analytic.features import DISPATCHES
+from hw_models.analytic.predictor import Predictor
+from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
-from hw_models.kernels import FUSING, Fused, Work, fused
-from hw_models.tables import PROVENANCES
-from zoo.errors import ZooError
-from zoo.graph import Graph, Layer
+from hw_models.measured.predictor import MeasuredPredictor, is_measured
+from zoo.graph import Graph
 
 __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
-
-
-class Predictor:
-    """Prices networks on one device at one clock and batch; made by `predictor`.
-
-    `terms` is memoised by op and shapes, so that the pieces of a search space are cheap.
-    """
-
-    width = TERMS
-
-    def __init__(self, device: Device, clock_mhz: float, batch: int) -> None:
-        self.device = device
-        self.clock_mhz = clock_mhz
-        self.batch = batch
-        self._theta = device.latency.theta.tolist()
-        self._rows = RowModel(device)
-        self._known: dict[tuple[object, ...], Array] = {}
-
-    def terms(self, layers: Sequence[Layer]) -> Array:
-        """Additive statistics of consecutive layers, shape (width,); inputs cost nothing.
-
-        Raises PriceError, naming layer and op, where an op has no price.
-        """
-        total = np.zeros(TERMS)
-        if self.device.stack in FUSING:
-            for kernel in fused(layers, self.device.stack):
-                total += self._known_price(tuple((x.op, x.in_shapes) for x in kernel.layers), kernel.layers)
-            return total
-        for layer in layers:
-            total += self._known_price((layer.op, layer.in_shapes), (layer,))
-        return total
-
-    def _known_price(self, key: tuple[object, ...], layers: tuple[Layer, ...]) -> Array:
-        known = self._known.get(key)
-        if known is None:
-            kernels = fused(layers, self.device.stack)
-            known = self._price(kernels[0].work, layers[0]) if kernels else np.zeros(TERMS)
-            self._known[key] = known
-        return known
-
-    def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
-        """Costs from terms of shape (..., width); arrays of shape (...)."""
-        z = _score(0.5 + check_confidence(confidence) / 2)
-        parts = {name: (center, sd) for name, (center, sd) in self._distributions(terms).items()}
-        bounds: dict[str, Array] = {}
-        for name, (center, sd) in parts.items():
-            bounds[f"{name}_mean"] = center
-            bounds[f"{name}_low"], bounds[f"{name}_high"] = self._clip(
-                name, center * np.exp(-z * sd), center * np.exp(z * sd)
-            )
-        return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
-
-    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
-        """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
-        if metric not in METRICS:
-            raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
-        center, sd = self._distributions(terms)[metric]
-        value = center * np.exp(_score(check_confidence(probability)) * sd)
-        return self._clip(metric, value, value)[0]
-
-    def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
-        """Every kernel in the order of execution."""
-        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in fused(layers, self.device.stack)]
-        total = sum(timing.total_s for _, (timing, _) in priced)
-        return tuple(self._kernel_cost(kernel, timing, evidence, total) for kernel, (timing, evidence) in priced)
-
-    def host_bound(self, terms: Array) -> bool:
-        """Whether the host's dispatch takes longer than the device."""
-        return bool(self._host(terms) > terms[DEVICE])
-
-    def provenance(self, terms: Array) -> dict[str, float]:
-        """Shares of device time by what they rest on."""
-        times = terms[RESTS]
-        total = float(times.sum()) or 1.0
-        return {name: float(t) / total for name, t in zip(PROVENANCES, times, strict=True) if t}
-
-    def _clip(self, name: str, low: Array, high: Array) -> tuple[Array, Array]:
-        if name != "power_w":
-            return low, high
-        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
-        return np.clip(low, idle, limit), np.clip(high, idle, limit)
-
-    def _host(self, terms: Array) -> Array:
-        return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
-
-    def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
-        """Median and standard deviation of the logarithm, by metric."""
-        latency, latency_sd = self._latency(terms)
-        power, power_sd = self._power(terms, latency)
-        energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
-        return {
-            "latency_s": (latency, latency_sd),
-            "power_w": (power, power_sd),
-            "energy_j": (power * latency, energy_sd),
-        }
-
-    def _latency(self, terms: Array) -> tuple[Array, Array]:
-        gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
-        fit = self.device.latency
-        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + fit.network_sd**2)
-
-    def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
-        dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
-        fit = self.device.power
-        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        power = self.device.value("idle_power") + dynamic
-        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
-
-    def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
-        peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
-        timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
-        return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
-
-    def _price(self, work: Work, layer: Layer) -> Array:
-        timing, evidence = self._timing(work, layer)
-        out = np.zeros(TERMS)
-        out[DEVICE] = timing.total_s
-        out[DISPATCHES] = work.dispatches
-        out[VARIANCE] = (timing.total_s * evidence.sd) ** 2
-        out[MACS] = work.macs * self.batch
-        out[BYTES] = timing.bytes_moved
-        out[DILATED] = timing.total_s if work.dilated else 0.0
-        out[GRADIENT] = timing.gradient
-        out[RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
-        return out
-
-    def _kernel_cost(self, kernel: Fused, timing: Timing, evidence: Evidence, total: float) -> KernelCost:
-        work, seconds = kernel.work, timing.total_s
-        peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
-        moved = timing.bytes_moved
-        return KernelCost(
-            name=kernel.layers[0].name,
-            kind=work.kind,
-            macs=work.macs * self.batch,
-            bytes=round(moved),
-            latency_s=seconds,
-            share=seconds / total if total else 0.0,
-            provenance=evidence.provenance,
-            intensity=work.macs * self.batch / moved if moved else 0.0,
-            of_peak=work.macs * self.batch / peak / seconds if seconds else 0.0,
-            of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds if seconds else 0.0,
-        )
-
-
-def check_confidence(confidence: float) -> float:
-    """The probability itself. Raises ZooError unless it lies between 0 and 1."""
-    if not 0 < confidence < 1:
-        raise ZooError(f"confidence must be between 0 and 1, both excluded, but is {confidence!r}")
-    return confidence
-
-
-def _score(probability: float) -> float:
-    return NormalDist().inv_cdf(probability)
 
 
 def predictor(device: str | Device, clock_mhz: float | None = None, batch: int = 1) -> Predictor:
@@ -207,8 +17,6 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     found = load_device(device) if isinstance(device, str) else device
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
-    from hw_models.measured.predictor import MeasuredPredictor, is_measured  # which builds on this module
-
     return (MeasuredPredictor if is_measured(found) else Predictor)(found, found.clock(clock_mhz), batch)
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from hw_models import device_writer as own_folder
-from hw_models.calibrate import calibrated, graph_of
+from hw_models.calibrate import calibrated
 from hw_models.cost import Interval
 from hw_models.device import Device, DeviceError, _load_cached, home, read_device
 from hw_models.measure.environment import AS_PUBLISHED
 from hw_models.measure.logs import Log, read_log
+from hw_models.points import graph_of
 from hw_models.predictors import predict
 from hw_models.schema import Fit, read_json
 from hw_models.tables import Point

@@ -10,8 +10,9 @@ from math import log, sqrt
 
 import numpy as np
 
-from hw_models.calibrate import graph_of, left_out
+from hw_models.calibrate import left_out
 from hw_models.device import Device
+from hw_models.points import graph_of
 from hw_models.predictors import Interval, predict
 from hw_models.tables import Point
 

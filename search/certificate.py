@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import zoo
 from hw_models.predictors import predictor
 from search.accuracy import accuracy_model
 from search.pareto import dominated_by
 from search.query import Query
 from search.space import SearchSpace, digest
+from zoo._version import __version__
 from zoo.errors import NegativeAnswer, SpecError
 from zoo.registry import family, lower, spec_from_dict
 from zoo.specs import Spec
@@ -38,7 +38,7 @@ class NotVerified(NegativeAnswer):
 def basis(query: Query) -> dict[str, Any]:
     """Hashes of everything that an answer rests on besides the query."""
     return {
-        "version": zoo.__version__,
+        "version": __version__,
         "space_sha256": query.space.digest,
         "devices_sha256": {str(d): folder_digest(predictor(d.name).device.folder) for d in query.devices},
         "accuracy_sha256": digest(accuracy_model(query.accuracy).describe(query.space.choices.family)),

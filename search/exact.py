@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from hw_models.predictors import predictor
+from search.accuracy import SCALES
 from search.pareto import nondominated
 from search.pricing import Columns, Evaluator, Priced, join
-from search.query import Bound, DeviceAt, Query
+from search.query import DEVICE_METRICS, Bound, DeviceAt, Query
 from zoo.errors import ConfigError, NegativeAnswer
-from zoo.specs import Spec
+from zoo.specs import Spec, as_dict
 
 Progress = Callable[[int, int], None]
+
+PARTS = ("mean", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,38 @@ class Result:
 
     @property
     def front(self) -> tuple[dict[str, Any], ...]:
-        """The front as plain values, by rank: see `search.runs.writer.entries`."""
-        from search.runs.writer import entries
-
+        """The front as plain values, by rank: see `entries`."""
         return tuple(entries(self))
+
+
+def entries(result: "Result") -> Iterator[dict[str, Any]]:
+    """The front as plain values, by rank."""
+    for i, spec in enumerate(result.specs):
+        yield entry(result.query, result.columns, i, spec)
+
+
+def entry(query: Query, columns: Columns, i: int, spec: Spec) -> dict[str, Any]:
+    """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top."""
+    devices = [
+        {metric: {part: float(columns.devices[d][metric][part][i]) for part in PARTS} for metric in DEVICE_METRICS}
+        for d in range(len(query.devices))
+    ]
+    for one in devices:
+        one["fps"] = 1.0 / one["latency_s"]["mean"]  # type: ignore[assignment]
+    return {
+        "rank": i + 1,
+        "spec": as_dict(spec),
+        "miou": {part: float(columns.miou[part][i]) for part in PARTS},
+        "miou_source": _source(query),
+        **{name: int(column[i]) for name, column in columns.counts.items()},
+        **devices[0],
+        "devices": dict(zip(map(str, query.devices), devices, strict=True)),
+    }
+
+
+def _source(query: Query) -> str:
+    """Where mIOU comes from; of other data than the published figures', on which data."""
+    return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
 class NothingFeasible(NegativeAnswer):
@@ -157,9 +188,6 @@ class _Nearest:
             self.closest = (float(excess[best]), int(priced.rows[best]), values[best])
 
     def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
-        from search.runs.writer import entry
-        from zoo.specs import as_dict
-
         row = self.closest[1]
         columns = evaluator(np.array([row]))
         spec = self.query.space.spec(row)

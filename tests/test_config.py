@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo
+from search.model_ref import resolve, split_tag
 from zoo.config import Config, Limits, load_config, override, schema, shipped_file, user_file
 from zoo.errors import ConfigError, SpecError, ZooError
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.registry import FAMILIES, lower, spec_from_dict
-from zoo.resolve import resolve, split_tag
 from zoo.specs import Spec, as_dict
 from zoo.yaml_strict import MAX_VALUES, parse_yaml, read_yaml
 

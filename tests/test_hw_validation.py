@@ -8,8 +8,9 @@ import pytest
 from hw_models import load_device, predict
 from hw_models.build.devices import build
 from hw_models.build.recipes import RECIPES
-from hw_models.calibrate import graph_of, map_fit
 from hw_models.device import SHIPPED
+from hw_models.least_squares import map_fit
+from hw_models.points import graph_of
 from hw_models.sweep import clock_sensitivity, sweep
 from hw_models.validate import validate
 from zoo.graph import Graph

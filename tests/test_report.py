@@ -18,6 +18,7 @@ import pytest
 from hw_models.predictors import predictor
 from search.exact import answer
 from search.exact import search as exact
+from search.model_ref import resolve
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, DeviceAt, Query
 from search.report import html as html_report
@@ -33,7 +34,6 @@ from zoo.cli import main
 from zoo.config import Limits, load_config
 from zoo.errors import ConfigError, ZooError
 from zoo.registry import lower, spec_from_dict
-from zoo.resolve import resolve
 from zoo.specs import as_dict
 from zoo.yaml_strict import read_yaml
 

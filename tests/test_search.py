@@ -12,9 +12,10 @@ from search.accuracy import accuracy_model
 from search.certificate import NotVerified, valid_specs, verify
 from search.exact import NothingFeasible, answer, at_clocks
 from search.exact import search as exact
+from search.model_ref import candidate
 from search.pricing import Evaluator
 from search.query import DeviceAt, Query, limits_from_si
-from search.runs.writer import candidate, claimed, query_from, read_json, write
+from search.runs.writer import claimed, query_from, read_json, write
 from search.space import SearchSpace, space_from
 from zoo.bulk.choices import Choices
 from zoo.config import Limits

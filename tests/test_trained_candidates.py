@@ -18,9 +18,10 @@ from dataclasses import replace
 import onnx
 import torch
 
+from search.model_ref import candidate
+from search.opening import candidate_of, module_of, start_from
 from search.query import DeviceAt, Query
 from search.runs.weights import trained_weights
-from search.runs.writer import candidate
 from search.space import SearchSpace
 from search.study.config import Plan
 from search.study.engines.local import Inline
@@ -30,8 +31,6 @@ from search.study.study import start
 from zoo import spec
 from zoo.bulk.choices import Choices
 from zoo.cli import main
-from zoo.cli.candidate import candidate_of
-from zoo.cli.trained import module_of, start_from
 from zoo.data.classes import CAMVID
 from zoo.errors import ConfigError
 from zoo.specs import as_dict

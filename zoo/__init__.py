@@ -7,7 +7,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from zoo._version import __version__ as __version__
 from zoo.registry import lower as _lower
+from zoo.registry import with_changes
 from zoo.specs import Spec
 
 if TYPE_CHECKING:
@@ -16,25 +18,15 @@ if TYPE_CHECKING:
     from zoo.graph import Graph
 
 __all__ = ["Spec", "build", "load", "lower", "spec"]
-__version__ = "0.1.0"
 
 
 def spec(model: str | Spec, **changes: Any) -> Spec:
     """The spec that a name of zoo.yaml stands for, with fields changed. Raises ConfigError or SpecError."""
-    import dataclasses
-
+    from search.model_ref import resolve
     from zoo.config import load_config
-    from zoo.resolve import resolve
 
-    found = model if isinstance(model, Spec) else resolve(model, load_config()).spec
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
-    unknown = [key for key in plain if key not in found.__dataclass_fields__]  # type: ignore[attr-defined]
-    if unknown:
-        from zoo.errors import SpecError, did_you_mean
-
-        known = did_you_mean(unknown[0], found.__dataclass_fields__)  # type: ignore[attr-defined]
-        raise SpecError(f"{found.family}.{unknown[0]}: unknown key ({known})")
-    return dataclasses.replace(found, **plain)  # type: ignore[type-var]
+    chosen = model if isinstance(model, Spec) else resolve(model, load_config()).spec
+    return with_changes(chosen, **changes)
 
 
 def lower(model: str | Spec, size: tuple[int, int] = (512, 1024)) -> "Graph":
@@ -60,8 +52,8 @@ def load(model: str) -> "torch.nn.Module":
     hash. Raises ZooError.
     """
     from pretrained import load as load_weights
+    from search.model_ref import resolve
     from zoo.config import load_config
-    from zoo.resolve import resolve
 
     found = resolve(model, load_config())
     return load_weights(found.canonical if found.tag is None else f"{found.canonical}.{found.tag}")

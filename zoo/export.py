@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo import __version__
+from zoo._version import __version__
 from zoo.data.classes import LABEL_SETS
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic

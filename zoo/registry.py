@@ -1,5 +1,6 @@
 """The families of networks, by name, and the one way from a spec to a graph."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,16 @@ def lower(spec: Spec, size: tuple[int, int] = (512, 1024)) -> Graph:
     if wrong:
         raise SpecError(f"{spec.family}: {wrong}")
     return lower_stages(chosen, spec, Shape(3, height, width))
+
+
+def with_changes(spec: Spec, **changes: Any) -> Spec:
+    """A spec with fields changed, lists taken for tuples. Raises SpecError for an unknown field or a wrong value."""
+    known = field_types(type(spec))
+    for key in changes:
+        if key not in known:
+            raise SpecError(f"{spec.family}.{key}: unknown key ({did_you_mean(key, known)})")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
+    return dataclasses.replace(spec, **values)  # type: ignore[type-var]
 
 
 def spec_from_dict(entry: Mapping[str, Any], where: str = "spec") -> Spec:

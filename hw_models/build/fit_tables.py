@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.calibrate import map_fit
+from hw_models.least_squares import map_fit
 from hw_models.kernels import Work, work_of
 from hw_models.build.recipes import Recipe
 from hw_models.analytic.roofline import PARAMETERS, kernel_time

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.calibrate import map_fit
+from hw_models.least_squares import map_fit
 from hw_models.measured.blocks import KINDS, Block
 from hw_models.schema import SHARES, Fit
 from zoo.graph import PReLU

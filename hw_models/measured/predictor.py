@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
-from hw_models.calibrate import graph_of, usable
+from hw_models.analytic.predictor import Predictor
 from hw_models.cost import KernelCost
 from hw_models.device import Device, DeviceError, read_device
 from hw_models.device_writer import NOT_MEASURED
@@ -28,7 +28,7 @@ from hw_models.kernels import work_of
 from hw_models.measured.block_model import BlockModel, Estimate, Measured
 from hw_models.measured.blocks import KINDS, Block, blocks, from_text
 from hw_models.measured.network_speed import Whole, fitted, gradient_of, has_prelu, learned, share_of
-from hw_models.predictors import Predictor
+from hw_models.points import graph_of, usable
 from hw_models.schema import SHARES
 from hw_models.tables import PROVENANCES, Point, TableError, _read
 from zoo.graph import Graph, Layer

@@ -11,16 +11,17 @@ from math import log
 from statistics import NormalDist
 from typing import Any
 
-import zoo
 from hw_models.predictors import predict
 from search.accuracy import accuracy_model
 from search.describe import LIMIT_WORDS, command, question, space_name, spelt
+from search.exact import PARTS
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
 from search.report.html_parts import device, layers, rounded, shares
-from search.runs.reader import AXES, PARTS, Run, published, sampled_si
+from search.runs.reader import AXES, Run, published, sampled_si
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
+from zoo._version import __version__
 from zoo.config import load_config
 from zoo.registry import lower
 
@@ -37,7 +38,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     return {
         "run": run.name,
         "folder": str(run.folder),
-        "version": zoo.__version__,
+        "version": __version__,
         "question": question(query),
         "query": query.describe(),
         "counts": {name: run.document.get(name) for name in ("enumerated", "feasible", "complete")},

@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-import zoo
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
 from search.runs.reader import Run, load_run
 from search.report.html_data import certificate_hash
 from search.query import DEVICE_METRICS
 from search.describe import command, question, space_name
+from zoo._version import __version__
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
@@ -62,7 +62,7 @@ def _write(path: Path, text: str) -> None:
 def spec_yaml(spec: Spec, name: str) -> str:
     """A spec as the YAML that `zoo` takes as MODEL, and zoo.yaml under `models:`."""
     body = yaml.safe_dump(as_dict(spec), sort_keys=False, default_flow_style=None, allow_unicode=True)
-    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {zoo.__version__}.\n{body}"
+    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {__version__}.\n{body}"
 
 
 def card(
@@ -113,7 +113,7 @@ def card(
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
         *([] if run.study else [f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}."]),
-        f"Written by edgeseg-zoo {zoo.__version__}.",
+        f"Written by edgeseg-zoo {__version__}.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.predictors import predict
+from search.exact import PARTS
 from search.accuracy import MODELS, published_points
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
@@ -19,7 +20,6 @@ from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
 
-PARTS = ("mean", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)

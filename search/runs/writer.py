@@ -10,56 +10,19 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from search.accuracy import SCALES, accuracy_model
+from search.accuracy import accuracy_model
 from search.certificate import certify
-from search.pricing import Columns
-from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.exact import Result, entries, entry
+from search.query import DeviceAt, Query
 from search.space import digest, space_from
 from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
-from zoo.registry import spec_from_dict
-from zoo.specs import Spec, as_dict
-
-if TYPE_CHECKING:
-    from search.exact import Result
-
-PARTS = ("mean", "low", "high")
-
-
-def entries(result: "Result") -> Iterator[dict[str, Any]]:
-    """The front as plain values, by rank."""
-    for i, spec in enumerate(result.specs):
-        yield entry(result.query, result.columns, i, spec)
-
-
-def entry(query: Query, columns: Columns, i: int, spec: Spec) -> dict[str, Any]:
-    """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top."""
-    devices = [
-        {metric: {part: float(columns.devices[d][metric][part][i]) for part in PARTS} for metric in DEVICE_METRICS}
-        for d in range(len(query.devices))
-    ]
-    for one in devices:
-        one["fps"] = 1.0 / one["latency_s"]["mean"]  # type: ignore[assignment]
-    return {
-        "rank": i + 1,
-        "spec": as_dict(spec),
-        "miou": {part: float(columns.miou[part][i]) for part in PARTS},
-        "miou_source": _source(query),
-        **{name: int(column[i]) for name, column in columns.counts.items()},
-        **devices[0],
-        "devices": dict(zip(map(str, query.devices), devices, strict=True)),
-    }
-
-
-def _source(query: Query) -> str:
-    """Where mIOU comes from; of other data than the published figures', on which data."""
-    return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
-
+from zoo.specs import Spec
 
 def default_folder(query: Query) -> Path:
     """runs/ and the query's own name, so that the same question goes to the same folder."""
@@ -86,7 +49,7 @@ def claimed(folder: Path, asked: Query) -> Iterator[None]:
         lock.release()
 
 
-def write(asked: Query, result: "Result", folder: Path) -> dict[str, Any]:
+def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
     """Write the front, the sample and, last, the certificate. Returns the document of front.json.
 
     `asked` is the query as it was put, `result.query` the same with every clock settled.
@@ -124,7 +87,7 @@ def basis_of_miou(query: Query) -> dict[str, Any]:
     }
 
 
-def _sample_specs(result: "Result") -> Iterator[Spec]:
+def _sample_specs(result: Result) -> Iterator[Spec]:
     return (result.query.space.spec(int(row)) for row in result.sample.rows)
 
 
@@ -182,12 +145,3 @@ def query_from(document: Mapping[str, Any]) -> Query:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"the query of this run is damaged: {error}; run the search again") from None
-
-
-def candidate(text: str) -> Spec:
-    """The spec of `RUN#RANK`. Raises ConfigError."""
-    folder, _, rank = text.rpartition("#")
-    front = read_json(Path(folder) / "front.json").get("front", [])
-    if not rank.isdecimal() or not 1 <= int(rank) <= len(front):
-        raise ConfigError(f"{text}: the rank must be from 1 to {len(front)}, but is {rank!r}")
-    return spec_from_dict(front[int(rank) - 1]["spec"], text)

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.accuracy.linear import percent
+from search.exact import entry
 from search.pareto import nondominated
 from search.runs.weights import described
-from search.runs.writer import _csv, _write, entry
+from search.runs.writer import _csv, _write
 from search.study.observations import evidence
 from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
 from search.study.study import Studied

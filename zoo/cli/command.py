@@ -13,8 +13,8 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.model_ref import Model
     from zoo.config import Config
-    from zoo.resolve import Model
 
 Arguments = argparse.Namespace
 
@@ -109,7 +109,7 @@ def config_of(args: Arguments) -> "Config":
 
 def model_of(args: Arguments, name: str | None = None) -> "Model":
     """The model that MODEL and --set name."""
-    from zoo.resolve import resolve
+    from search.model_ref import resolve
 
     return resolve(name or args.model, config_of(args), args.settings)
 

@@ -116,11 +116,11 @@ def _missing(images: list[Path], outputs: dict[Path, tuple[Path, Path | None]]) 
 
 def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | None]]) -> _Job:
     from pretrained import load
+    from search.model_ref import resolve
     from zoo.backends.session import Engine
     from zoo.data.classes import label_set
     from zoo.inference.overlay import legend
     from zoo.inference.segment import Settings, fitting
-    from zoo.resolve import resolve
 
     settings = Settings(size=args.size, labels_at=args.labels_at, tile=args.tile, overlap=args.overlap)
     model = resolve(args.model, config_of(args))

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.opening import scored_of, start_from, teacher_of
 from zoo.backends.choice import CHOICES
-from zoo.cli.command import Arguments, Command, add_model, add_size, emit, model_of, note, table, write_text
-from zoo.cli.trained import scored_of, start_from, teacher_of
+from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, table, write_text
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -239,7 +239,14 @@ def _eval(args: Arguments) -> int:
     data = data_set(args.dataset, args.data, args.split)
     if args.dataset == "folders":
         return _eval_classes(args, data)
-    network = scored_of(args)
+    network = scored_of(
+        args.model,
+        config_of(args),
+        args.backend,
+        threads=args.threads or None,
+        size=args.size,
+        say=lambda message: note(f"zoo: {message}"),
+    )
     visit = _pictures(args, data.labels) if args.pictures else lambda *sample: None
     result = evaluate(network, data, how, visit=visit)
     document = result.document()
@@ -250,7 +257,7 @@ def _eval(args: Arguments) -> int:
 
 
 def _eval_classes(args: Arguments, data: Any) -> int:
-    from zoo.cli.trained import module_of
+    from search.opening import module_of
     from zoo.evaluate.classification import evaluate_classes
 
     for name in ("map", "flip", "boundary", "pictures", "backend"):

@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.candidate import candidate_of
+from search.opening import candidate_of
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from pretrained.weights import PretrainedNetwork
+    from search.model_ref import Model
     from zoo.network import Network
-    from zoo.resolve import Model
     from zoo.specs import Spec
 
 

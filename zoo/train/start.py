@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zoo import spec as with_changes
 from zoo.data.class_folders import Folders
 from zoo.data.classes import LabelSet
 from zoo.data.split import Split
 from zoo.errors import ZooError
 from zoo.inference.preprocess import Preprocessing
 from zoo.network import Network, build
+from zoo.registry import with_changes
 from zoo.specs import Spec
 from zoo.train.recipe import Recipe
 from zoo.train.transfer import Transfer, classes_between, transfer_

@@ -186,9 +186,8 @@ def write_runs(runs: Sequence[Run], path: Path = TABLE) -> None:
 
 def trained_params(spec: Spec) -> int:
     """Parameters of what is trained in a candidate's place, for CamVid's 11 classes."""
-    from zoo import spec as with_changes
     from zoo.data.classes import CAMVID
-    from zoo.registry import lower
+    from zoo.registry import lower, with_changes
 
     return lower(with_changes(trained_spec(spec), classes=len(CAMVID.classes))).params
 

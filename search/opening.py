@@ -1,12 +1,15 @@
-"""Weights as `zoo train` and `zoo eval` are given them: by name, a run's folder, a file, or an ONNX file."""
+"""A model by name, run, file or `RUN#RANK`, opened: a network with weights, a start or a teacher of a training."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cli.command import Arguments, config_of, note
+from search.model_ref import resolve
+from zoo.config import Config
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
+    from search.runs.weights import TrainedWeights
     from zoo.evaluate.segmentation import Scored
     from zoo.train.start import Start
 
@@ -75,28 +78,52 @@ def teacher_of(text: str, classes: int) -> Any:
     return Teacher(module, module.preprocessing, classes)
 
 
-def scored_of(args: Arguments) -> "Scored":
-    """The network that MODEL of `zoo eval` names. Raises ZooError."""
+def scored_of(
+    name: str,
+    config: Config,
+    backend: str | None = None,
+    *,
+    threads: int | None = None,
+    size: tuple[int, int] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> "Scored":
+    """The network that MODEL of `zoo eval` names, run by `backend`. Raises ZooError.
+
+    size: (height, width) of the input, where the preprocessing does not say. say: is told what `auto` chose.
+    """
     from zoo.evaluate.segmentation import module_scored
 
-    if args.model.endswith(".onnx"):
+    if name.endswith(".onnx"):
         from zoo.evaluate.onnx import onnx_scored
 
-        if args.backend not in (None, "auto", "onnxruntime"):
-            raise ZooError(f"an ONNX file is scored in onnxruntime, not in {args.backend}; leave out --backend")
-        return onnx_scored(Path(args.model))
-    name = args.model
+        if backend not in (None, "auto", "onnxruntime"):
+            raise ZooError(f"an ONNX file is scored in onnxruntime, not in {backend}; leave out --backend")
+        return onnx_scored(Path(name))
+    canonical = name
     if weights_file(name) is None:
-        from zoo.resolve import resolve
-
-        model = resolve(name, config_of(args))
-        name = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
-    module, labels, digest = module_of(name)
-    if args.backend in (None, "torch"):
-        return module_scored(args.model, module, labels, digest)
+        model = resolve(name, config)
+        canonical = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
+    module, labels, digest = module_of(canonical)
+    if backend in (None, "torch"):
+        return module_scored(name, module, labels, digest)
     from zoo.backends.session import Engine
 
-    engine = Engine(module, args.backend, args.threads or None, say=lambda message: note(f"zoo: {message}"))
-    if size := args.size or module.preprocessing.size:
-        engine.at(size)  # `auto` may fall back, and the protocol says to what
-    return module_scored(args.model, module, labels, digest, run=engine, backend=engine.backend)
+    engine = Engine(module, backend, threads, say=say)
+    if fixed := size or module.preprocessing.size:
+        engine.at(fixed)  # `auto` may fall back, and the protocol says to what
+    return module_scored(name, module, labels, digest, run=engine, backend=engine.backend)
+
+
+def candidate_of(text: str) -> "tuple[Any, TrainedWeights] | None":
+    """The candidate's network and where its weights are from; None where its search trained none.
+
+    Raises ConfigError where the weights are missing or others than those that were trained.
+    """
+    from search.runs.weights import trained_weights
+
+    weights = trained_weights(text)
+    if weights is None:
+        return None
+    module, labels, _ = module_of(str(weights.path))
+    module.labels = labels.name
+    return module, weights

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrained import find
+from search.runs.writer import read_json
 from zoo.config import Config, override
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import spec_from_dict
@@ -53,8 +54,6 @@ def split_tag(text: str, names: Iterable[str]) -> tuple[str, str | None] | None:
 
 def _find(text: str, config: Config) -> Model:
     if "#" in text:
-        from search.runs.writer import candidate
-
         return Model(text, text, candidate(text))
     split = split_tag(text, config.models)
     if split:
@@ -69,3 +68,12 @@ def _find(text: str, config: Config) -> Model:
             raise ConfigError(f"{path}: must be a mapping with the fields of a spec")
         return Model(path.stem, path.stem, spec_from_dict(entry, str(path)))
     raise ConfigError(f"model {text!r} is unknown; {did_you_mean(text, config.models)}")
+
+
+def candidate(text: str) -> Spec:
+    """The spec of `RUN#RANK`. Raises ConfigError."""
+    folder, _, rank = text.rpartition("#")
+    front = read_json(Path(folder) / "front.json").get("front", [])
+    if not rank.isdecimal() or not 1 <= int(rank) <= len(front):
+        raise ConfigError(f"{text}: the rank must be from 1 to {len(front)}, but is {rank!r}")
+    return spec_from_dict(front[int(rank) - 1]["spec"], text)
