@@ -19,6 +19,7 @@ from zoo.inference.preprocess import Preprocessing
 from zoo.network import flush_subnormals_
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec
+from zoo.train.recipe import Recipe
 
 STATE = "last.pt"
 """Everything that the next epoch depends on."""
@@ -41,6 +42,8 @@ def save_state(run: Path, state: State) -> None:
 def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
     state, saved = _read_state(run)
+    # A field that a later version added had its default before.
+    saved["recipe"] = {**plain(Recipe()), **saved["recipe"]} if isinstance(saved.get("recipe"), dict) else None
     for key, value in json.loads(json.dumps(identity)).items():
         if saved.get(key) != value:
             raise ZooError(

@@ -32,7 +32,7 @@ def _parts(module: nn.Module, how: Recipe) -> list[tuple[list[nn.Parameter], flo
     encoder = [p for name, p in named if name.startswith(ENCODER)]
     if not encoder:
         raise ZooError(
-            f"recipe.encoder_lr is {how.encoder_lr}, but the network has no encoder of its own; leave it at 1"
+            f"recipe.encoder_lr is {how.encoder_lr}, but the network has no part of that name; leave it at 1"
         )
     return [(encoder, how.encoder_lr), ([p for name, p in named if not name.startswith(ENCODER)], 1.0)]
 
