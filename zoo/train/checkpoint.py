@@ -42,8 +42,6 @@ def save_state(run: Path, state: State) -> None:
 def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
     state, saved = _read_state(run)
-    # A field that a later version added had its default before.
-    saved["recipe"] = {**plain(Recipe()), **saved["recipe"]} if isinstance(saved.get("recipe"), dict) else None
     for key, value in json.loads(json.dumps(identity)).items():
         if saved.get(key) != value:
             raise ZooError(
@@ -70,6 +68,9 @@ def _read_state(run: Path) -> tuple[State, dict[str, Any]]:
     except Exception as error:  # a damaged file may raise nearly anything
         kind = type(error).__name__
         raise ZooError(f"{path}: is no checkpoint of a run ({kind}); train anew in another folder") from None
+    # A field that a later version added had its default before.
+    if isinstance(saved.get("recipe"), dict):
+        saved["recipe"] = {**plain(Recipe()), **saved["recipe"]}
     return state, saved
 
 
