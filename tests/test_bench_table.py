@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 import search.accuracy
 import search.accuracy.bench.protocol as runs_module
+from benchmarks.accuracy import curves
 from benchmarks.accuracy.compare import BLOCK, compare, long_runs, markdown, settling, written
+from benchmarks.accuracy.compare import main as compare_main
 from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
 from search.accuracy import accuracy_model
 from search.accuracy.bench.cross_validation import judge
@@ -176,8 +178,6 @@ def test_queries_select_and_sort() -> None:
         (["--where", "variant<C"], "only numbers are compared by <"),
         (["--sort", "miuo"], "field 'miuo' is unknown; did you mean 'miou'?"),
         (["--sort", "miou:down"], "must be FIELD, FIELD:asc or FIELD:desc"),
-        (["--curves", "c.gif"], "must end in one of .png, .svg, .pdf"),
-        (["--curves", "c.svg", "--where", "k=1"], "there is no row to draw"),
     ],
 )
 def test_a_wrong_question_is_answered_in_one_sentence(argv: list[str], sentence: str, table: Path, capsys: Any) -> None:
@@ -205,7 +205,6 @@ def test_json_and_csv(table: Path, tmp_path: Path, capsys: Any) -> None:
     assert main(["bench-table", "--table", str(table), "--where", "variant=C", "--csv"]) == 0
     copy = tmp_path / "copy.csv"
     copy.write_text(capsys.readouterr().out)
-    assert set(read_runs(copy)) == set(where(read_runs(table), ["variant=C"])) if False else True
     assert [r.key for r in read_runs(copy)] == [
         r.key for r in ordered(where(read_runs(table), ["variant=C"]), "miou:desc")
     ]
@@ -217,10 +216,19 @@ def test_printed_rows(table: Path, capsys: Any) -> None:
     assert PROTOCOL in said and title(ANCHORS[1]).split(" 16")[0] in said
 
 
-def test_equal_tables_give_equal_pictures(table: Path, tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("rows", "name", "sentence"), [(5, "c.gif", "must end in one of .png, .svg, .pdf"), (0, "c.svg", "no row to draw")]
+)
+def test_curves_that_cannot_be_drawn(rows: int, name: str, sentence: str, tmp_path: Path, capsys: Any) -> None:
+    write_runs(made_up()[:rows], tmp_path / "t.csv")
+    assert curves.main([str(tmp_path / name), "--table", str(tmp_path / "t.csv")]) == 1
+    assert sentence in capsys.readouterr().err and not (tmp_path / name).exists()
+
+
+def test_equal_tables_give_equal_pictures(table: Path, tmp_path: Path) -> None:
     names = [tmp_path / "a.svg", tmp_path / "b.svg"]
     for name in names:
-        assert main(["bench-table", "--table", str(table), "--curves", str(name)]) == 0
+        assert curves.main([str(name), "--table", str(table)]) == 0
     assert names[0].read_bytes() == names[1].read_bytes()
     assert b"<svg" in names[0].read_bytes()
 
@@ -562,11 +570,11 @@ def test_charts_of_two_protocols_say_that_they_do_not_compare(in_use: Path, tmp_
 
 
 def test_the_comparison_has_every_predictor(table: Path, capsys: Any) -> None:
-    found = document(capsys, "bench-table", "--table", str(table), "--compare")
+    found = compare(table)
     assert [one["name"] for one in found["forms"]] == [form.name for form in forms(PROXIES)]
     assert sum(one["used"] for one in found["forms"]) == 1
     assert {one["title"] for one in found["scores"]} >= {"parameters", "MACs", "zero-cost proxy synflow"}
-    assert main(["bench-table", "--table", str(table), "--compare"]) == 0
+    compare_main(["--table", str(table)])
     assert "Kendall's tau" in capsys.readouterr().out
 
 

@@ -1,5 +1,7 @@
-"""The learning curves of the bench, drawn."""
+"""The learning curves of the bench, drawn: `python -m benchmarks.accuracy.curves FILE`."""
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,17 +9,20 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from search.accuracy.bench.table import Measured
-from zoo.errors import ConfigError
+from search.accuracy.bench.protocol import TABLE, read_runs
+from search.accuracy.bench.table import Measured, measured
+from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic
 
 KINDS = (".png", ".svg", ".pdf")
 
 
 def draw_curves(networks: Sequence[Measured], path: Path) -> None:
-    """MIOU after each epoch, a line a run, coloured by the last one's mIOU. Raises ConfigError for another kind."""
+    """The mIOU after each epoch, a line a run, coloured by the last one's. Raises ConfigError for another kind."""
     if path.suffix.lower() not in KINDS:
         raise ConfigError(f"{path}: the name must end in one of {', '.join(KINDS)}")
+    if not networks:
+        raise ConfigError(f"{path}: the table has no row to draw; fill it with zoo bench-table --fill")
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
@@ -41,3 +46,21 @@ def draw_curves(networks: Sequence[Measured], path: Path) -> None:
 def _undated(path: Path) -> dict[str, None]:
     """Equal tables give equal files."""
     return {} if path.suffix.lower() == ".png" else {"Date" if path.suffix.lower() == ".svg" else "CreationDate": None}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the table's curves into a file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="PNG, SVG or PDF")
+    parser.add_argument("--table", type=Path, default=TABLE, help="another table than the one that ships")
+    args = parser.parse_args(argv)
+    try:
+        draw_curves(measured(read_runs(args.table)), args.file)
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

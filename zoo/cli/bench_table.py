@@ -1,4 +1,4 @@
-"""`zoo bench-table`: the mIOU that was measured for the search, queried, drawn, compared and extended."""
+"""`zoo bench-table`: the mIOU that was measured for the search, queried and extended."""
 
 import argparse
 import csv
@@ -27,8 +27,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add("--sort", default="miou:desc", metavar="FIELD", help="or FIELD:desc (default miou:desc)")
     add("--each", action="store_true", help="a row a run, with its curve, instead of a row a network")
     add("--csv", action="store_true", help="print the rows as a table of the same form on stdout")
-    add("--curves", metavar="FILE", help="draw the learning curves of the rows: PNG, SVG or PDF")
-    add("--compare", action="store_true", help="how well simpler predictors do, long runs, early epochs")
     add("--table", metavar="FILE", help="another table than the one that ships")
     group = parser.add_argument_group("measure what the table does not have yet; Ctrl-C loses the current run only")
     group.add_argument("--fill", action="store_true", help="train the bench's design on CamVid, row by row")
@@ -46,7 +44,7 @@ def _bench_table(args: Arguments) -> int:
         return _fill(args, path)
     if args.data or args.runs:
         raise usage("--data and --runs are options of --fill")
-    return _compare(args, path) if args.compare else _query(args, path)
+    return _query(args, path)
 
 
 def _fill(args: Arguments, path: Path) -> int:
@@ -63,21 +61,6 @@ def _fill(args: Arguments, path: Path) -> int:
     return 0
 
 
-def _compare(args: Arguments, path: Path) -> int:
-    from benchmarks.accuracy.compare import compare, markdown
-
-    found = compare(path)
-
-    def show(console: "Console") -> None:
-        from rich.markdown import Markdown
-
-        text = "\n\n".join(markdown(found).values())
-        console.print(Markdown(text) if console.is_terminal else text, markup=False)
-
-    emit(args, found, show)
-    return 0
-
-
 def _query(args: Arguments, path: Path) -> int:
     from search.accuracy.bench.protocol import read_runs
     from search.accuracy.bench.table import measured, ordered, where
@@ -88,25 +71,12 @@ def _query(args: Arguments, path: Path) -> int:
     known = read_runs(path)
     rows = ordered(where(known, args.where), args.sort) if known else ()
     networks = [one for protocol in dict.fromkeys(run.protocol for run in rows) for one in measured(rows, protocol)]
-    if args.curves:
-        _draw(args.curves, networks)
     if args.csv:
         _print_csv(rows)
         return 0
-    document = _document(path, rows, networks) | ({"curves": args.curves} if args.curves else {})
+    document = _document(path, rows, networks)
     emit(args, document, lambda console: _show(console, document, args.each, len(known)))
     return 0
-
-
-def _draw(name: str, networks: "list[Measured]") -> None:
-    from zoo.errors import ConfigError
-
-    if not networks:
-        raise ConfigError(f"{name}: there is no row to draw; ask for others with --where")
-    from benchmarks.accuracy.curves import draw_curves
-
-    draw_curves(networks, Path(name))
-    note(f"zoo: {name}: the curves of {sum(len(one.runs) for one in networks)} runs")
 
 
 def _print_csv(rows: "tuple[Run, ...]") -> None:
@@ -196,7 +166,7 @@ def _network_cells(one: dict[str, Any]) -> tuple[str, ...]:
 COMMANDS = (
     Command(
         "bench-table",
-        "the mIOU that short trainings measured for the search: query it, compare with it, extend it",
+        "the mIOU that short trainings measured for the search: query it, extend it",
         "zoo bench-table --where variant=C --where 'params<200k' --sort params",
         _bench_table,
         _configure,
