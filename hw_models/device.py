@@ -4,7 +4,6 @@ Every number has a unit and a source, and everything is checked when it is read.
 files inside itself. Devices ship in `hw_models/devices`; `zoo device add` copies others to ZOO_HOME.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from hw_models.schema import (
     read_json,
 )
 from hw_models.tables import KernelRow, Point, read_kernels, read_points
-from zoo.errors import did_you_mean
+from zoo.errors import ZooError, did_you_mean
 from zoo.files import make_folder
+from zoo.folders import data_home, old_data_home
 from zoo.yaml_strict import read_yaml
 
 __all__ = [
@@ -94,14 +94,22 @@ class Device:
 
 def home() -> Path:
     """Where a user's own devices live."""
-    base = os.environ.get("ZOO_HOME")
-    return (Path(base) if base else Path.home() / ".cache" / "edgeseg-zoo") / "devices"
+    return data_home() / "devices"
+
+
+def _roots() -> tuple[Path, ...]:
+    """Folders of devices: those that ship, the user's own, and where version 0.1 kept these."""
+    try:
+        old = old_data_home()
+        return (SHIPPED, home(), *([] if old is None else [old / "devices"]))
+    except ZooError:  # without a home folder there are still the devices that ship
+        return (SHIPPED,)
 
 
 def device_folders() -> dict[str, Path]:
-    """Folders of all devices by name: the user's own come first and may not take a shipped name."""
+    """Folders of all devices by name: those that ship first, whose names the user's own may not take."""
     found: dict[str, Path] = {}
-    for root in (SHIPPED, home()):
+    for root in _roots():
         if root.is_dir():
             for path in sorted(root.iterdir()):
                 if (path / "device.yaml").is_file():
