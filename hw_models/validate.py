@@ -4,7 +4,6 @@ A point that calibrated the model says little about it. `validate` therefore als
 each network in turn (all points of a family are one network) and predicts the points left out.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 
@@ -15,6 +14,7 @@ from hw_models.device import Device
 from hw_models.points import graph_of
 from hw_models.predictors import Interval, predict
 from hw_models.tables import Point
+from zoo.statistics import spearman
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,7 @@ class Validation:
     def spearman(self, metric: str) -> float | None:
         """Rank correlation of left-out predictions and published values; None below three points."""
         checks = self.of(metric)
-        if len(checks) < 3:
-            return None
-        a = _ranks([c.published for c in checks])
-        b = _ranks([c.left_out.mean for c in checks])
-        return float(np.corrcoef(a, b)[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    return [ordered.index(v) + (ordered.count(v) - 1) / 2 for v in values]
+        return spearman([c.published for c in checks], [c.left_out.mean for c in checks])
 
 
 def validate(device: Device, confidence: float = 0.9) -> Validation:
