@@ -10,9 +10,11 @@ from zoo.cli.command import (
     Arguments,
     Command,
     add_size,
+    count_argument,
     emit,
     model_of,
     note,
+    positive_argument,
     probability_argument,
     si,
     table,
@@ -23,7 +25,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hw_models.device import Device
+    from hw_models.measurements import Subject
     from hw_models.validate import Validation
+
+
+TOOLS = ("tegrastats", "trtexec", "nsys", "nvprof", "nvidia-smi")
+"""Tools whose logs are read (`hw_models.measure.logs.TOOLS`)."""
+STACKS = ("pytorch-eager", "tensorrt", "tflite", "onnxruntime", "openvino")
+"""Runtimes that a log may be of, as `hw_models.kernels.STACKS` has them."""
 
 
 def _configure_device(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +42,11 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
         ("show", "a device's numbers with their sources, and what a model's prediction rests on"),
         ("add", "check a device folder and add it to your devices"),
         ("validate", "predictions beside published points, with each network left out of the calibration in turn"),
-        ("calibrate", "narrow a device's intervals by a few whole networks that you measured; writes your own copy"),
+        ("calibrate", "make a device of your own machine, from whole networks that you measured"),
+        ("remove", "remove one of your own devices"),
     ):
         sub = below.add_parser(name, help=summary, description=summary)
-        if name in ("show", "validate", "calibrate"):
+        if name in ("show", "validate", "calibrate", "remove"):
             sub.add_argument("name", metavar="NAME")
         if name == "show":
             sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
@@ -53,9 +63,16 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
 
 def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
-    sub.add_argument("--model", metavar="MODEL", help="the network of a log of tegrastats, trtexec, nsys, nvprof, dmon")
+    sub.add_argument("--model", metavar="MODEL", help=f"the network of a log of {', '.join(TOOLS)}")
     add_size(sub)
+    sub.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once in a log (default 1)")
+    sub.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="GPU clock while the log was recorded")
+    sub.add_argument("--stack", choices=STACKS, help="runtime of a log that does not tell it")
+    sub.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of a log that does not tell it")
+    sub.add_argument("--images", type=count_argument, metavar="N", help="images run in a profile of nvprof or nsys")
+    sub.add_argument("--rail", metavar="NAME", help="rail or card of a log of power, where there are several")
     sub.add_argument("--name", dest="new_name", metavar="NEW", help="name of your copy (default: NAME-calibrated)")
+    sub.add_argument("--force", action="store_true", help="take a measurement that is far off its prediction")
 
 
 def _device(args: Arguments) -> int:
@@ -65,6 +82,7 @@ def _device(args: Arguments) -> int:
         "add": _device_add,
         "validate": _device_validate,
         "calibrate": _device_calibrate,
+        "remove": _device_remove,
     }
     return actions[args.action](args)
 
@@ -152,7 +170,7 @@ def _without_settings(args: Arguments) -> Arguments:
 
 
 def _device_add(args: Arguments) -> int:
-    from hw_models.device import add_device
+    from hw_models.device_writer import add_device
 
     device = add_device(args.folder)
     emit(args, {"name": device.name, "path": str(device.folder)}, lambda console: console.print(f"added {device.name}"))
@@ -179,18 +197,45 @@ def _device_validate(args: Arguments) -> int:
 
 
 def _device_calibrate(args: Arguments) -> int:
-    from hw_models import recalibrate
+    from hw_models import measurements, recalibrate
     from hw_models.device import load_device
 
     device = load_device(args.name)
     if args.model:
-        spec = model_of(_without_settings(args), args.model).spec
-        points = recalibrate.points_from_log(args.bench, spec, args.size, device)
+        measured = measurements.from_log(args.bench, _subject(args), device.power_covers)
     else:
-        points = recalibrate.points_from_bench(args.bench, device)
-    result = recalibrate.recalibrate(device, points, args.new_name)
+        measured = measurements.from_bench(args.bench)
+    own = measurements.own_points(measured, device)
+    for remark in own.remarks:
+        note(remark)
+    result = recalibrate.recalibrate(own.device, own.points, args.new_name, force=args.force)
     document = recalibrate.document(result)
     emit(args, document, lambda console: _print_recalibration(console, document))
+    return 0
+
+
+def _subject(args: Arguments) -> "Subject":
+    from hw_models.measurements import Subject
+
+    model = model_of(_without_settings(args), args.model)
+    return Subject(
+        network=model.name,
+        spec=model.spec,
+        size=args.size,
+        batch=args.batch,
+        clock_mhz=args.clock_mhz,
+        stack=args.stack,
+        precision=args.precision,
+        images=args.images,
+        rail=args.rail,
+    )
+
+
+def _device_remove(args: Arguments) -> int:
+    from hw_models.device_writer import remove_device
+
+    folder = remove_device(args.name)
+    emit(args, {"name": args.name, "path": str(folder)}, lambda console: console.print(f"removed {args.name}"))
     return 0
 
 
@@ -203,13 +248,13 @@ def _print_recalibration(console: "Console", document: dict[str, Any]) -> None:
             f"{si(i['mean'], unit)} ({si(i['low'], unit)} to {si(i['high'], unit)})"
             for i in (point["before"], point["after"])
         ]
-        size = f"{point['width']}x{point['height']}"
+        size = f"{point['width']}x{point['height']}, {point['clock_mhz']:g} MHz"
         cells.append((point["network"], size, point["metric"].split("_")[0], si(point["measured"], unit), *intervals))
-    columns = ("network", "size", "metric", "measured", "predicted before", "after")
+    columns = ("network", "size, clock", "metric", "measured", "published device", "from your other networks")
     console.print(table(f"{document['device']}, in {document['path']}", columns, cells, left=3))
-    for when in ("before", "after"):
+    for when, what in (("before", "published device"), ("after", "your device, networks left out")):
         found = document[when]
-        console.print(f"{when}: mean error {found['mape']:.1%}, intervals {found['interval_width']:.0%} wide")
+        console.print(f"{what}: mean error {found['error']:.1%}, intervals ±{found['interval']:.0%}")
 
 
 def _point_document(check: Any) -> dict[str, Any]:
@@ -255,5 +300,11 @@ def _print_validation(console: "Console", device: "Device", result: "Validation"
 
 
 COMMANDS = (
-    Command("device", "list, show, add and validate devices", "zoo device validate tx2", _device, _configure_device),
+    Command(
+        "device",
+        "list, show, add, validate, calibrate and remove devices",
+        "zoo device calibrate tx2 --bench times.json --model espnet --size 1024x512",
+        _device,
+        _configure_device,
+    ),
 )
