@@ -149,11 +149,21 @@ def write_device(
     tables: rows by file name, all of one dataclass. Raises DeviceError where the name is taken.
     """
     with _whole(name, replaces=replaces) as partial:
-        (partial / DESCRIPTION).write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
-        _write_coefficients(partial, coefficients)
-        for file, rows in tables.items():
-            write_rows(partial / file, rows)
+        fill(partial, description, coefficients, tables)
     return read_device(home() / name)
+
+
+def fill(
+    folder: Path,
+    description: Mapping[str, Any],
+    coefficients: Mapping[str, Any],
+    tables: Mapping[str, Sequence[Any]],
+) -> None:
+    """Write the files of a device into an empty folder; tables are rows by file name, all of one dataclass."""
+    (folder / DESCRIPTION).write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
+    _write_coefficients(folder, coefficients)
+    for file, rows in tables.items():
+        write_rows(folder / file, rows)
 
 
 def write_calibrated(device: Device, source: Path, name: str) -> Device:

@@ -284,7 +284,7 @@ def _of_stack(measured: Sequence[Measurement], device: Device) -> Device:
     target = next((candidate for candidate in candidates if candidate.stack == stack), None)
     if target is None:
         raise DeviceError(
-            f"was measured with {stack} but device {device.name} is of {device.stack}; "
+            f"{measured[0].network}: was measured with {stack} but device {device.name} is of {device.stack}; "
             "name a device of that runtime (zoo device list)"
         )
     own = getattr(target, "precision", "fp32")

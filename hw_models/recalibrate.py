@@ -32,7 +32,7 @@ CONFIDENCE = 0.9
 class Change:
     """A measured network: what the published device says, and what the user's other networks say of it.
 
-    Without another network `after` is the published device's, with all that a machine may differ in. `unmeasured`:
+    Without another network `after` is the published device's. `unmeasured`:
     what the calibrated device says of a network like it that is not measured.
     """
 
@@ -131,6 +131,8 @@ def observations(published: Device, points: Sequence[Point], metric: str) -> Obs
 
 def _changes(fitted: Device, metric: str, left: LeftOut) -> list[Change]:
     points = [p for p in fitted.own_points if p.metric == metric]
+    several = len({network_of(p) for p in points}) > 1
+    both = [predicted(fitted.published, p) for p in points]
     return [
         Change(
             network=p.network,
@@ -140,11 +142,11 @@ def _changes(fitted: Device, metric: str, left: LeftOut) -> list[Change]:
             clock_mhz=p.clock_mhz,
             metric=p.metric,
             measured=p.value,
-            before=predicted(fitted.published, p),
-            after=Interval(exp(center), exp(center - reach), exp(center + reach)),
+            before=published,
+            after=Interval(exp(center), exp(center - reach), exp(center + reach)) if several else published,
             unmeasured=predicted(fitted, p),
         )
-        for p, center, reach in zip(points, left.log_values.tolist(), left.reach(CONFIDENCE).tolist(), strict=True)
+        for p, published, center, reach in zip(points, both, left.log_values, left.reach(CONFIDENCE), strict=True)
     ]
 
 

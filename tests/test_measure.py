@@ -11,7 +11,7 @@ from hw_models import device_writer as own_folder
 from hw_models import measurements, recalibrate
 from hw_models.device import SHIPPED, DeviceError, home, load_device
 from hw_models.device_writer import add_device
-from hw_models.measure import new_device, plan, runtimes, timing
+from hw_models.measure import environment, new_device, plan, runtimes, timing
 from hw_models.measure import power_meters as energy
 from hw_models.measure import run as measure
 from hw_models.measure.environment import conditions, refuse_mixture
@@ -501,11 +501,67 @@ def test_the_time_left_is_honest_while_noisy_blocks_are_visited_again(todo):
         assert left == pytest.approx(took * (1 - part), rel=0.5, abs=0.1 * took)
 
 
-def test_a_forecast_of_nothing_measured_grows_with_the_work(todo):
-    slow, fast = (plan.seconds_of(todo, seconds) for seconds in (1.0, 1e-9))
-    assert slow > 10 * fast
-    least = 2 * (plan.PREPARED_S + plan.LEAST_S) * (len(todo.blocks) + len(todo.networks))
-    assert least < fast < 2 * least
+@pytest.mark.parametrize("overhead_s", [0.0, 0.05, 0.5])
+def test_the_time_that_is_said_is_the_time_that_it_takes(todo, overhead_s):
+    def visit_s(work):
+        return overhead_s + 17e-9 * work
+
+    some, whole = plan.pilots(todo)
+    said = plan.seconds_of(
+        todo,
+        [(plan.block_work(block), visit_s(plan.block_work(block))) for block in some],
+        [(plan.network_work(*one), visit_s(plan.network_work(*one))) for one in whole],
+    )
+    spent = 0.0
+
+    class Costly(Machine):
+        def block(self, block):
+            nonlocal spent
+            spent += visit_s(plan.block_work(block))
+            return super().block(block)
+
+        def network(self, graph):
+            nonlocal spent
+            spent += visit_s(sum(plan._work(block) for _, block in blocks(graph.layers)))
+            return super().network(graph)
+
+    measured(todo, Costly(), name="costly")
+    assert spent / 1.5 < said < 1.5 * spent
+
+
+def test_the_interval_is_as_wide_as_the_drift_and_the_spread_that_was_allowed(todo):
+    drifting = measured(todo, Machine(lambda n: 1.0 + 0.45 * (n > 20)), name="drifting", max_spread=9)
+    assert drifting.drift == pytest.approx(0.45, abs=0.02)
+    cost = predict(NETWORKS["C"], drifting.device).latency_s
+    assert cost.high / cost.mean > 1.44
+    noisy = Machine(lambda n: 1.0 if n % 7 else 1.0 + 0.05 * (n % 5))
+    calm = measured(todo, noisy, name="allowed", max_spread=0.7)
+    assert "70% was allowed (--max-spread)" in calm.device.notes[-1]
+
+
+def test_a_block_model_that_says_nothing_is_refused(todo):
+    rng = np.random.default_rng(0)
+    factors: dict[str, float] = {}
+
+    class Wild(Machine):
+        def block(self, block):
+            factor = factors.setdefault(block.text, float(np.exp(rng.normal(0, 2.5))))
+            return timing.Timing(*(factor * true_seconds(block) * x for x in (1.0, 0.995, 1.005)), 0.0, True, 15)
+
+    with pytest.raises(NegativeAnswer, match=r"too noisy to measure, .* with a median error of \d{3,}%"):
+        measured(todo, Wild(), name="wild", max_spread=9)
+    assert not (home() / "wild").exists()
+
+
+def test_what_other_programs_take_is_told():
+    def at(all_s, own_s, wall_s):
+        return environment.CpuTime(all_s, own_s, wall_s)
+
+    assert environment.others_load(at(100, 10, 0), at(125, 20, 10)) == pytest.approx(1.5)
+    assert environment.others_load(at(100, 10, 0), at(110, 20, 10)) == 0
+    assert environment.others_load(None, at(110, 20, 10)) is None
+    assert environment.busy_text(1.5, 2) == "the machine was busy: other programs took 1.5 of its 2 cores"
+    assert environment.busy_text(0.05, 2) is None
 
 
 def test_drift_is_what_the_reference_says(todo):
