@@ -229,13 +229,13 @@ def fused(layers: Sequence[Layer], stack: str) -> list[Fused]:
     return kernels
 
 
-FUSING = frozenset({"tensorrt", "onnxruntime", "tvm"})
+FUSING = frozenset({"tensorrt", "onnxruntime", "openvino", "tvm"})
 """Stacks that fuse."""
 
 FOLDING = (g.Conv, g.ConvTranspose, g.Linear)
 """Ops that a following BatchNorm folds into."""
 
-STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "tvm", "cudnn", "none")
+STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "openvino", "tvm", "cudnn", "none")
 
 
 def _follows(layer: Layer, work: Work, last: Fused) -> bool:
