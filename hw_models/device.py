@@ -4,8 +4,6 @@ Every number has a unit and a source, and everything is checked when it is read.
 files inside itself. Devices ship in `hw_models/devices`; `zoo device add` copies others to ZOO_HOME.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -28,8 +26,11 @@ from hw_models.schema import (
     read_json,
 )
 from hw_models.tables import KernelRow, Point, read_kernels, read_points
-from zoo.errors import did_you_mean
-from zoo.files import make_folder
+from zoo.errors import ZooError, did_you_mean
+from zoo.files import atomic_folder, copy_folder, make_folder, recover_folders
+from zoo.home import home_folder
+from zoo.reading import exists, inside, is_file, is_folder
+from zoo.text import one_line, shown
 from zoo.yaml_strict import read_yaml
 
 __all__ = [
@@ -46,6 +47,12 @@ __all__ = [
     "load_device",
     "read_device",
 ]
+
+MAX_FILES, MAX_BYTES = 64, 64 * 2**20
+"""Most files and bytes of a device's folder."""
+
+MAX_TEXT = 4000
+"""Most characters of a text of a description."""
 
 SHIPPED = Path(__file__).parent / "devices"
 
@@ -94,19 +101,31 @@ class Device:
 
 def home() -> Path:
     """Where a user's own devices live."""
-    base = os.environ.get("ZOO_HOME")
-    return (Path(base) if base else Path.home() / ".cache" / "edgeseg-zoo") / "devices"
+    return home_folder() / "devices"
 
 
 def device_folders() -> dict[str, Path]:
-    """Folders of all devices by name: the user's own come first and may not take a shipped name."""
-    found: dict[str, Path] = {}
-    for root in (SHIPPED, home()):
-        if root.is_dir():
-            for path in sorted(root.iterdir()):
-                if (path / "device.yaml").is_file():
-                    found.setdefault(path.name, path)
-    return found
+    """Folders of all devices by name: those that ship, then the user's own, which may not take a shipped name.
+
+    What a killed `zoo measure` or `zoo device add` left is put right first, and is never a device.
+    """
+    folders: dict[str, Path] = {}
+    for root in (SHIPPED, *_own_root()):
+        for path in sorted(root.iterdir()):
+            if not path.name.startswith(".") and is_file(path / "device.yaml"):
+                folders.setdefault(path.name, path)
+    return folders
+
+
+def _own_root() -> tuple[Path, ...]:
+    try:
+        root = home()
+    except ZooError:  # without a home folder there are still those that ship
+        return ()
+    if not is_folder(root):
+        return ()
+    recover_folders(root)
+    return (root,)
 
 
 def load_device(name: str) -> Device:
@@ -125,44 +144,44 @@ def _load_cached(folder: Path) -> Device:
 def add_device(folder: Path, into: Path | None = None) -> Device:
     """Check a device folder and copy it to the user's devices. Raises DeviceError or TableError."""
     device = read_device(folder)
+    if not device.name or device.name.startswith("."):
+        raise DeviceError(f"{shown(folder)}: a device's name must not begin with a point; rename the folder")
     if (SHIPPED / device.name).exists():
         raise DeviceError(f"{folder}: the name {device.name!r} belongs to a device that ships; choose another")
     target = make_folder(into or home()) / device.name
-    if target.exists():
-        raise DeviceError(f"{target}: exists already; remove it first, or choose another name")
-    partial = target.with_name(f".{device.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    partial.rename(target)
+    with atomic_folder(target, "set ZOO_HOME to a folder that you may write to and that has room") as partial:
+        if exists(target):
+            raise DeviceError(f"{target}: exists already; remove it first, or choose another name")
+        copy_folder(folder, partial, most_files=MAX_FILES, most_bytes=MAX_BYTES)
+        read_device(partial)
     return device
 
 
 def read_device(folder: Path) -> Device:
     """Read and check a device folder. Raises DeviceError or TableError."""
     source = folder / "device.yaml"
-    if not source.is_file():
-        raise DeviceError(f"{folder}: is not a device folder, device.yaml is missing")
-    text = read_yaml(source)
+    if not is_folder(folder) or not exists(source):
+        raise DeviceError(f"{shown(folder)}: is not a device folder, device.yaml is missing")
+    text = read_yaml(inside(folder, source.name, folder, DeviceError))
     entry = mapping(text, str(source))
     check_keys(entry, _DEVICE_KEYS, str(source))
-    coefficients = read_json(_inside(folder, entry["coefficients"], source))
-    tables = [_inside(folder, name, source) for name in entry["kernels"]]
-    points = [_inside(folder, name, source) for name in entry["points"]]
-    if entry["stack"] not in STACKS:
+    coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError))
+    tables, points = ([inside(folder, name, source, DeviceError) for name in names_of(entry, key, source)] for key in ("kernels", "points"))
+    if not isinstance(entry["stack"], str) or entry["stack"] not in STACKS:
         raise DeviceError(
             f"{source}: stack: {entry['stack']!r} is unknown; {did_you_mean(str(entry['stack']), STACKS)}"
         )
     return Device(
         name=folder.name,
-        title=str(entry["title"]),
+        title=_text(entry, "title", source),
         stack=str(entry["stack"]),
-        power_covers=str(entry["power_covers"]),
-        power_note=str(entry["power_note"]),
+        power_covers=_text(entry, "power_covers", source),
+        power_note=_text(entry, "power_note", source),
         clocks=clocks_of(entry["clocks"], f"{source}: clocks"),
         numbers=numbers_of(entry["numbers"], f"{source}: numbers"),
         rows=tuple(row for path in tables for row in read_kernels(path)),
         points=tuple(point for path in points for point in read_points(path)),
-        notes=tuple(str(note) for note in entry["notes"]),
+        notes=tuple(names_of(entry, "notes", source)),
         folder=folder,
         **coefficients_of(coefficients, str(folder / str(entry["coefficients"]))),
     )
@@ -174,11 +193,20 @@ _DEVICE_KEYS = (
 )
 
 
-def _inside(folder: Path, name: Any, source: Path) -> Path:
-    root = folder.resolve()
-    path = (root / str(name)).resolve()
-    if root not in path.parents:
-        raise DeviceError(f"{source}: {name} lies outside the device's folder; copy the file into it")
-    if not path.is_file():
-        raise DeviceError(f"{source}: {name} does not exist; add the file, or remove its name")
-    return path
+def names_of(entry: Mapping[str, Any], key: str, source: Path) -> list[str]:
+    """A list of texts of a description. Raises DeviceError for anything else."""
+    value = entry[key]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or len(value) > MAX_FILES:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a list of at most {MAX_FILES} texts, but is {one_line(repr(value), 80)}"
+        )
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, source: Path) -> str:
+    value = entry[key]
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a text of at most {MAX_TEXT} characters, but is {one_line(repr(value), 80)}"
+        )
+    return value

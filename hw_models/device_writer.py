@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,11 +16,18 @@ from hw_models.analytic.roofline import PARAMETERS
 from hw_models.device import SHIPPED, Device, DeviceError, _load_cached, home, read_device
 from hw_models.kernels import KINDS
 from hw_models.schema import POWER_PARAMETERS, SHARES, Fit
-from zoo.files import make_folder
+from zoo.files import atomic_folder, make_folder
+from zoo.reading import exists, read_text
+from zoo.text import one_line
 
 Array = NDArray[np.float64]
 
 ABOUT = "written by zoo measure; latency has shares of the single blocks' speed, covariances are of logarithms"
+REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
+
+MAX_NAME = 80
+"""Longest name of a device: its folder's name is a little longer while it is written."""
+
 NOT_MEASURED = "nothing"
 """What the power of a device without a reading covers."""
 
@@ -111,22 +117,12 @@ def write_device(
     tables: rows by file name, all of one dataclass. Raises DeviceError where the name is taken.
     """
     target = refuse_taken(name, replaces=replaces)
-    partial = target.with_name(f".{name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    (partial / "device.yaml").write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
-    (partial / "coefficients.json").write_text(json.dumps(coefficients, indent=1) + "\n", "utf-8")
-    for file, rows in tables.items():
-        write_rows(partial / file, rows)
-    read_device(partial)
-    if target.exists():
-        old = target.with_name(f".{name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old)
-    else:
-        partial.rename(target)
+    with atomic_folder(target, REMEDY) as partial:
+        (partial / "device.yaml").write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
+        (partial / "coefficients.json").write_text(json.dumps(coefficients, indent=1) + "\n", "utf-8")
+        for file, rows in tables.items():
+            write_rows(partial / file, rows)
+        read_device(partial)
     _load_cached.cache_clear()
     return read_device(target)
 
@@ -134,15 +130,15 @@ def write_device(
 def refuse_taken(name: str, *, replaces: bool) -> Path:
     """The folder that a new device gets. Raises DeviceError where the name is taken."""
     target = make_folder(home()) / checked_name(name)
-    if target.exists() and not replaces:
+    if exists(target) and not replaces:
         raise DeviceError(f"device {name!r} exists already in {target}; choose another name, or add --replace")
     return target
 
 
 def checked_name(name: str) -> str:
     """The name itself. Raises DeviceError where it cannot be a folder's or belongs to a device that ships."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise DeviceError(f"device name {name!r} must consist of letters, digits, - and _; choose another")
+    if not 0 < len(name) <= MAX_NAME or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise DeviceError(f"device name {one_line(repr(name), 60)} must consist of at most {MAX_NAME} letters, digits, - and _; choose another")
     if (SHIPPED / name).exists():
         raise DeviceError(f"device name {name!r} belongs to a device that ships; choose another")
     return name
@@ -151,7 +147,7 @@ def checked_name(name: str) -> str:
 def edit_description(folder: Path, changes: Mapping[str, Any]) -> None:
     """Change keys of a folder's device.yaml."""
     path = folder / "device.yaml"
-    entry = dict(yaml.safe_load(path.read_text("utf-8"))) | dict(changes)
+    entry = dict(yaml.safe_load(read_text(path))) | dict(changes)
     path.write_text(yaml.safe_dump(entry, sort_keys=False, allow_unicode=True, width=120), "utf-8")
 
 

@@ -29,6 +29,7 @@ from zoo.errors import ZooError
 from zoo.files import make_folder
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec, as_dict
+from zoo.reading import read_json
 
 FEWEST, FREE = 3, 2.0
 """Networks from which the left-out error is taken, and how many networks the device's own claim counts for."""
@@ -65,12 +66,7 @@ class Recalibration:
 
 def points_from_bench(path: Path, device: Device) -> tuple[Point, ...]:
     """Whole-network measurements in a file that `zoo bench --json` wrote. Raises DeviceError."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DeviceError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DeviceError(f"{path}: is not the JSON of zoo bench: {error}") from None
+    entries = read_json(path, DeviceError)
     if not isinstance(entries, list) or not entries:
         raise DeviceError(f"{path}: must be a list of measurements as zoo bench --json prints it")
     return tuple(p for i, entry in enumerate(entries) for p in _points(entry, f"{path}: entry {i + 1}", device))

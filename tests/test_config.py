@@ -100,7 +100,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u202
 PLAIN_VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(10**400), 10**400)
+    | st.integers(-(2**64), 2**64)
     | st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
     | WORDS.filter(lambda text: not LIKE_A_NUMBER.search(text))
     | st.sampled_from(["yes", "010", "0x1F", "1:30", "~", "null", "2020-01-01", ".inf", "<<", "=", "true"]),
@@ -118,7 +118,7 @@ def test_what_yaml_writes_is_read_back(value: Any) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file or directory; check the path"):
         read_yaml(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="is a folder; give an ordinary file"):
         read_yaml(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("a: ü".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"latin\.yaml: cannot be read: it is not UTF-8 text"):

@@ -33,23 +33,29 @@ def writing(folder: Path, what: str, remedy: str = "wait for it, or choose anoth
 
 @contextmanager
 def held(
-    path: Path, what: str, *, wait_s: float = 0.0, say: Wait = lambda text: None, remedy: str = "wait for it, or end it"
+    path: Path,
+    what: str,
+    *,
+    wait_s: float = 0.0,
+    notice_s: float = 2.0,
+    say: Wait = lambda text: None,
+    remedy: str = "wait for it, or end it",
 ) -> Iterator[None]:
-    """Hold the lock at `path`, after at most `wait_s` seconds; `say` is told whom it waits for.
+    """Hold the lock at `path`, after at most `wait_s` seconds; after `notice_s`, `say` is told whom it waits for.
 
     Raises ZooError where another process keeps it, and where `path` cannot be written or is no ordinary file.
     """
     lock = FileLock(_checked(path))
     try:
         try:
-            lock.acquire(timeout=min(wait_s, 2.0))
+            lock.acquire(timeout=min(wait_s, notice_s))
         except Timeout:
-            if wait_s <= 2.0:
+            if not wait_s:
                 raise
             say(f"waiting for {holder(path)}")
-            lock.acquire(timeout=wait_s - 2.0)
+            lock.acquire(timeout=max(0.0, wait_s - notice_s))
     except Timeout:
-        raise ZooError(f"{shown(path.parent)}: {holder(path)} is writing there; {remedy}") from None
+        raise ZooError(f"{shown(path.parent)}: is held by {holder(path)}; {remedy}") from None
     except (OSError, NotImplementedError) as error:
         raise ZooError(f"{shown(path)}: cannot be locked: {reason(error)}; {remedy}") from None
     about = _about(path)

@@ -141,7 +141,7 @@ def parse_json(text: str, source: str, error: Kind = ConfigError) -> Any:
     def whole(digits: str) -> int:
         if len(digits) > 21 or abs(value := int(digits)) > MAX_INTEGER:
             raise ValueError(f"{one_line(digits, 30)} has more than 64 bits")
-        return -value if digits.startswith("-") else value
+        return value
 
     def number(digits: str) -> float:
         value = float(digits)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError, did_you_mean
+from zoo.reading import is_file, read_text
 
 LARGEST = 256 * 2**20
 """Bytes of the largest log that is read."""
@@ -59,12 +60,9 @@ def read_log(path: Path, kind: str | None = None) -> Log:
 
 
 def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise LogError(f"{path}: is larger than {LARGEST // 2**20} MB; record a shorter log")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LogError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if is_file(path) and path.stat().st_size > LARGEST:
+        raise LogError(f"{path}: is larger than {LARGEST // 2**20} MB; record a shorter log")
+    return read_text(path, LogError, LARGEST)
 
 
 def _cut(where: str, line: int) -> LogError:
