@@ -48,6 +48,8 @@ __all__ = [
     "read_device",
 ]
 
+WHAT = "device's folder"
+
 MAX_FILES, MAX_BYTES = 64, 64 * 2**20
 """Most files and bytes of a device's folder."""
 
@@ -162,11 +164,11 @@ def read_device(folder: Path) -> Device:
     source = folder / "device.yaml"
     if not is_folder(folder) or not exists(source):
         raise DeviceError(f"{shown(folder)}: is not a device folder, device.yaml is missing")
-    text = read_yaml(inside(folder, source.name, folder, DeviceError))
+    text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
     check_keys(entry, _DEVICE_KEYS, str(source))
-    coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError))
-    tables, points = ([inside(folder, name, source, DeviceError) for name in names_of(entry, key, source)] for key in ("kernels", "points"))
+    coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError, WHAT))
+    tables, points = ([inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)] for key in ("kernels", "points"))
     if not isinstance(entry["stack"], str) or entry["stack"] not in STACKS:
         raise DeviceError(
             f"{source}: stack: {entry['stack']!r} is unknown; {did_you_mean(str(entry['stack']), STACKS)}"

@@ -123,7 +123,7 @@ def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds a mapping."""
-    return mapping(reading.read_json(path, DeviceError), str(path))
+    return mapping(reading.read_json(path, DeviceError, finite=False), str(path))
 
 
 def _positive(value: Any, where: str) -> float:

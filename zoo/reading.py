@@ -30,7 +30,7 @@ MAX_INTEGER = 2**64
 """Bound of the magnitude of whole numbers in documents."""
 
 _KINDS = (
-    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device node"),
     (stat.S_ISBLK, "a device node"),
@@ -93,10 +93,10 @@ def opened(path: Path, error: Kind = ConfigError, *, follow: bool = True) -> Ite
     except (OSError, ValueError) as failure:
         raise error(f"{shown(path)}: cannot be read: {reason(failure)}; check the path") from None
     if wrong is not None:
-        raise error(f"{shown(path)}: is {wrong}; give an ordinary file")
+        raise error(f"{shown(path)}: cannot be read: Is {wrong}; give an ordinary file")
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # exchanged between the look and the opening
-            raise error(f"{shown(path)}: is no ordinary file; give one")
+            raise error(f"{shown(path)}: cannot be read: Is no ordinary file; give one")
         yield file
 
 
@@ -127,13 +127,16 @@ def decoded(data: bytes, source: str, error: Kind = ConfigError) -> str:
         raise error(f"{source}: cannot be read: it is not UTF-8 text; check the path") from None
 
 
-def read_json(path: Path, error: Kind = ConfigError, limit: int = MAX_BYTES) -> Any:
+def read_json(path: Path, error: Kind = ConfigError, limit: int = MAX_BYTES, *, finite: bool = True) -> Any:
     """A JSON document. Raises `error`."""
-    return parse_json(read_text(path, error, limit), shown(path), error)
+    return parse_json(read_text(path, error, limit), shown(path), error, finite=finite)
 
 
-def parse_json(text: str, source: str, error: Kind = ConfigError) -> Any:
-    """JSON with finite numbers of at most 64 bits, nested at most `MAX_DEPTH` deep; `source` names it in errors."""
+def parse_json(text: str, source: str, error: Kind = ConfigError, *, finite: bool = True) -> Any:
+    """JSON with numbers of at most 64 bits, nested at most `MAX_DEPTH` deep; `source` names it in errors.
+
+    finite: whether NaN and infinity are refused here, or left to the caller, who can name the key.
+    """
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not a finite number")
@@ -145,10 +148,10 @@ def parse_json(text: str, source: str, error: Kind = ConfigError) -> Any:
 
     def number(digits: str) -> float:
         value = float(digits)
-        return value if math.isfinite(value) else refuse(one_line(digits, 30))
+        return value if math.isfinite(value) or not finite else refuse(one_line(digits, 30))
 
     try:
-        value = json.loads(text, parse_constant=refuse, parse_int=whole, parse_float=number)
+        value = json.loads(text, parse_constant=refuse if finite else float, parse_int=whole, parse_float=number)
     except RecursionError:
         raise error(f"{source}: is nested too deeply to be read; flatten it") from None
     except ValueError as failure:
@@ -194,13 +197,15 @@ def csv_reader(path: Path, error: Kind = ConfigError) -> "csv.DictReader[str]":
     return csv.DictReader(io.StringIO(read_text(path, error), newline=""))
 
 
-def inside(folder: Path, name: object, source: Path | str, error: Kind = ConfigError) -> Path:
+def inside(
+    folder: Path, name: object, source: Path | str, error: Kind = ConfigError, what: str = "folder"
+) -> Path:
     """The path of an ordinary file in `folder` that `source` names; neither it nor a folder above it is a link.
 
     Raises `error` for a path that leads outside, a link, and whatever is no ordinary file.
     """
     if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise error(f"{shown(source)}: {one_line(repr(name), 80)} lies outside the folder; name a file in {shown(folder)}")
+        raise error(f"{shown(source)}: {one_line(repr(name), 80)} lies outside the {what}; copy the file into it")
     path = folder
     for part in Path(name).parts:
         path = path / part
@@ -210,7 +215,7 @@ def inside(folder: Path, name: object, source: Path | str, error: Kind = ConfigE
             why = "does not exist" if isinstance(failure, FileNotFoundError) else f"cannot be read: {reason(failure)}"
             raise error(f"{shown(source)}: {one_line(name, 80)} {why}; add the file, or remove its name") from None
         if stat.S_ISLNK(mode):
-            raise error(f"{shown(source)}: {one_line(name, 80)} is a link; copy the file into {shown(folder)}")
+            raise error(f"{shown(source)}: {one_line(name, 80)} is a link, which lies outside the {what}; copy the file into it")
     wrong = kind_of(mode)
     if wrong:
         raise error(f"{shown(source)}: {one_line(name, 80)} is {wrong}; put an ordinary file there")

@@ -72,7 +72,7 @@ def is_measured(device: Device) -> bool:
 
 def read_blocks(folder: Path) -> tuple[BlockRow, ...]:
     """The table of blocks. Raises TableError; a table holds rows of one stack and no block twice."""
-    path = inside(folder, TABLE, folder, TableError)
+    path = inside(folder, TABLE, folder, TableError, "device's folder")
     rows: list[BlockRow] = []
     seen: dict[tuple[str, int, float], int] = {}
     for line, values in _read(path, BlockRow):
@@ -92,7 +92,7 @@ def read_blocks(folder: Path) -> tuple[BlockRow, ...]:
 
 def model_of(folder: Path) -> BlockModel:
     """The block model of a device folder; read anew when its table changes."""
-    return _model_of(folder, inside(folder, TABLE, folder, TableError).stat().st_mtime_ns)
+    return _model_of(folder, inside(folder, TABLE, folder, TableError, "device's folder").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)

@@ -26,7 +26,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "stop_after": (1, 1_000_000),
     "threads": (0, 4096),
-    "tile": (16, 65_536),
+    "tile": (1, 65_536),
     "top": (1, 1_000_000),
     "warmup": (0, 1e6),
     "weight_decay": (0, 1e3),
@@ -41,7 +41,8 @@ def check_numbers(args: Arguments) -> None:
         value = getattr(args, name, None)
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
             option = "--" + name.replace("_", "-")
-            raise usage(f"{option} must be from {least:g} to {most:g}, but is {one_line(value, 30)}")
+            rule = f"at most {most:g}" if value > most else f"at least {least:g}"
+            raise usage(f"{option} must be {rule}, but is {one_line(value, 30)}")
 
 
 class Parser(argparse.ArgumentParser):
