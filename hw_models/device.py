@@ -168,7 +168,10 @@ def read_device(folder: Path) -> Device:
     entry = mapping(text, str(source))
     check_keys(entry, _DEVICE_KEYS, str(source))
     coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError, WHAT))
-    tables, points = ([inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)] for key in ("kernels", "points"))
+    tables, points = (
+        [inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)]
+        for key in ("kernels", "points")
+    )
     if not isinstance(entry["stack"], str) or entry["stack"] not in STACKS:
         raise DeviceError(
             f"{source}: stack: {entry['stack']!r} is unknown; {did_you_mean(str(entry['stack']), STACKS)}"

@@ -27,9 +27,9 @@ from hw_models.schema import Fit, read_json
 from hw_models.tables import Point
 from zoo.errors import ZooError
 from zoo.files import make_folder
+from zoo.reading import read_json
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec, as_dict
-from zoo.reading import read_json
 
 FEWEST, FREE = 3, 2.0
 """Networks from which the left-out error is taken, and how many networks the device's own claim counts for."""

@@ -203,7 +203,9 @@ def _fit(value: Any, names: tuple[str, ...], where: str) -> Fit:
     if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
         raise DeviceError(f"{where}.covariance: must be {len(names)} rows of {len(names)} finite numbers")
     if np.abs(covariance).max() > LARGEST_VARIANCE:
-        raise DeviceError(f"{where}.covariance: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms")
+        raise DeviceError(
+            f"{where}.covariance: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms"
+        )
     if np.linalg.eigvalsh(covariance).min() < -1e-9:
         raise DeviceError(f"{where}.covariance: must have no negative eigenvalue")
     return Fit(
@@ -223,6 +225,8 @@ def _held_out(value: Any, where: str) -> dict[str, dict[str, float]]:
         for name, number in mapping(errors, f"{where}.{kind}").items():
             good = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= LARGEST
             if not good:
-                raise DeviceError(f"{where}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}")
+                raise DeviceError(
+                    f"{where}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}"
+                )
         found[kind] = dict(errors)
     return found

@@ -13,9 +13,9 @@ from typing import Any
 
 from hw_models.kernels import STACKS
 from zoo.errors import ZooError, did_you_mean
+from zoo.graph import Conv, ConvTranspose, Linear, Op, Shape
 from zoo.reading import csv_reader, parse_json
 from zoo.text import one_line
-from zoo.graph import Conv, ConvTranspose, Linear, Op, Shape
 
 LARGEST = 1e30
 """Bound of every number of a table, and its reciprocal the least, in SI units."""

@@ -124,7 +124,9 @@ def check_mirror(text: str) -> str:
         if parts.username or parts.password or parts.query or parts.fragment or "@" in parts.netloc:
             raise ZooError(f"mirror on {parts.hostname}: paths must be addable to its URL; leave out @, ? and #")
     elif not is_folder(text):
-        raise ZooError(f"mirror {shown(text)}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/")
+        raise ZooError(
+            f"mirror {shown(text)}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/"
+        )
     return text
 
 
@@ -226,7 +228,16 @@ def _report(failures: Mapping[str, TransferError]) -> None:
         log.log(logging.INFO if failure.transient else logging.WARNING, "%s %s", public(place), one_line(failure))
 
 
-def _store(path: Path, entry: Weights, place: str, patience: Patience, *, progress: bool, alone: bool = True, until: float | None = None) -> None:
+def _store(
+    path: Path,
+    entry: Weights,
+    place: str,
+    patience: Patience,
+    *,
+    progress: bool,
+    alone: bool = True,
+    until: float | None = None,
+) -> None:
     """Copy from one address into the cache, if it has the right bytes; else raise TransferError and keep nothing."""
     wrong = None if is_url(place) else wrong_with(Path(place), entry)
     if wrong:
@@ -234,7 +245,9 @@ def _store(path: Path, entry: Weights, place: str, patience: Patience, *, progre
     connect_s = patience.connect_s if alone else patience.connect_with_mirror_s
     with atomic(path, REMEDY) as partial, _bar(entry, progress) as advance:
         with partial.open("wb") as out:
-            found, size = copy_from(place, out, entry.bytes, connect_s=connect_s, patience=patience, advance=advance, until=until)
+            found, size = copy_from(
+                place, out, entry.bytes, connect_s=connect_s, patience=patience, advance=advance, until=until
+            )
         if found != entry.sha256:
             # A shorter file from a URL is most often a broken connection; on a disk it will not grow.
             transient = size < entry.bytes and is_url(place)

@@ -121,7 +121,9 @@ def recover_folders(root: Path) -> None:
     if not is_folder(root):
         return
     try:
-        names = {entry.name for entry in root.iterdir() if entry.name.startswith(".") and entry.name.endswith((OLD, PART))}
+        names = {
+            entry.name for entry in root.iterdir() if entry.name.startswith(".") and entry.name.endswith((OLD, PART))
+        }
     except OSError:
         return
     for name in sorted({name[1:].rpartition(".")[0] for name in names}):

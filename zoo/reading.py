@@ -197,9 +197,7 @@ def csv_reader(path: Path, error: Kind = ConfigError) -> "csv.DictReader[str]":
     return csv.DictReader(io.StringIO(read_text(path, error), newline=""))
 
 
-def inside(
-    folder: Path, name: object, source: Path | str, error: Kind = ConfigError, what: str = "folder"
-) -> Path:
+def inside(folder: Path, name: object, source: Path | str, error: Kind = ConfigError, what: str = "folder") -> Path:
     """The path of an ordinary file in `folder` that `source` names; neither it nor a folder above it is a link.
 
     Raises `error` for a path that leads outside, a link, and whatever is no ordinary file.
@@ -215,8 +213,18 @@ def inside(
             why = "does not exist" if isinstance(failure, FileNotFoundError) else f"cannot be read: {reason(failure)}"
             raise error(f"{shown(source)}: {one_line(name, 80)} {why}; add the file, or remove its name") from None
         if stat.S_ISLNK(mode):
-            raise error(f"{shown(source)}: {one_line(name, 80)} is a link, which lies outside the {what}; copy the file into it")
+            raise error(
+                f"{shown(source)}: {one_line(name, 80)} is a link, which lies outside the {what}; copy the file into it"
+            )
     wrong = kind_of(mode)
     if wrong:
         raise error(f"{shown(source)}: {one_line(name, 80)} is {wrong}; put an ordinary file there")
     return path
+
+
+def read_proc(path: str) -> str:
+    """A file of the system's own, such as /proc/meminfo; empty where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

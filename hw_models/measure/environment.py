@@ -93,7 +93,9 @@ def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
     """Conditions as `document` gives them. Raises ZooError where something is missing."""
     try:
         found = Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
-        if not (isinstance(found.clock_mhz, (int, float)) and 0 < found.clock_mhz < 1e6 and isinstance(found.versions, dict)):
+        if not (
+            isinstance(found.clock_mhz, (int, float)) and 0 < found.clock_mhz < 1e6 and isinstance(found.versions, dict)
+        ):
             raise TypeError
         return found
     except (KeyError, TypeError):

@@ -77,7 +77,9 @@ def _timing(entry: Any) -> Timing:
     median, low, high = (_number(entry, name) for name in ("median_s", "low_s", "high_s"))
     if not low <= median <= high:
         raise ValueError("timing must have low_s <= median_s <= high_s")
-    return Timing(median, low, high, _number(entry, "spread", zero=True), entry["settled"] is True, int(_number(entry, "n")))
+    return Timing(
+        median, low, high, _number(entry, "spread", zero=True), entry["settled"] is True, int(_number(entry, "n"))
+    )
 
 
 class Journal:
@@ -107,7 +109,9 @@ class Journal:
             try:
                 visits.add(entry)
             except ValueError as error:
-                raise ZooError(f"{self.path}: line {number}: {error}; remove the line, and its block is timed again") from None
+                raise ZooError(
+                    f"{self.path}: line {number}: {error}; remove the line, and its block is timed again"
+                ) from None
         return visits
 
     def append(self, entry: Mapping[str, Any]) -> None:

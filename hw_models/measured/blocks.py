@@ -15,8 +15,8 @@ from typing import Any
 
 from zoo import graph as g
 from zoo.errors import ZooError, did_you_mean
-from zoo.reading import parse_json
 from zoo.graph import Layer, Op, Shape
+from zoo.reading import parse_json
 
 ACTIVATIONS = (g.PReLU, g.ReLU, g.ELU, g.Sigmoid)
 KINDS = ("unit", "conv", "transposed", "linear", "concat", "pool", "elementwise", "other")

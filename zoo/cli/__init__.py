@@ -79,7 +79,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except OSError as error:
         return _fail(_system(error), WRONG)
     except MemoryError:
-        return _fail(ZooError("memory does not suffice; use smaller images, fewer at once, or a smaller network"), WRONG)
+        return _fail(
+            ZooError("memory does not suffice; use smaller images, fewer at once, or a smaller network"), WRONG
+        )
     except RecursionError:
         return _fail(ZooError("what was read is nested too deeply; flatten it"), WRONG)
     except KeyboardInterrupt:

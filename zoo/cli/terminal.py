@@ -75,7 +75,9 @@ def flush() -> None:
         raise
     except (OSError, ValueError) as error:
         detach(sys.stdout)
-        raise OutputError(f"standard output cannot be written: {reason(error)}; free some space, or send it elsewhere") from None
+        raise OutputError(
+            f"standard output cannot be written: {reason(error)}; free some space, or send it elsewhere"
+        ) from None
 
 
 def detach(stream: IO[str] | None) -> None:

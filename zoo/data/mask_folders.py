@@ -111,7 +111,9 @@ def _names(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[str, ...]:
                 "quote it if it looks like a number"
             )
         if name in names:
-            raise DataError(f"{path}: classes[{i}].name: {name!r} is the name of classes[{names[name]}] too; rename one")
+            raise DataError(
+                f"{path}: classes[{i}].name: {name!r} is the name of classes[{names[name]}] too; rename one"
+            )
         names[name] = i
     return tuple(names)
 
@@ -168,7 +170,9 @@ def _add_void(codes: dict[int, int], by_colour: dict[Colour, int] | None, void: 
 
 def _whole(value: Any, where: str) -> int:
     if type(value) is not int or not 0 <= value <= LARGEST_VALUE:
-        raise DataError(f"{where}: must be a whole number of at least 0, at most {LARGEST_VALUE}, but is {_shown(value)}")
+        raise DataError(
+            f"{where}: must be a whole number of at least 0, at most {LARGEST_VALUE}, but is {_shown(value)}"
+        )
     return value
 
 

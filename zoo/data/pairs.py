@@ -61,7 +61,9 @@ def files_in(folder: Path, *, deep: bool = False) -> Iterator[Path]:
         for path in waiting.pop().iterdir():
             count += 1
             if count > MAX_FILES:
-                raise DataError(f"{shown(folder)}: holds more than {MAX_FILES:,} entries; give the data set's own folder")
+                raise DataError(
+                    f"{shown(folder)}: holds more than {MAX_FILES:,} entries; give the data set's own folder"
+                )
             if is_systems(path):
                 continue
             if deep and is_folder(path) and not path.is_symlink():
@@ -161,7 +163,9 @@ def below(root: Path, text: str, where: str) -> Path:
     else:
         found = path if is_file(path := root.joinpath(*parts)) else None
     if found is None:
-        raise DataError(f"{where}: names {one_line(text, 120)}, which is not in {shown(root)}; add it, or remove the line")
+        raise DataError(
+            f"{where}: names {one_line(text, 120)}, which is not in {shown(root)}; add it, or remove the line"
+        )
     return found
 
 

@@ -7,7 +7,6 @@ from zoo.data.classes import LabelSet
 from zoo.data.split import DataError, DataSet, Pixels, Sample
 from zoo.inference.images import image_size, opened
 
-
 SMALLEST, LARGEST = 4, 65_536
 """Sides that a tile may have: smaller ones make more tiles than memory can list, and show a network nothing."""
 

@@ -40,9 +40,6 @@ TURNED = range(5, 9)
 STRIP = 256
 """Rows that are taken out of Pillow's memory at a time."""
 
-UNKNOWN_MEMORY_BYTES = 2**32
-"""Free memory that is assumed where the system does not say."""
-
 _pillow = threading.Lock()
 
 
@@ -187,12 +184,3 @@ def too_large(path: Path, size: tuple[int, int], *, tiled: bool = False) -> Imag
     """Error for an image of `size` = (width, height) that does not fit into memory."""
     way_out = "cut it into several files" if tiled else "use --tile N to work in pieces"
     return ImageError(f"{path}: {size[0]}x{size[1]} pixels are more than memory holds at once; {way_out}")
-
-
-def free_bytes() -> int:
-    """Memory that the system has free, in bytes."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return UNKNOWN_MEMORY_BYTES
