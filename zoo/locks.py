@@ -45,7 +45,7 @@ def held(
 
     Raises ZooError where another process keeps it, and where `path` cannot be written or is no ordinary file.
     """
-    lock = FileLock(_checked(path))
+    lock = FileLock(checked_lock(path))
     try:
         try:
             lock.acquire(timeout=min(wait_s, notice_s))
@@ -74,7 +74,7 @@ def is_free(path: Path) -> bool:
     try:
         if not path.exists():
             return True
-        lock = FileLock(_checked(path))
+        lock = FileLock(checked_lock(path))
         lock.acquire(timeout=0)
     except (Timeout, OSError, ZooError, NotImplementedError):
         return False
@@ -107,7 +107,7 @@ def _self(what: str) -> dict[str, object]:
     }
 
 
-def _checked(path: Path) -> Path:
+def checked_lock(path: Path) -> Path:
     """The path of a lock, which may not be a link: opening it would empty what the link leads to."""
     for entry in (path, _about(path)):
         try:

@@ -12,7 +12,20 @@ from zoo.errors import NegativeAnswer, ZooError
 from zoo.reading import reason
 from zoo.text import shown
 
-GROUPS = ("models", "weights", "segment", "use", "scene", "train", "cost", "measure", "search", "bench_table", "report")
+GROUPS = (
+    "models",
+    "weights",
+    "segment",
+    "use",
+    "scene",
+    "data",
+    "train",
+    "cost",
+    "measure",
+    "search",
+    "bench_table",
+    "report",
+)
 """Modules of this package, in the order of the help; each has COMMANDS."""
 
 DONE, WRONG, USAGE, NO, INTERRUPTED = 0, 1, 2, 3, 130
