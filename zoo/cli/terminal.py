@@ -13,6 +13,9 @@ from zoo.text import one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+LONGEST = 2000
+"""Most characters of an error that are printed."""
+
 LOST = "standard output is closed, so that the answer is lost; leave it open, or send it to a file"
 
 
@@ -44,7 +47,7 @@ def say(message: str) -> None:
 
 def say_error(error: object) -> None:
     """An error as one line on stderr."""
-    say(f"zoo: {one_line(error)}")
+    say(f"zoo: {one_line(error, LONGEST)}")
 
 
 def open_missing_descriptors() -> bool:
