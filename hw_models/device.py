@@ -212,6 +212,7 @@ def _text(entry: Mapping[str, Any], key: str, source: Path) -> str:
     value = entry[key]
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise DeviceError(
-            f"{shown(source)}: {key}: must be a text of at most {MAX_TEXT} characters, but is {one_line(repr(value), 80)}"
+            f"{shown(source)}: {key}: must be a text of at most {MAX_TEXT} characters, but is "
+            f"{one_line(repr(value), 80)}"
         )
     return value

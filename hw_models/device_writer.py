@@ -139,7 +139,8 @@ def checked_name(name: str) -> str:
     """The name itself. Raises DeviceError where it cannot be a folder's or belongs to a device that ships."""
     if not 0 < len(name) <= MAX_NAME or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
         raise DeviceError(
-            f"device name {one_line(repr(name), 60)} must consist of at most {MAX_NAME} letters, digits, - and _; choose another"
+            f"device name {one_line(repr(name), 60)} must consist of at most {MAX_NAME} letters, digits, - and _; "
+            "choose another"
         )
     if (SHIPPED / name).exists():
         raise DeviceError(f"device name {name!r} belongs to a device that ships; choose another")

@@ -23,7 +23,8 @@ from hw_models.measure.environment import AS_PUBLISHED
 from hw_models.measure.logs import Log, read_log
 from hw_models.points import graph_of
 from hw_models.predictors import predict
-from hw_models.schema import Fit, read_json
+from hw_models.schema import Fit
+from hw_models.schema import read_json as read_mapping
 from hw_models.tables import Point
 from zoo.errors import ZooError
 from zoo.files import make_folder
@@ -194,7 +195,7 @@ def _write(device: Device, fitted: Device, points: Sequence[Point], name: str | 
     partial = target.with_name(f".{target_name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(device.folder, partial)
-    coefficients = read_json(partial / "coefficients.json")
+    coefficients = read_mapping(partial / "coefficients.json")
     document = own_folder.document_of(fitted)
     for key in ("latency", "power"):
         coefficients[key] = document[key]

@@ -170,8 +170,9 @@ def test_only_the_holder_writes_a_folder(tmp_path):
         deadline = time.monotonic() + 20
         while not (tmp_path / "run" / ".lock.holder").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        with pytest.raises(ZooError, match=rf"held by a training \(process {process} on "), claimed(
-            tmp_path / "run", TRAINING
+        with (
+            pytest.raises(ZooError, match=rf"held by a training \(process {process} on "),
+            claimed(tmp_path / "run", TRAINING),
         ):
             pass
     finally:
@@ -180,7 +181,7 @@ def test_only_the_holder_writes_a_folder(tmp_path):
     with claimed(tmp_path / "run", TRAINING):  # a dead process holds nothing
         pass
     (tmp_path / "run" / "last.pt").write_bytes(b"")
-    with pytest.raises(ZooError, match="holds a training, and a search would overwrite"), claimed(tmp_path / "run", SEARCH):
+    with pytest.raises(ZooError, match="holds a training, and a search"), claimed(tmp_path / "run", SEARCH):
         pass
 
 

@@ -50,7 +50,8 @@ class Limits:
         for name, value in self.given():
             if not LEAST_LIMIT <= value <= LARGEST_LIMIT:
                 raise ConfigError(
-                    f"{name}: a limit must be a positive number from {LEAST_LIMIT:g} to {LARGEST_LIMIT:g}, but is {value}"
+                    f"{name}: a limit must be a positive number from {LEAST_LIMIT:g} to {LARGEST_LIMIT:g}, "
+                    f"but is {value}"
                 )
 
     def given(self) -> Iterator[tuple[str, float]]:

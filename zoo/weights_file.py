@@ -27,6 +27,13 @@ def ordered(data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[end:]
 
 
+def _damaged(path: Path) -> ZooError:
+    return ZooError(
+        f"{shown(path)}: cannot be read as weights (it is no such file, or cut off or damaged); "
+        "give a file that `zoo train` wrote"
+    )
+
+
 def header_of(path: Path) -> dict[str, Any]:
     """The header of a safetensors file: `__metadata__`, and an entry a tensor. Raises ZooError.
 
@@ -37,16 +44,12 @@ def header_of(path: Path) -> dict[str, Any]:
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or not 2 <= length <= min(MAX_HEADER_BYTES, size - 8) or size > MAX_BYTES:
-            raise ZooError(
-                f"{shown(path)}: cannot be read as weights (it is no such file, or cut off or damaged); give a file that `zoo train` wrote"
-            )
+            raise _damaged(path)
         text = file.read(length)
     try:
         header = parse_json(text.decode("utf-8"), f"{shown(path)}: header", ZooError)
     except UnicodeDecodeError:
         header = None
     if not isinstance(header, dict) or not all(isinstance(entry, dict) for entry in header.values()):
-        raise ZooError(
-            f"{shown(path)}: cannot be read as weights (it is no such file, or cut off or damaged); give a file that `zoo train` wrote"
-        )
+        raise _damaged(path)
     return header

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def _backend(path: Path, lock: FolderLock) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     class Journal(JournalFileBackend):
-        def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
             number = log_number_from if log_number_from in self._log_number_offset else 0
             offset = self._log_number_offset[number]
             with path.open("rb") as file:

@@ -226,14 +226,14 @@ def _keep_plan(study: Study) -> None:
 
 
 def _check_journal(folder: Path, plan: Plan) -> None:
-    """Raise ConfigError where there are results and not the journal that they are of: all would begin anew over them."""
+    """Raise ConfigError where there are results without their journal: all would begin anew over them."""
     if plan.storage is not None or exists(folder / JOURNAL):
         return
     results = [name for name in ("trials.csv", "front.json", "trained") if exists(folder / name)]
     if results:
         raise ConfigError(
-            f"{shown(folder)}: its journal {JOURNAL} is missing, and {results[0]} is there; put the journal back, or start "
-            "another study with -o, so that nothing is measured over these results"
+            f"{shown(folder)}: its journal {JOURNAL} is missing, and {results[0]} is there; put the journal back, "
+            "or start another study with -o, so that nothing is measured over these results"
         )
 
 

@@ -98,7 +98,7 @@ def folder_id(workers: Path) -> str:
 
 
 def machine() -> str:
-    """This machine since its start, and this container in it; empty where the system does not say."""
+    """A name of the present machine since its start, and of the container in it; empty where nothing says."""
     boot = read_proc("/proc/sys/kernel/random/boot_id").strip()
     try:
         return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}" if boot else ""  # noqa: PTH116

@@ -103,7 +103,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _system(error: OSError) -> ZooError:
     """What the system refused, where no module has a sentence of its own for it."""
-    where = f"{shown(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    where = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
     return ZooError(f"{where}{reason(error)}; check the path, its permissions and the room on the disk")
 
 

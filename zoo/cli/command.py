@@ -52,7 +52,8 @@ def size_argument(text: str) -> tuple[int, int]:
     width, height = map(int, match.groups()) if match else (0, 0)
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise argparse.ArgumentTypeError(
-            f"must be WIDTHxHEIGHT in pixels such as 1024x512, each at most {MAX_SIDE}, but is {one_line(repr(text), 40)}"
+            f"must be WIDTHxHEIGHT in pixels such as 1024x512, each at most {MAX_SIDE}, "
+            f"but is {one_line(repr(text), 40)}"
         )
     return height, width
 

@@ -162,7 +162,8 @@ def _search(args: Arguments) -> int:
         _print_front(console, document, args.top)
         size = document["query"]["space"]["size"]
         console.print(
-            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; zoo export {quoted(f'{folder}#1')} --size {size}"
+            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; "
+            f"zoo export {quoted(f'{folder}#1')} --size {size}"
         )
 
     emit(args, document, show)

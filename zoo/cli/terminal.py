@@ -70,7 +70,7 @@ def open_missing_descriptors() -> bool:
 
 
 def flush() -> None:
-    """Write out what was printed. Raises BrokenPipeError where the reader is gone, OutputError where there is no room."""
+    """Write out what was printed. Raises BrokenPipeError where the reader is gone, OutputError without room."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.classes import LabelSet, palette
-from zoo.data.pairs import SUFFIXES, files_in, is_systems
+from zoo.data.pairs import files_in, is_systems
 from zoo.data.split import DataError, Pixels
-from zoo.inference.images import read_image
+from zoo.inference.images import SUFFIXES, read_image
 from zoo.reading import is_folder
 
 TRAIN = "train"

@@ -99,8 +99,8 @@ def _names(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[str, ...]:
         raise DataError(f"{path}: classes: 1 to {VOID - 1} entries are needed, each with a name")
     if len(rows) == 1:
         raise DataError(
-            f"{path}: classes: with one class there is nothing to tell apart; list what is around it as a second class, "
-            "such as background, instead of calling it void"
+            f"{path}: classes: with one class there is nothing to tell apart; list what is around it as a second "
+            "class, such as background, instead of calling it void"
         )
     names: dict[str, int] = {}
     for i, row in enumerate(rows):
@@ -124,7 +124,8 @@ def _values(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[int, ...]:
         if value in values[:i]:
             first = values.index(value)
             raise DataError(
-                f"{path}: classes[{i}].value: two classes have one value, {value}, as classes[{first}]; give each its own"
+                f"{path}: classes[{i}].value: two classes have one value, {value}, as classes[{first}]; "
+                "give each its own"
             )
     return tuple(values)
 

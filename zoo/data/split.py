@@ -59,7 +59,8 @@ class DataSet:
 
     codes: class index, or VOID, of each value that a mask may hold; another value is an error.
     colours: the value for which each colour of an RGB mask stands, where masks are RGB. window: the values
-    of 16-bit grey images that become black and white; without one the upper 8 bits are kept. upright: whether images and masks are turned as
+    of 16-bit grey images that become black and white; without one the upper 8 bits are kept. upright: whether
+    images and masks are turned as
     the EXIF tag of each says.
     """
 

@@ -52,7 +52,7 @@ class Tiles:
     @cached_property
     def windows(self) -> tuple[tuple[int, int, int], ...]:
         """(slide, top, left) of each tile, slide by slide."""
-        found = []
+        found: list[tuple[int, int, int]] = []
         for i, sample in enumerate(self.data.samples):
             height, width = upright_size(self.data, sample)
             if len(found) > MAX_TILES:

@@ -119,7 +119,8 @@ def _input(session: Any, path: Path) -> Input:
     said = one_line(f"{entry.name} of type {entry.type}, shape {shape}", 120)
     if entry.type not in KINDS or len(shape) != 4:
         raise ZooError(
-            f"{shown(path)}: its input must be images (N, 3, H, W) of float, float16 or uint8, but is {said}; export it anew"
+            f"{shown(path)}: its input must be images (N, 3, H, W) of float, float16 or uint8, but is {said}; "
+            "export it anew"
         )
     last = shape[1] != 3 and shape[3] == 3
     channels, height, width = (shape[3], shape[1], shape[2]) if last else (shape[1], shape[2], shape[3])
@@ -137,7 +138,8 @@ def _check_output(session: Any, path: Path) -> None:
     shape = list(outputs[0].shape or []) if outputs else []
     if not outputs or (shape and len(shape) != 4):
         raise ZooError(
-            f"{shown(path)}: its first output must be logits (N, classes, h, w), but is of shape {one_line(shape, 60)}; "
+            f"{shown(path)}: its first output must be logits (N, classes, h, w), but is of shape "
+            f"{one_line(shape, 60)}; "
             "export it without an arg-max"
         )
 
@@ -165,7 +167,8 @@ def _logits(session: Any, entry: Input, x: Tensor, labels: LabelSet, path: Path)
     classes = len(labels.classes)
     if answer.ndim != 4 or answer.dtype.kind != "f":
         raise ZooError(
-            f"{shown(path)}: must answer logits (N, classes, h, w), but answers {answer.dtype} of shape {answer.shape}; "
+            f"{shown(path)}: must answer logits (N, classes, h, w), but answers {answer.dtype} of shape "
+            f"{answer.shape}; "
             "export it without an arg-max"
         )
     first = answer[0].astype(np.float32)

@@ -175,7 +175,8 @@ def refuse_bomb(path: Path, spec: Spec, preprocessing: Preprocessing, state: Map
     held = sum(tensor.numel() for tensor in state.values())
     if params > 4 * held + 1_000_000:
         raise ZooError(
-            f"{path}: its spec is a network of {params:,} parameters, and it holds {held:,} values; give weights that fit"
+            f"{path}: its spec is a network of {params:,} parameters, and it holds {held:,} values; "
+            "give weights that fit"
         )
 
 

@@ -303,8 +303,8 @@ class Trainer:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise TrainingError(
-                f"a batch of {len(x)} image{'s'[: len(x) > 1]} leaves this network's batch normalisation one value: this "
-                "network needs a batch of at least 2; raise --batch, lower --accumulate, or add images"
+                f"a batch of {len(x)} image{'s'[: len(x) > 1]} leaves this network's batch normalisation one value: "
+                "this network needs a batch of at least 2; raise --batch, lower --accumulate, or add images"
             ) from None
 
     def scores(self) -> dict[str, Any]:

@@ -145,7 +145,8 @@ def _spec(text: str, where: str) -> dict[str, Any]:
     except ZooError:
         entry = None
     if not isinstance(entry, dict):
-        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {one_line(repr(text), 80)}; remove the line")
+        given = one_line(repr(text), 80)
+        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {given}; remove the line")
     try:
         return as_dict(spec_from_dict(entry, f"{where}, spec"))
     except SpecError as error:
