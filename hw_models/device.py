@@ -28,7 +28,10 @@ from hw_models.schema import (
 )
 from hw_models.tables import OWN, KernelRow, Point, read_kernels, read_points
 from zoo.errors import ZooError, did_you_mean
+from zoo.files import recover_folders
 from zoo.folders import data_home, old_data_home
+from zoo.reading import exists, inside, is_file, is_folder
+from zoo.text import one_line, shown
 from zoo.yaml_strict import read_yaml
 
 __all__ = [
@@ -44,6 +47,14 @@ __all__ = [
     "load_device",
     "read_device",
 ]
+
+WHAT = "device's folder"
+
+MAX_FILES, MAX_BYTES = 64, 64 * 2**20
+"""Most files and bytes of a device's folder."""
+
+MAX_TEXT = 4000
+"""Most characters of a text of a description."""
 
 SHIPPED = Path(__file__).parent / "devices"
 DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
@@ -109,24 +120,29 @@ def home() -> Path:
     return data_home() / "devices"
 
 
-def _roots() -> tuple[Path, ...]:
-    """Folders of devices: those that ship, the user's own, and where version 0.1 kept these."""
+def _own_roots() -> tuple[Path, ...]:
+    """Folders of the user's own devices: today's, and where version 0.1 kept them."""
     try:
         old = old_data_home()
-        return (SHIPPED, home(), *([] if old is None else [old / "devices"]))
-    except ZooError:  # without a home folder there are still the devices that ship
-        return (SHIPPED,)
+        return (home(), *([] if old is None else [old / "devices"]))
+    except ZooError:  # without a home folder there are still those that ship
+        return ()
 
 
 def device_folders() -> dict[str, Path]:
-    """Folders of all devices by name: those that ship first, whose names the user's own may not take."""
-    found: dict[str, Path] = {}
-    for root in _roots():
-        if root.is_dir():
-            for path in sorted(root.iterdir()):
-                if (path / DESCRIPTION).is_file():
-                    found.setdefault(path.name, path)
-    return found
+    """Folders of all devices by name: those that ship, then the user's own, which may not take a shipped name.
+
+    What a killed `zoo measure` or `zoo device add` left is put right first, and is never a device.
+    """
+    folders: dict[str, Path] = {}
+    own = [root for root in _own_roots() if is_folder(root)]
+    for root in own:
+        recover_folders(root)
+    for root in (SHIPPED, *own):
+        for path in sorted(root.iterdir()):
+            if not path.name.startswith(".") and is_file(path / DESCRIPTION):
+                folders.setdefault(path.name, path)
+    return folders
 
 
 def load_device(name: str) -> Device:
@@ -152,37 +168,39 @@ def files_of(folder: Path) -> tuple[Path, ...]:
     folder = folder.resolve()
     source = folder / DESCRIPTION
     entry = mapping(read_yaml(source), str(source))
-    names = [entry["coefficients"], *entry["kernels"], *entry["points"]]
-    blocks = folder / BLOCKS
-    return (source, *(_inside(folder, name, source) for name in names), *([blocks] if blocks.is_file() else []))
+    names = [entry["coefficients"], *names_of(entry, "kernels", source), *names_of(entry, "points", source)]
+    blocks = [BLOCKS] if exists(folder / BLOCKS) else []
+    return (source, *(inside(folder, name, source, DeviceError, WHAT) for name in [*names, *blocks]))
 
 
 def read_device(folder: Path) -> Device:
     """Read and check a device folder. Raises DeviceError or TableError."""
     source = folder / DESCRIPTION
-    if not source.is_file():
-        raise DeviceError(f"{folder}: is not a device folder, device.yaml is missing")
-    text = read_yaml(source)
+    if not is_folder(folder) or not exists(source):
+        raise DeviceError(f"{shown(folder)}: is not a device folder, device.yaml is missing")
+    text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
     check_keys(entry, _DEVICE_KEYS, str(source))
-    coefficients = read_json(_inside(folder, entry["coefficients"], source))
-    tables = [_inside(folder, name, source) for name in entry["kernels"]]
-    points = [_inside(folder, name, source) for name in entry["points"]]
-    if entry["stack"] not in STACKS:
+    coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError, WHAT))
+    tables, points = (
+        [inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)]
+        for key in ("kernels", "points")
+    )
+    if not isinstance(entry["stack"], str) or entry["stack"] not in STACKS:
         raise DeviceError(
             f"{source}: stack: {entry['stack']!r} is unknown; {did_you_mean(str(entry['stack']), STACKS)}"
         )
     return Device(
         name=folder.name,
-        title=str(entry["title"]),
+        title=_text(entry, "title", source),
         stack=str(entry["stack"]),
-        power_covers=str(entry["power_covers"]),
-        power_note=str(entry["power_note"]),
+        power_covers=_text(entry, "power_covers", source),
+        power_note=_text(entry, "power_note", source),
         clocks=clocks_of(entry["clocks"], f"{source}: clocks"),
         numbers=numbers_of(entry["numbers"], f"{source}: numbers"),
         rows=tuple(row for path in tables for row in read_kernels(path)),
         points=tuple(point for path in points for point in read_points(path)),
-        notes=tuple(str(note) for note in entry["notes"]),
+        notes=tuple(names_of(entry, "notes", source)),
         folder=folder,
         **coefficients_of(coefficients, str(folder / str(entry["coefficients"]))),
     )
@@ -194,11 +212,21 @@ _DEVICE_KEYS = (
 )
 
 
-def _inside(folder: Path, name: Any, source: Path) -> Path:
-    root = folder.resolve()
-    path = (root / str(name)).resolve()
-    if root not in path.parents:
-        raise DeviceError(f"{source}: {name} lies outside the device's folder; copy the file into it")
-    if not path.is_file():
-        raise DeviceError(f"{source}: {name} does not exist; add the file, or remove its name")
-    return path
+def names_of(entry: Mapping[str, Any], key: str, source: Path) -> list[str]:
+    """A list of texts of a description. Raises DeviceError for anything else."""
+    value = entry[key]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or len(value) > MAX_FILES:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a list of at most {MAX_FILES} texts, but is {one_line(repr(value), 80)}"
+        )
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, source: Path) -> str:
+    value = entry[key]
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a text of at most {MAX_TEXT} characters, but is "
+            f"{one_line(repr(value), 80)}"
+        )
+    return value

@@ -30,13 +30,21 @@ from hw_models.device_checks import check_sense
 from hw_models.kernels import KINDS
 from hw_models.schema import POWER_PARAMETERS, SHARES, Fit, Machine, MachineFit, read_json
 from zoo.errors import did_you_mean
-from zoo.files import make_folder
+from zoo.files import atomic_folder, make_folder
+from zoo.reading import exists, read_text
+from zoo.text import one_line
 
 Array = NDArray[np.float64]
 
 ABOUT = "written by zoo measure; latency has shares of the single blocks' speed, covariances are of logarithms"
 COEFFICIENTS, POINTS = "coefficients.json", "points.csv"
 """Files of a folder that is written here."""
+
+REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
+
+MAX_NAME = 80
+"""Longest name of a device: its folder's name is a little longer while it is written."""
+
 NOT_MEASURED = "nothing"
 """What the power of a device without a reading covers."""
 
@@ -234,22 +242,9 @@ def _copy(source: Path, target: Path) -> None:
 def _whole(name: str, *, replaces: bool) -> Iterator[Path]:
     """An empty folder that takes the place of the device `name` once it was filled and reads as a device."""
     target = refuse_taken(name, replaces=replaces)
-    partial = target.with_name(f".{name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with atomic_folder(target, REMEDY) as partial:
         yield partial
         read_device(partial)
-        if target.exists():
-            old = target.with_name(f".{name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-            partial.rename(target)
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     forget_loaded()
 
 
@@ -260,7 +255,7 @@ def _write_coefficients(folder: Path, coefficients: Mapping[str, Any]) -> None:
 def refuse_taken(name: str, *, replaces: bool) -> Path:
     """The folder that a new device gets. Raises DeviceError where the name is taken."""
     target = make_folder(home()) / checked_name(name)
-    if target.exists() and not replaces:
+    if exists(target) and not replaces:
         raise DeviceError(
             f"device {name!r} exists already in {target}; choose another name, "
             f"replace it (zoo measure --replace), or remove it first (zoo device remove {name})"
@@ -270,8 +265,11 @@ def refuse_taken(name: str, *, replaces: bool) -> Path:
 
 def checked_name(name: str) -> str:
     """The name itself. Raises DeviceError where it cannot be a folder's or belongs to a device that ships."""
-    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        raise DeviceError(f"device name {name!r} must consist of letters, digits, - and _; choose another")
+    if not 0 < len(name) <= MAX_NAME or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise DeviceError(
+            f"device name {one_line(repr(name), 60)} must consist of at most {MAX_NAME} letters, digits, - and _; "
+            "choose another"
+        )
     if (SHIPPED / name).exists():
         raise DeviceError(f"device name {name!r} belongs to a device that ships; choose another")
     return name
@@ -280,7 +278,7 @@ def checked_name(name: str) -> str:
 def edit_description(folder: Path, changes: Mapping[str, Any]) -> None:
     """Change keys of a folder's device.yaml."""
     path = folder / DESCRIPTION
-    entry = dict(yaml.safe_load(path.read_text("utf-8"))) | dict(changes)
+    entry = dict(yaml.safe_load(read_text(path))) | dict(changes)
     path.write_text(yaml.safe_dump(entry, sort_keys=False, allow_unicode=True, width=120), "utf-8")
 
 

@@ -18,6 +18,7 @@ from hw_models.measure.logs import Log, read_log
 from hw_models.measure.rails import GPU, covering, covers_of
 from hw_models.measure.timing import interval_of_median
 from hw_models.tables import OWN, Point
+from zoo.reading import read_json
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec, as_dict
 
@@ -74,12 +75,7 @@ class OwnPoints:
 
 def from_bench(path: Path) -> list[Measurement]:
     """Whole networks in a file that `zoo bench --json` wrote. Raises DeviceError."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DeviceError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise DeviceError(f"{path}: is not the JSON of zoo bench: {error}; for a log, add --model") from None
+    entries = read_json(path, DeviceError)
     if not isinstance(entries, list) or not entries:
         raise DeviceError(f"{path}: must be a list of measurements as zoo bench --json prints it")
     return [m for i, entry in enumerate(entries) for m in _from_entry(entry, f"{path}: entry {i + 1}")]

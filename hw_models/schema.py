@@ -3,7 +3,6 @@
 A mistake is a DeviceError that gives the file, the path to the key, the rule and the value.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, log
@@ -17,7 +16,9 @@ from hw_models.analytic.roofline import PARAMETERS
 from hw_models.kernels import KINDS
 from hw_models.measured.blocks import KINDS as BLOCK_KINDS
 from hw_models.tables import PROVENANCES
+from zoo import reading
 from zoo.errors import ZooError, did_you_mean
+from zoo.text import one_line
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,12 @@ POWER_PARAMETERS: Mapping[str, str] = {
 }
 """Names and units of the power model's parameters, in the order of every vector of them."""
 
+
+LEAST, LARGEST = 1e-30, 1e30
+"""Bounds of all numbers in SI units; products of a few of them are finite."""
+
+LARGEST_VARIANCE = 1e3
+"""Bound of a covariance of logarithms: a parameter known no better than this is not known."""
 
 SHARES = ("all", *BLOCK_KINDS, "prelu")
 """Latency parameters of a device that was measured on the spot, in the order of every vector of them.
@@ -140,16 +147,14 @@ def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds a mapping."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"{path}: is not valid JSON: {error}") from None
-    return mapping(value, str(path))
+    return mapping(reading.read_json(path, DeviceError, finite=False), str(path))
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
-        raise DeviceError(f"{where}: must be a positive number, but is {value!r}")
+        raise DeviceError(f"{where}: must be a positive number, but is {one_line(repr(value), 60)}")
+    if not LEAST <= value <= LARGEST:
+        raise DeviceError(f"{where}: must be from {LEAST:g} to {LARGEST:g}, but is {one_line(repr(value), 60)}")
     return float(value)
 
 
@@ -190,7 +195,7 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
     kernel_sd, rests_on = mapping(entry["kernel_sd"], where), mapping(entry["rests_on"], where)
     for kind in KINDS:
-        if kind not in kernel_sd or rests_on.get(kind) not in PROVENANCES:
+        if kind not in kernel_sd or str(rests_on.get(kind)) not in PROVENANCES:
             raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
     return {
         "latency": _fit(entry["latency"], _latency_names(entry["latency"], where), f"{where}: latency"),
@@ -198,7 +203,7 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
-        "held_out": dict(mapping(entry["held_out"], where)),
+        "held_out": _held_out(entry["held_out"], f"{where}: held_out"),
         "machine": None if machine is None else _machine(mapping(machine, f"{where}: machine"), where),
     }
 
@@ -267,6 +272,22 @@ def _covariance(value: Any, size: int, where: str) -> Array:
         covariance = np.zeros((0, 0))
     if covariance.shape != (size, size) or not np.isfinite(covariance).all():
         raise DeviceError(f"{where}: must be {size} rows of {size} finite numbers")
+    if np.abs(covariance).max() > LARGEST_VARIANCE:
+        raise DeviceError(f"{where}: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms")
     if np.linalg.eigvalsh(covariance).min() < -1e-9:
         raise DeviceError(f"{where}: must have no negative eigenvalue")
     return covariance
+
+
+def _held_out(value: Any, where: str) -> dict[str, dict[str, float]]:
+    """Errors on what was left out, by kind: finite numbers by name."""
+    found: dict[str, dict[str, float]] = {}
+    for kind, errors in mapping(value, where).items():
+        for name, number in mapping(errors, f"{where}.{kind}").items():
+            good = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= LARGEST
+            if not good:
+                raise DeviceError(
+                    f"{where}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}"
+                )
+        found[kind] = dict(errors)
+    return found

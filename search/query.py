@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.space import SearchSpace
-from zoo.config import Limits
+from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
 
 DEVICE_METRICS = ("latency_s", "power_w", "energy_j")
@@ -95,7 +95,7 @@ class Query:
             raise ConfigError("a search needs at least one device; name it with --device")
         if len({str(device) for device in self.devices}) < len(self.devices):
             raise ConfigError(f"devices {', '.join(map(str, self.devices))}: one is named twice; name each once")
-        if not 0 < self.confidence < 1:
+        if not CONFIDENCES[0] <= self.confidence <= CONFIDENCES[1]:
             raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {self.confidence}")
         for name in self.objectives:
             if name not in OBJECTIVES:

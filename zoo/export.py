@@ -25,6 +25,7 @@ from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
 from zoo.graph import Graph
 from zoo.inference.preprocess import network_input
+from zoo.memory import inference_bytes, refuse_beyond
 from zoo.network import FIXED_SIZES, Network
 from zoo.passes import rewritten
 from zoo.registry import lower
@@ -80,6 +81,7 @@ def export_onnx(
     if size is None:
         raise ZooError("the network has no size of its own; give --size WxH")
     graph = _lowered(module, size)
+    refuse_beyond(inference_bytes(graph), f"a network input of {size[1]}x{size[0]}", "give a smaller --size")
     network = module.eval()
     written, passes = rewritten(network) if optimize else (network, ())
     model = onnx.load_from_string(traced(written, graph, opset, dynamic))

@@ -23,6 +23,7 @@ from zoo.models import (
     vgg,
 )
 from zoo.specs import Spec, field_types
+from zoo.text import one_line
 
 FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,
@@ -87,6 +88,8 @@ def spec_from_dict(entry: Mapping[str, Any], where: str = "spec") -> Spec:
     >>> spec_from_dict({"family": "espnet", "variant": "C", "alpha3": 3}).alpha3
     3
     """
+    if not isinstance(entry, Mapping):
+        raise SpecError(f"{where}: must be a mapping with the fields of a spec, but is {one_line(repr(entry), 80)}")
     if "family" not in entry:
         raise SpecError(f"{where}: the key 'family' is missing; add one of {', '.join(FAMILIES)}")
     try:

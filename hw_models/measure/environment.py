@@ -132,7 +132,12 @@ def _field(text: str, name: str) -> str:
 def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
     """Conditions as `document` gives them. Raises ZooError where something is missing."""
     try:
-        return Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+        found = Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+        if not (
+            isinstance(found.clock_mhz, (int, float)) and 0 < found.clock_mhz < 1e6 and isinstance(found.versions, dict)
+        ):
+            raise TypeError
+        return found
     except (KeyError, TypeError):
         raise ZooError(f"{where}: does not say what it was measured with; measure again") from None
 

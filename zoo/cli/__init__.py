@@ -1,13 +1,16 @@
 """The `zoo` command: parse, call one function, print."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from zoo.cli import terminal
+from zoo.cli.arguments import Parser, check_numbers
 from zoo.cli.command import Command, UsageError
 from zoo.errors import NegativeAnswer, ZooError
+from zoo.reading import reason
+from zoo.text import shown
 
 GROUPS = (
     "models",
@@ -15,6 +18,7 @@ GROUPS = (
     "segment",
     "use",
     "scene",
+    "data",
     "train",
     "cost",
     "device",
@@ -35,7 +39,7 @@ def commands() -> tuple[Command, ...]:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="zoo",
         description="A zoo of ESPNet-family segmentation networks, and the search that says which one to ship.",
         epilog="example: zoo search --device tx2 --max-latency-ms 150 --max-power-w 2",
@@ -54,9 +58,28 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; exit codes: 0 done, 1 an error to put right, 2 usage, 3 a legitimate no."""
-    args = parser().parse_args(argv)
+    lost = terminal.open_missing_descriptors()
+    terminal.log_warnings()
     try:
+        code = _run(argv)
+        terminal.flush()
+    except BrokenPipeError:
+        # The reader has gone; python would complain again when it flushes stdout at exit.
+        terminal.detach(sys.stdout)
+        return DONE
+    except terminal.OutputError as error:
+        return _fail(error, WRONG)
+    return _fail(terminal.OutputError(terminal.LOST), WRONG) if lost and code == DONE else code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = parser().parse_args(argv)
+        check_numbers(args)
         return int(args.run(args))
+    except SystemExit:  # argparse: its help, or what it says of usage
+        terminal.flush()
+        raise
     except NegativeAnswer as error:
         return _fail(error, NO)
     except UsageError as error:
@@ -66,15 +89,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _missing(error)
     except BrokenPipeError:
-        # The reader has gone; python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        raise
+    except OSError as error:
+        return _fail(_system(error), WRONG)
+    except MemoryError:
+        return _fail(
+            ZooError("memory does not suffice; use smaller images, fewer at once, or a smaller network"), WRONG
+        )
+    except RecursionError:
+        return _fail(ZooError("what was read is nested too deeply; flatten it"), WRONG)
     except KeyboardInterrupt:
         return _fail(ZooError("interrupted; what was finished is kept"), INTERRUPTED)
 
 
+def _system(error: OSError) -> ZooError:
+    """What the system refused, where no module has a sentence of its own for it."""
+    where = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
+    return ZooError(f"{where}{reason(error)}; check the path, its permissions and the room on the disk")
+
+
 def _fail(error: Exception, code: int) -> int:
-    print(f"zoo: {error}", file=sys.stderr)
+    terminal.say_error(error)
     return code
 
 

@@ -2,13 +2,16 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.terminal import console_of, say
 from zoo.errors import ZooError
+from zoo.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
     from zoo.config import Config
 
 Arguments = argparse.Namespace
+
+MAX_SIDE = 65_536
+"""Longest side of an image in pixels, as in the registry, which is not imported for it."""
+
+LEAST, MOST = 1e-12, 1e18
+"""Bounds of positive numbers: what lies beyond them overflows on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +49,14 @@ def size_argument(text: str) -> tuple[int, int]:
     >>> size_argument("1024x512")
     (512, 1024)
     """
-    width, x, height = text.lower().partition("x")
-    if not x or not width.isdecimal() or not height.isdecimal() or not int(width) or not int(height):
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT in pixels such as 1024x512, but is {text!r}")
-    return int(height), int(width)
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.lower())
+    width, height = map(int, match.groups()) if match else (0, 0)
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise argparse.ArgumentTypeError(
+            f"must be WIDTHxHEIGHT in pixels such as 1024x512, each at most {MAX_SIDE}, "
+            f"but is {one_line(repr(text), 40)}"
+        )
+    return height, width
 
 
 def count_argument(text: str) -> int:
@@ -57,8 +70,8 @@ def count_argument(text: str) -> int:
         value = float(text[:-1] if scale > 1 else text) * scale
     except ValueError:
         value = 0
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive count such as 400k, but is {text!r}")
+    if not 1 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"must be a positive count such as 400k, but is {one_line(repr(text), 40)}")
     return round(value)
 
 
@@ -68,16 +81,16 @@ def positive_argument(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number, but is {text!r}")
+    if not LEAST <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"must be a positive number, but is {one_line(repr(text), 40)}")
     return value
 
 
 def probability_argument(text: str) -> float:
-    """A probability between 0 and 1, both excluded."""
+    """A probability between 0 and 1, both excluded, and no nearer to either than a million draws could tell."""
     value = positive_argument(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, but is {text!r}")
+    if not 1e-6 <= value <= 1 - 1e-6:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, but is {one_line(repr(text), 40)}")
     return value
 
 
@@ -112,7 +125,7 @@ def model_of(args: Arguments, name: str | None = None) -> "Model":
     """The model that MODEL and --set name."""
     from search.model_ref import resolve
 
-    return resolve(name or args.model, config_of(args), args.settings)
+    return resolve(args.model if name is None else name, config_of(args), args.settings)
 
 
 def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> None:
@@ -120,14 +133,12 @@ def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> N
     if args.json:
         print(json.dumps(document, allow_nan=False, indent=2))
         return
-    from rich.console import Console
-
-    show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    show(console_of(soft_wrap=not sys.stdout.isatty()))
 
 
 def note(message: str) -> None:
     """A message for the user, on stderr."""
-    print(message, file=sys.stderr)
+    say(message)
 
 
 def write_text(path: Path, text: str) -> None:

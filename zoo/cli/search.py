@@ -24,6 +24,8 @@ from zoo.cli.command import (
 )
 from zoo.cli.specs import apart
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.reading import exists
+from zoo.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +162,8 @@ def _search(args: Arguments) -> int:
         _print_front(console, document, args.top)
         size = document["query"]["space"]["size"]
         console.print(
-            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; zoo export {folder}#1 --size {size}"
+            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; "
+            f"zoo export {quoted(f'{folder}#1')} --size {size}"
         )
 
     emit(args, document, show)
@@ -240,7 +243,7 @@ def _verify(args: Arguments) -> int:
     from zoo.errors import ConfigError
 
     folder = Path(args.run_folder)
-    if (folder / "study.json").exists():
+    if exists(folder / "study.json"):
         raise ConfigError(
             f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
         )

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from zoo.errors import ZooError
 from zoo.inference.images import SUFFIXES, ImageError
+from zoo.reading import is_folder
 
 AHEAD = 2
 """Images for each worker that are begun, or wait to be, before the first of them is done."""
@@ -24,17 +25,22 @@ def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             found.append(path)
             continue
         try:
-            inside = sorted(x for x in path.iterdir() if x.suffix.lower() in SUFFIXES and not x.name.endswith(ours))
+            inside = sorted(x for x in path.iterdir() if _is_image(x, ours))
         except OSError as error:
             raise ZooError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
         if not inside:
             raise ZooError(f"{path}: holds no images; give a folder with files such as *.png or *.jpg")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _is_image(path: Path, ours: tuple[str, ...]) -> bool:
+    """Whether a file of a folder is an image of the user's: hidden ones, as macOS's `._x.png`, are not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.endswith(ours) and not path.name.startswith(".")
 
 
 def in_order(images: Iterable[Path], work: Callable[[Path], Found], workers: int = 1) -> Iterator[Outcome[Found]]:

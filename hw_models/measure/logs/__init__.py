@@ -13,6 +13,7 @@ from typing import NamedTuple
 from hw_models.measure.logs import nsys, nvidia_smi, nvprof, tegrastats, trtexec
 from hw_models.measure.logs.common import KernelTime, Log, LogError, Sample, Source
 from zoo.errors import did_you_mean
+from zoo.reading import read_text
 
 __all__ = ["LAYOUTS", "KernelTime", "Log", "LogError", "Sample", "read_log"]
 
@@ -60,19 +61,10 @@ def read_log(path: Path, tool: str | None = None) -> Log:
     """Read a log of one of TOOLS, by default that which its beginning looks like. Raises LogError."""
     if tool is not None and tool not in TOOLS:
         raise LogError(f"{path}: tool {tool!r} is unknown; {did_you_mean(tool, TOOLS)}")
-    text = _text(path)
+    text = read_text(path, LogError, LARGEST)
     for layout in LAYOUTS:
         if tool in (None, layout.tool) and re.search(layout.pattern, text[:HEAD], re.MULTILINE | re.IGNORECASE):
             return layout.read(text, Source(str(path), layout.tool))
     raise LogError(
         f"{path}: is no log of {', '.join(TOOLS)}; record it with one of these, with the header of its table"
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise LogError(f"{path}: is larger than {LARGEST // 2**20} MB; record a shorter log")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LogError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
