@@ -590,7 +590,7 @@ def test_names_that_cannot_be_are_refused(name):
 
 
 def test_a_device_is_replaced_only_when_asked(device):
-    with pytest.raises(DeviceError, match=r"replace it \(zoo measure --replace\)"):
+    with pytest.raises(DeviceError, match="add --replace"):
         own_folder.refuse_taken("fake", replaces=False)
     assert own_folder.refuse_taken("fake", replaces=True).is_dir()
 
