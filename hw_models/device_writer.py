@@ -258,7 +258,7 @@ def refuse_taken(name: str, *, replaces: bool) -> Path:
     if exists(target) and not replaces:
         raise DeviceError(
             f"device {name!r} exists already in {target}; choose another name, "
-            f"replace it (zoo measure --replace), or remove it first (zoo device remove {name})"
+            f"add --replace to zoo measure, or remove it first (zoo device remove {name})"
         )
     return target
 

@@ -325,3 +325,45 @@ def test_a_bench_without_time_or_of_a_rewritten_network_is_refused(tmp_path: Pat
     path.write_text(json.dumps([bench_entry("espnet", 0.1, network="rewritten by fold")]))
     with pytest.raises(DeviceError, match="measure again without --optimize"):
         from_bench(path)
+
+
+def test_a_trtexec_log_makes_a_device_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    device = load_device("tx2")
+    sibling(device, "tx2-tensorrt-mine", "tensorrt")
+    board = load_device("tx2-tensorrt-mine")
+    milliseconds = 0.7e3 * predict(graph_of("espnet"), board).latency_s.mean
+    log_file = tmp_path / "anything.log"
+    log_file.write_text(
+        "[01/26/2026-10:00:01] [I] Created input binding for image with dimensions 1x3x512x1024\n"
+        f"[01/26/2026-10:00:09] [I] Latency: min = 1 ms, max = 99 ms, mean = 9 ms, median = {milliseconds:.4f} ms\n"
+    )
+    argv = ("tx2", "--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name", "my-board")
+    (point,) = calibrate(capsys, *argv)["points"]
+    assert (point["network"], point["measured"]) == ("espnet", pytest.approx(milliseconds / 1e3, rel=1e-3))
+    own = load_device("my-board")
+    assert own.stack == "tensorrt"
+    for name in ("espnet-3", "espnet-c", "enet"):
+        truth = 0.7 * predict(graph_of(name), board).latency_s.mean
+        assert predict(graph_of(name), own).latency_s.mean == pytest.approx(truth, rel=0.15)
+
+
+def change_yaml(folder: Path, **changes: Any) -> None:
+    import yaml
+
+    path = folder / "device.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def test_a_folder_from_elsewhere_is_checked_for_sense(tmp_path: Path) -> None:
+    import shutil
+
+    from hw_models.device_writer import add_device
+
+    folder = Path(shutil.copytree(load_device("tx2").folder, tmp_path / "other"))
+    change_yaml(folder, title="My own board")
+    with pytest.raises(DeviceError, match=r"'My own board' has the numbers and latency coefficients of device tx2"):
+        add_device(folder)
+    clocks = {"low_mhz": 1200, "high_mhz": 1300, "default_mhz": 1300, "modes": {}, "source": "x"}
+    change_yaml(folder, title=load_device("tx2").title, clocks=clocks)
+    with pytest.raises(DeviceError, match=r"the point of espnet at 828 MHz is outside the clocks 1200 to 1300 MHz"):
+        add_device(folder)

@@ -570,6 +570,19 @@ def test_drift_is_what_the_reference_says(todo):
     assert measured(todo, Machine(), name="calm").drift == 0
 
 
+@pytest.mark.parametrize(
+    ("backend", "stack"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("torch", "pytorch-eager")]
+)
+def test_a_measured_device_is_of_the_runtime_that_ran(todo, backend, stack, monkeypatch):
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "1")
+    machine = environment.conditions(backend, 1)
+    journal = Journal(journal_path(backend))
+    visits = journal.open(machine, RECIPE, resume=False)
+    clock = Machine()
+    measure.visit(todo, visits, journal, clock.block, clock.network, lambda: float(clock.timings))
+    assert new_device.finish(backend, todo, visits, machine, 0.25, replaces=False).device.stack == stack
+
+
 @pytest.mark.parametrize("name", ["tx2", "../x", "", "a b", ".x"])
 def test_names_that_cannot_be_are_refused(name):
     with pytest.raises(DeviceError, match=r"choose another"):
@@ -577,7 +590,7 @@ def test_names_that_cannot_be_are_refused(name):
 
 
 def test_a_device_is_replaced_only_when_asked(device):
-    with pytest.raises(DeviceError, match=r"replace it \(zoo measure --replace\)"):
+    with pytest.raises(DeviceError, match="add --replace"):
         own_folder.refuse_taken("fake", replaces=False)
     assert own_folder.refuse_taken("fake", replaces=True).is_dir()
 
@@ -733,6 +746,9 @@ def test_the_gpu_rail_of_a_jetson_is_found_in_both_layouts(tmp_path):
     assert (found.name, found.covers, found.read_w()) == ("VDD_SYS_GPU", "GPU rail", 4.12)
     new = tmp_path / "new/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
     new.mkdir(parents=True)
+    # A joint rail is not the GPU's.
+    for name, value in (("in2_label", "VDD_CPU_GPU_CV"), ("in2_input", "5000"), ("curr2_input", "100")):
+        (new / name).write_text(f"{value}\n")
     (new / "in1_label").write_text("VDD_IN\n")
     (new / "in1_input").write_text("5000\n")
     (new / "curr1_input").write_text("1200\n")

@@ -67,9 +67,11 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(args: Arguments) -> int:
+    from hw_models.device_writer import refuse_taken
     from hw_models.measure import plan
     from zoo.bulk.choices import Choices
 
+    refuse_taken(args.device, replaces=args.replace)
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
     settings = _settings(args)
@@ -124,13 +126,11 @@ def _say_length(todo: "Plan", settings: "Settings") -> None:
 
 
 def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, Any]) -> "Report":
-    from hw_models.device_writer import refuse_taken
     from hw_models.measure import run as measure
     from hw_models.measure.environment import conditions
     from hw_models.measure.journal import Journal, journal_path
     from hw_models.measure.new_device import finish
 
-    refuse_taken(args.device, replaces=args.replace)
     now = conditions(settings.backend, settings.threads, settings.batch)
     journal = Journal(journal_path(args.device))
     visits = journal.open(now, recipe, args.resume)
