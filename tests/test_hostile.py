@@ -33,13 +33,13 @@ def run(*argv: str) -> int:
 
 
 @pytest.fixture
-def kept(capsys, monkeypatch, tmp_path):
+def kept(capfd, monkeypatch, tmp_path):
     """Runs a command in an empty folder and checks what every command keeps to, whatever it is given."""
     monkeypatch.chdir(tmp_path)
 
     def check(*argv: str, codes: tuple[int, ...] = (0, 1, 2, 3)) -> int:
         code = run(*argv)
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         assert code in codes, (argv, code, err[-500:])
         for text in (out, err):
             assert printable(text) == text, "raw control characters"
@@ -327,23 +327,27 @@ FRONT_PLACES = [
 
 @pytest.mark.parametrize("path", FRONT_PLACES, ids=lambda path: ".".join(map(str, path)))
 def test_values_of_a_run(path, search, kept, tmp_path):
+    from search.runs.reader import load_run
+
     run_folder = Path(shutil.copytree(search, tmp_path / "run"))
     document = json.loads((search / "front.json").read_text())
     for name, value in VALUES.items():
         (run_folder / "front.json").write_text(json.dumps(replaced(document, path, value)))
-        kept("show", f"{run_folder}#1")
-        if name in ("null", "int", "text", "list-int", "esc"):
+        sentence(lambda: load_run(run_folder))
+        if name == "list-int":
             kept("report", str(run_folder), "-o", "r.html")
-            kept("verify", str(run_folder))
 
 
 @pytest.mark.parametrize("file", ["front.json", "certificate.json", "sample.csv"])
 def test_files_of_a_run(file, search, kept, tmp_path):
+    from search.runs.reader import load_run
+
     for kind in KINDS:
         run_folder = Path(shutil.copytree(search, tmp_path / kind))
         put(kind, run_folder / file)
-        kept("verify", str(run_folder))
-        kept("show", f"{run_folder}#1")
+        sentence(lambda run_folder=run_folder: load_run(run_folder))
+    kept("verify", str(run_folder))
+    kept("show", f"{run_folder}#1")
 
 
 # Classes of a data set of one's own
@@ -436,7 +440,7 @@ def test_metadata_of_weights(key, tmp_path):
         sentence(lambda path=path: read_weights(path))
 
 
-@pytest.mark.parametrize("data", [*BYTES.values(), safetensors_bytes(3), safetensors_bytes({"spec": "[" * 9999})])
+@pytest.mark.parametrize("data", [*BYTES.values(), safetensors_bytes(3), safetensors_bytes({}, claim=2**40)])
 def test_files_of_weights(data, tmp_path):
     from pretrained.weights import load_state
     from zoo.train.checkpoint import read_weights
@@ -527,10 +531,9 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_onnx_files_of_strangers(name, kept, tmp_path, capfd):
+def test_onnx_files_of_strangers(name, kept, tmp_path):
     path = onnx_file(tmp_path / "x.onnx", *STRANGERS[name])
     kept("eval", str(path), "--dataset", "scenes", "--split", "val", codes=(1,))
-    assert "\x1b" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

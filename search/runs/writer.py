@@ -134,6 +134,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def query_from(document: Mapping[str, Any]) -> Query:
     """The query that `Query.describe` described. Raises ConfigError for a damaged document."""
     try:
+        if not isinstance(document["accuracy"], str) or not isinstance(document["confidence"], (int, float)):
+            raise TypeError("accuracy and confidence must be a name and a number")
+        if not all(isinstance(name, str) for name in document["objectives"]):
+            raise TypeError("objectives must be names")
         return Query(
             space=space_from(document["space"]),
             devices=tuple(DeviceAt(d["name"], d["clock_mhz"]) for d in document["devices"]),

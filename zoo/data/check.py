@@ -234,8 +234,7 @@ def _note_exif(report: Report, opened: Mapping[str, Split]) -> None:
         if count:
             report.notes.append(
                 f"{split}: {count} images carry another EXIF orientation than their masks; each is turned by its own, "
-                "so that such a mask must have been drawn on the upright image (exif: ignore in classes.yaml turns "
-                "none)"
+                "so that such a mask must have been drawn on the upright image; exif: ignore turns neither"
             )
 
 

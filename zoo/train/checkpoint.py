@@ -49,6 +49,9 @@ def save_state(run: Path, state: State) -> None:
 def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
     state, saved = _read_state(run)
+    recipe, epochs = dict(saved.get("recipe", {})), identity.get("recipe", {}).get("epochs")
+    if isinstance(epochs, int) and epochs > state["epoch"]:
+        saved = saved | {"recipe": recipe | {"epochs": epochs}}  # a run may be made longer, or end earlier
     for key, value in json.loads(json.dumps(identity)).items():
         if saved.get(key) != value:
             raise ZooError(
