@@ -5,6 +5,7 @@ from math import isfinite
 
 from hw_models.device import device_folders
 from search.query import DeviceAt
+from zoo.config import Config
 from zoo.errors import ConfigError, did_you_mean
 
 
@@ -23,6 +24,15 @@ def device_at(text: str, clock_mhz: float | None = None) -> DeviceAt:
 def devices_at(texts: Iterable[str], clock_mhz: float | None = None) -> tuple[DeviceAt, ...]:
     """Several devices, each named alone or in a list with commas."""
     return tuple(device_at(part, clock_mhz) for text in texts for part in text.split(","))
+
+
+def check_devices(config: Config) -> None:
+    """Raise ConfigError for an entry of `devices:` in zoo.yaml that names no device."""
+    known = device_folders()
+    for name in config.devices:
+        if name not in known:
+            way = did_you_mean(name.partition("@")[0], known, "zoo device list")
+            raise ConfigError(f"zoo.yaml: devices.{name}: there is no such device, so the entry means nothing; {way}")
 
 
 def _clock(text: str, name: str, clock: str) -> float:

@@ -3,8 +3,8 @@
     python NAME.infer.py image.png [more.png ...]      # beside NAME.onnx
     python NAME.infer.py --model other.onnx image.png
 
-Writes image.labels.png into the working directory, a class index a pixel, and prints the share of each class. What the network expects
-and what its outputs mean is read from the file.
+Writes image.labels.png into the working directory, a class index a pixel, and prints the share of each class.
+What the network expects and what its outputs mean is read from the file.
 """
 
 import argparse

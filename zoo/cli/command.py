@@ -24,7 +24,8 @@ Arguments = argparse.Namespace
 class Command:
     """One command of `zoo`: how it is called and the function that runs it and returns the exit code.
 
-    `example` is shown by --help. Options --json and --config are added to every command.
+    `example` is shown by --help, and so are `more`, one for each other task. Options --json and --config are added
+    to every command.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Command:
     example: str
     run: Callable[[Arguments], int]
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    more: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.example, *self.more)
 
 
 def size_argument(text: str) -> tuple[int, int]:
@@ -52,14 +59,12 @@ def count_argument(text: str) -> int:
     >>> count_argument("400k")
     400000
     """
-    scale = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:].lower(), 1)
+    from zoo.config import count
+
     try:
-        value = float(text[:-1] if scale > 1 else text) * scale
+        return count(text)
     except ValueError:
-        value = 0
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive count such as 400k, but is {text!r}")
-    return round(value)
+        raise argparse.ArgumentTypeError(f"must be a positive count such as 400k, but is {text!r}") from None
 
 
 def positive_argument(text: str) -> float:
@@ -122,9 +127,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def config_of(args: Arguments) -> "Config":
     """The configuration that the command runs under."""
+    from search.device_ref import check_devices
     from zoo.config import load_config
 
-    return load_config(args.config)
+    config = load_config(args.config)
+    check_devices(config)
+    return config
 
 
 def model_of(args: Arguments, name: str | None = None) -> "Model":

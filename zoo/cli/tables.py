@@ -1,6 +1,6 @@
 """Tables in a terminal that never break a word, whatever its width."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ class WordTable:
     left: int = 1
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator[Any]:
-        widths = fitted(self._cells(), options.max_width)
+        widths = fitted(self._cells(), options.max_width, self.left)
         yield from self._records() if widths is None else [self._table(widths)]
 
     def _cells(self) -> list[list[str]]:
@@ -56,25 +56,32 @@ class WordTable:
                     yield Text(f"  {head}: {cell}" if head else f"  {cell}")
 
 
-def fitted(columns: Sequence[Sequence[str]], most: int) -> list[int] | None:
+def fitted(columns: Sequence[Sequence[str]], most: int, left: int = 0) -> list[int] | None:
     """Widths in which the columns' cells take at most `most` together and no word is broken; None where none are.
 
-    What is left beside the longest words goes to the columns that would still wrap, the narrowest first.
+    Each column's first cell is its head. Columns from `left` on hold numbers, which stay beside their units where
+    there is room. What remains goes to the columns that would still wrap, the narrowest first.
 
-    >>> fitted([["model", "a long name"], ["n", "12"]], 80), fitted([["model", "a long name"], ["n", "12"]], 12)
-    ([11, 2], [5, 2])
-    >>> fitted([["unbreakable"], ["word"]], 12) is None
-    True
+    >>> columns = [["model", "a long name"], ["time", "12 ms"]]
+    >>> fitted(columns, 80), fitted(columns, 15), fitted(columns, 14), fitted(columns, 12)
+    ([11, 5], [5, 5], [5, 4], None)
     """
+    room = most - EDGE - GAP * (len(columns) - 1)
+    least = [_longest(column, str.split) for column in columns]
+    lines = [_longest(column, str.splitlines) for column in columns]
+    whole = [*least[:left], *(_longest([*c[0].split(), *c[1:]], str.splitlines) for c in columns[left:])]
+    widths = next((widths for widths in (whole, least) if sum(widths) <= room), None)
+    if widths is None:
+        return None
+    for _ in range(room - sum(widths)):
+        wanting = [i for i, width in enumerate(widths) if width < lines[i]]
+        if wanting:
+            widths[min(wanting, key=lambda i: widths[i])] += 1
+    return widths
+
+
+def _longest(cells: Sequence[str], parts: Callable[[str], list[str]]) -> int:
+    """Columns that the longest part of the cells takes in a terminal."""
     from rich.cells import cell_len
 
-    words = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
-    lines = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
-    left = most - EDGE - GAP * (len(columns) - 1) - sum(words)
-    if left < 0:
-        return None
-    widths = list(words)
-    while left and (wanting := [i for i, width in enumerate(widths) if width < lines[i]]):
-        widths[min(wanting, key=lambda i: widths[i])] += 1
-        left -= 1
-    return widths
+    return max((cell_len(part) for cell in cells for part in parts(cell)), default=0)

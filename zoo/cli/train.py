@@ -181,7 +181,7 @@ def _curve(done: "Trained") -> None:
 
         save_curve(done.run / "curve.png", done.rows)
     except ModuleNotFoundError:
-        note("matplotlib is not installed, so no curve.png was drawn; pip install 'edgeseg-zoo[plots]'")
+        note("matplotlib is not installed, so no curve.png was drawn; pip install '.[plots]' in the repository")
 
 
 def _protocol(job: "Job") -> dict[str, Any]:
