@@ -102,6 +102,8 @@ def _model(text: str, config: Config) -> Model:
         return _run(text, path)
     if _there(path):
         raise ConfigError(f"{text}: is no model; give a spec (.yaml), weights (.safetensors) or an ONNX file (.onnx)")
+    if "/" in text or "\\" in text:
+        raise ConfigError(f"{text}: there is no such file or folder; `zoo list` prints the names of models")
     name = text if nearest(text, config.models) else text.rpartition(".")[0] or text  # without a tag, perhaps
     raise ConfigError(f"model {text!r} is unknown; {did_you_mean(name, config.models, '`zoo list` prints all names')}")
 

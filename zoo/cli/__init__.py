@@ -20,12 +20,14 @@ GROUPS = (
     "use",
     "scene",
     "train",
+    "eval",
     "predict",
     "cost",
     "measure",
     "search",
     "bench_table",
     "report",
+    "doctor",
 )
 """Modules of this package, in the order of the help; each has COMMANDS."""
 

@@ -2,10 +2,11 @@
 
 import argparse
 import contextlib
+import glob
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,11 +51,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, or folders of them"
-    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", type=Path, help=kinds)
+    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, folders of them and of folders, or patterns such as '*.png'"
+    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help=kinds)
     parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
+    parser.add_argument("--legend", action="store_true", help="put a legend below the overlay, which makes it taller")
     add_size(parser, default=None)
     parser.add_argument(
         "--labels-at",
@@ -82,6 +84,7 @@ class _Job(NamedTuple):
     settings: "Settings"
     key: "Legend"
     outputs: dict[Path, tuple[Path, Path | None]]
+    legend: bool
     track: Callable[[list[Any]], Iterable[Any]]
 
 
@@ -89,7 +92,7 @@ def _segment(args: Arguments) -> int:
     from zoo.inference.images import ImageError
     from zoo.inference.pipeline import images_in, in_order
 
-    images = images_in(args.images, ENDINGS)
+    images = images_in(_paths(args.images), ENDINGS)
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
@@ -105,6 +108,20 @@ def _segment(args: Arguments) -> int:
     _say_end(rows, failed, time.monotonic() - start)
     emit(args, rows, lambda console: _print_segmented(console, rows, job.taken))
     return 1 if failed else 0
+
+
+def _paths(texts: Iterable[str]) -> Iterator[Path]:
+    """Files and folders that the texts name; patterns are expanded as a shell does. Raises ZooError."""
+    for text in texts:
+        if "://" in text:
+            raise ZooError(f"{text}: a URL is not fetched; save the image and give its file")
+        if glob.has_magic(text) and not Path(text).exists():
+            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+            if not found:
+                raise ZooError(f"{text}: the pattern fits no file; check it, ** goes through folders")
+            yield from map(Path, found)
+        else:
+            yield Path(text)
 
 
 def _outputs(args: Arguments, images: list[Path]) -> dict[Path, tuple[Path, Path | None]]:
@@ -140,7 +157,7 @@ def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | No
     workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
     engine = _engine(args, opened, workers)
     tracks_tiles = images == 1 and args.tile is not None
-    return _Job(module, opened.taken, engine, settings, key, outputs, _tiles if tracks_tiles else list)
+    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, _tiles if tracks_tiles else list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +209,7 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
     labels, overlay = job.outputs[image]
     save_labels(labels, found, job.key)
     if overlay:
-        save_overlay(overlay, pixels, found, job.key)
+        save_overlay(overlay, pixels, found, job.key, legend=job.legend)
     return {
         "image": str(image),
         "labels": str(labels),

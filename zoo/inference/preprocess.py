@@ -131,6 +131,8 @@ def network_input(
             values *= preprocessing.maximum / 255
         return values.sub_(mean).div_(std)
 
+    if not pixels.flags.writeable:
+        pixels = pixels.copy()  # torch warns of memory that it must not write to
     image = torch.from_numpy(pixels).reshape(1, rows, 3 * columns)
     lines = resized_rows(image, (height, 3 * columns), 0, height, normalised)
     planes = lines.reshape(height, columns, 3).permute(2, 0, 1)[order]
