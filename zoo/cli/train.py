@@ -116,8 +116,6 @@ def _job(args: Arguments) -> "Job":
     saved = identity_of(run) if args.resume else {}
     how = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
-    if how.batch > len(data):
-        raise ZooError(f"--batch {how.batch}: the split train has {len(data)} images; give at most as many")
     init = args.init or (_own_weights(model) if not saved else None)
     start = start_from(resolve(init, config)) if init else None
     begun = begin(model.spec, data.labels, how.size, how.seed, start)
