@@ -8,7 +8,10 @@ from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
+from zoo.config import load_config
 from zoo.graph import Graph
+from zoo.registry import lower
+from zoo.specs import Spec
 
 __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
 
@@ -25,17 +28,20 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
 
 
 def predict(
-    graph: Graph,
+    graph: Graph | Spec | str,
     device: str | Device = "tx2",
     clock_mhz: float | None = None,
     batch: int = 1,
     confidence: float = 0.9,
+    size: tuple[int, int] = (512, 1024),
 ) -> Cost:
     """Predicted cost of a network on a device, with intervals of the given confidence.
 
-    Raises PriceError for an op without a price, DeviceError for an unknown device or a clock outside its
-    range.
+    A spec, or a name of zoo.yaml, is lowered for images of `size` = (height, width); a graph has its own. Raises
+    PriceError for an op without a price, DeviceError for an unknown device or a clock outside its range.
     """
+    if not isinstance(graph, Graph):
+        graph = lower(load_config().model(graph).spec if isinstance(graph, str) else graph, size)
     prices = predictor(device, clock_mhz, batch)
     terms = prices.terms(graph.layers)
     arrays = prices.finish(terms, confidence)

@@ -148,11 +148,16 @@ class Query:
 
 
 def limits_from_si(values: Mapping[str, float]) -> Limits:
-    """Limits from SI units: `{"latency_s": 0.15, "params": 400_000}`; `fps` is a lower limit, the others upper."""
+    """Limits from SI units, `{"latency_s": 0.15}`, or as the command line names them, `{"max_latency_ms": 150}`.
+
+    In SI units `fps` is a lower limit and the others are upper ones.
+    """
     out: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in SI_LIMITS:
-            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, SI_LIMITS)}")
-        limit = SI_LIMITS[name]
-        out[limit] = value / LIMITS[limit][1]
+        limit = SI_LIMITS.get(name, name)
+        if limit not in LIMITS:
+            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, [*SI_LIMITS, *LIMITS])}")
+        if limit in out:
+            raise ConfigError(f"limit {name!r}: {limit} is given twice; give it once")
+        out[limit] = value / LIMITS[limit][1] if name in SI_LIMITS else value
     return Limits(**out)

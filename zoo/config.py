@@ -29,6 +29,22 @@ LEAST_LIMIT, LARGEST_LIMIT = 1e-9, 1e18
 CONFIDENCES = (1e-6, 1 - 1e-6)
 """Bounds of a confidence: beyond them quantiles are not finite, and nothing measured can tell."""
 
+COUNTS = ("max_params", "max_macs")
+"""Limits that zoo.yaml may give with k, M or G, as the command line does."""
+
+
+def count(text: str) -> int:
+    """A count with k, M or G for thousands, millions, billions. Raises ValueError.
+
+    >>> count("400k"), count("1.5G")
+    (400000, 1500000000)
+    """
+    scale = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:].lower(), 1)
+    value = float(text[:-1] if scale > 1 else text) * scale
+    if not 1 <= value <= LARGEST_LIMIT:
+        raise ValueError(f"{text} is no positive count")
+    return round(value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -100,6 +116,10 @@ class DeviceConfig:
     """A device that is compared by default; `clock_mhz` replaces its own default clock."""
 
     clock_mhz: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock_mhz is not None and not 0 < self.clock_mhz < float("inf"):
+            raise ConfigError(f"clock_mhz: must be a positive clock in MHz, but is {self.clock_mhz}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +289,8 @@ class _Reader:
 
     def search(self, name: str) -> SearchConfig:
         where, entry = self.where("searches", name), self.entry("searches", name)
+        if "limits" in entry:
+            entry = entry | {"limits": _limits(entry["limits"], f"{where}.limits")}
         parts = {key: _part(kind, entry[key], f"{where}.{key}") for key, kind in PARTS.items() if key in entry}
         read = typed(SearchConfig, entry | parts, where)
         if read.space not in self.raw["spaces"]:
@@ -282,6 +304,20 @@ def _part(kind: type[T], entry: Any, where: str) -> T:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: must be a mapping, but is {one_line(repr(entry), 80)}")
     return typed(kind, entry, where)
+
+
+def _limits(entry: Any, where: str) -> Any:
+    """Limits with their counts read: `max_params: 400k`."""
+    if not isinstance(entry, dict):
+        return entry
+    read = dict(entry)
+    for key in COUNTS:
+        if isinstance(entry.get(key), str):
+            try:
+                read[key] = count(entry[key])
+            except ValueError:
+                raise ConfigError(f"{where}.{key}: must be a count such as 400k, but is {entry[key]!r}") from None
+    return read
 
 
 def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:

@@ -450,6 +450,11 @@ class Graph:
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
 
+    def __str__(self) -> str:
+        from zoo.graph_table import graph_table
+
+        return graph_table(self)
+
     @cached_property
     def by_name(self) -> Mapping[str, Layer]:
         """Layers by their names."""

@@ -116,7 +116,11 @@ def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> An
 
 def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key_node, value in node.value:
+        if key_node.tag == MERGE:
+            merged |= {key: item for key, item in _merged(value, source, path, above).items() if key not in merged}
+            continue
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(
                 f"{source}, line {key_node.start_mark.line + 1}: a key must be a plain word, not a collection"
@@ -126,6 +130,21 @@ def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[in
         if key in out:
             raise ConfigError(f"{source}: {inner}: duplicate key on line {key_node.start_mark.line + 1}; keep one")
         out[key] = _plain(value, source, inner, above)
+    return {**{key: item for key, item in merged.items() if key not in out}, **out}
+
+
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key `<<`, whose mappings fill in what a mapping does not say itself (yaml.org/type/merge)."""
+
+
+def _merged(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
+    """What `<<` adds: a mapping, or a list of them of which the earlier ones count."""
+    value = _plain(node, source, f"{path}.<<" if path else "<<", above)
+    out: dict[str, Any] = {}
+    for mapping in value if isinstance(value, list) else [value]:
+        if not isinstance(mapping, dict):
+            raise ConfigError(f"{source}: {path}.<<: must be a mapping or a list of them, but is {mapping!r}")
+        out |= {key: item for key, item in mapping.items() if key not in out}
     return out
 
 

@@ -176,7 +176,7 @@ def _draw(folder: Path) -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "matplotlib":
             raise
-        note("zoo: no charts: matplotlib is not installed; pip install 'edgeseg-zoo[plots]', then zoo pareto RUN")
+        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
         return
     draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 

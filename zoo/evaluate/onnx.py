@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data.classes import LABEL_SETS, LabelSet, label_set
+from zoo.data.classes import LabelSet, labels_from
 from zoo.errors import ZooError
 from zoo.evaluate.segmentation import Scored, sha256_of
 from zoo.inference.preprocess import Preprocessing
@@ -71,7 +71,7 @@ def onnx_scored(path: Path) -> Scored:
         )
     entry = _input(session, path)
     _check_output(session, path)
-    labels, preprocessing = _labels(about["labels"], path), _preprocessing(about["preprocessing"], path, entry)
+    labels, preprocessing = _labels(about, path), _preprocessing(about["preprocessing"], path, entry)
 
     def logits(x: Tensor) -> Tensor:
         refuse_beyond(
@@ -144,11 +144,13 @@ def _check_output(session: Any, path: Path) -> None:
         )
 
 
-def _labels(name: str, path: Path) -> LabelSet:
-    if name in LABEL_SETS:
-        return label_set(name)
-    known = ", ".join(LABEL_SETS)
-    raise ZooError(f"{shown(path)}: its label set {one_line(name, 60)!r} is unknown here; known: {known}")
+def _labels(about: Mapping[str, str], path: Path) -> LabelSet:
+    """The label set of a file: whole where it is one's own, else by its name."""
+    whole = about.get("label_set")
+    try:
+        return labels_from(parse_json(whole, "label_set", ZooError) if whole else about["labels"])
+    except ZooError as error:
+        raise ZooError(f"{shown(path)}: {error}") from None
 
 
 def _preprocessing(text: str, path: Path, entry: Input) -> Preprocessing:

@@ -19,9 +19,9 @@ Outcome = tuple[Path, Found | ImageError]
 
 
 def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
-    """The files named, and of each folder the images directly in it, by name, but for names that end as `ours` do.
+    """The files named, and the images in each folder and in its folders, by name, but for those that end as `ours` do.
 
-    Each is there once. Raises ZooError for a folder without images.
+    Hidden ones are left out. Each is there once. Raises ZooError for a folder without images.
     """
     found: list[Path] = []
     for path in paths:
@@ -29,7 +29,7 @@ def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
             found.append(path)
             continue
         try:
-            inside = sorted(x for x in path.iterdir() if _is_image(x, ours))
+            inside = sorted(x for x in _walked(path) if x.suffix.lower() in SUFFIXES and not x.name.endswith(ours))
         except OSError as error:
             raise ZooError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
         if not inside:
@@ -38,9 +38,16 @@ def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _is_image(path: Path, ours: tuple[str, ...]) -> bool:
-    """Whether a file of a folder is an image of the user's: hidden ones, as macOS's `._x.png`, are not."""
-    return path.suffix.lower() in SUFFIXES and not path.name.endswith(ours) and not path.name.startswith(".")
+def _walked(folder: Path) -> Iterator[Path]:
+    """Files below a folder; links to folders are not followed, and what is hidden is left out."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not path.is_symlink():
+                yield from _walked(path)
+        else:
+            yield path
 
 
 def in_order(images: Iterable[Path], work: Callable[[Path], Found], workers: int = 1) -> Iterator[Outcome[Found]]:

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from zoo.data.classes import LABEL_SETS, LabelSet
+from zoo.data.classes import LabelSet, labels_from
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.preprocess import Preprocessing
@@ -185,26 +185,6 @@ def refuse_bomb(path: Path, spec: Spec, preprocessing: Preprocessing, state: Map
             f"{path}: its spec is a network of {params:,} parameters, and it holds {held:,} values; "
             "give weights that fit"
         )
-
-
-def labels_about(labels: LabelSet) -> Any:
-    """A label set for metadata: its name where it is declared, else all of it."""
-    return labels.name if LABEL_SETS.get(labels.name) == labels else dataclasses.asdict(labels)
-
-
-def labels_from(about: Any) -> LabelSet:
-    """The label set that `labels_about` wrote. Raises ZooError where it is none."""
-    if isinstance(about, str) and about in LABEL_SETS:
-        return LABEL_SETS[about]
-    try:
-        if not isinstance(about, dict) or not 0 < len(about["classes"]) <= MAX_CLASSES:
-            raise TypeError
-        colours = tuple((int(r), int(g), int(b)) for r, g, b in about["colours"])
-        return LabelSet(str(about["name"]), tuple(map(str, about["classes"])), colours, tuple(about.get("groups", ())))
-    except (TypeError, KeyError, ValueError):
-        raise ZooError(
-            f"labels: must be one of {', '.join(LABEL_SETS)} or a whole label set, but is {one_line(repr(about), 80)}"
-        ) from None
 
 
 def _written(path: Path, write: Callable[[], object]) -> None:

@@ -27,6 +27,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """Fields and their least and largest values, which numpy and torch can take."""
 
 
+MAX_LR = 10.0
+"""Largest learning rate that is tried: beyond it every optimiser here diverges in its first steps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained.
@@ -83,9 +87,10 @@ class Recipe:
             raise ZooError(f"recipe.accumulate ({self.accumulate}) must divide recipe.batch ({self.batch})")
         if not (self.encoder_lr >= 0 and math.isfinite(self.encoder_lr)):
             raise ZooError(f"recipe.encoder_lr must be a number from 0, but is {self.encoder_lr}")
-        if not (self.lr > 0 and math.isfinite(self.lr)) or not 0 <= self.ema < 1 or self.jaccard < 0:
+        if not 0 < self.lr <= MAX_LR or not 0 <= self.ema < 1 or self.jaccard < 0:
             values = f"lr {self.lr}, ema {self.ema}, jaccard {self.jaccard}"
-            raise ZooError(f"recipe: {values}: lr must be above 0, ema from 0 up to 1, jaccard at least 0")
+            rule = f"lr must be above 0 and at most {MAX_LR:g}, ema from 0 up to 1, jaccard at least 0"
+            raise ZooError(f"recipe: {values}: {rule}")
 
     @property
     def augmentation(self) -> Augmentation:
