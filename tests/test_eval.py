@@ -228,7 +228,7 @@ def test_resume_and_init_by_command(tmp_path, small_scenes, capsys):
     [
         (["eval", "espnet-c-3", "--dataset", "camvid"], "--data DIR"),
         (["eval", "gone.onnx", "--dataset", "scenes"], "no such file"),
-        (["eval", "gone.safetensors", "--dataset", "scenes"], "cannot be read as weights"),
+        (["eval", "gone.safetensors", "--dataset", "scenes"], "there is no such file"),
         (["eval", "espnet-d", "--dataset", "scenes"], "did you mean"),
         (["eval", "espnet-c-3", "--dataset", "scenes", "--pictures", "2"], "-o DIR"),
         (["eval", "espnet-c-3", "--dataset", "scenes", "--map", "a-b"], "label map 'a-b' is unknown"),

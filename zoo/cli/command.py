@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.model_ref import Model
+    from zoo.cli.tables import WordTable
     from zoo.config import Config
 
 Arguments = argparse.Namespace
@@ -80,16 +81,35 @@ def probability_argument(text: str) -> float:
     return value
 
 
-def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = (512, 1024)) -> None:
-    """--size, stored as (height, width)."""
-    text = f" (default {default[1]}x{default[0]})" if default else ""
+DEFAULT_SIZE = (512, 1024)
+"""Height and width of an image where neither --size nor the model says another."""
+
+MODEL_HELP = (
+    "a name of `zoo list` with or without a weight tag, a spec (.yaml), a run of `zoo train`, its weights "
+    "(.safetensors), a candidate of a search (RUN#RANK), or an exported network (.onnx)"
+)
+
+
+def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = DEFAULT_SIZE, own: str = "") -> None:
+    """--size, stored as (height, width); `own` says what holds without it."""
+    text = f" (default {default[1]}x{default[0]})" if default else f" (default: {own})" if own else ""
     parser.add_argument("--size", type=size_argument, default=default, metavar="WxH", help=f"image size{text}")
+
+
+def add_model_size(parser: argparse.ArgumentParser) -> None:
+    """--size, without which a run, a file or a candidate has its own; see `size_of`."""
+    add_size(parser, None, f"that of the run or file, else {DEFAULT_SIZE[1]}x{DEFAULT_SIZE[0]}")
+
+
+def size_of(args: Arguments, model: "Model") -> tuple[int, int]:
+    """(height, width): the one asked for, the model's own, or `DEFAULT_SIZE`."""
+    size: tuple[int, int] = args.size or model.conditions.size or DEFAULT_SIZE
+    return size
 
 
 def add_model(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     """MODEL and --set."""
-    text = "a name from zoo.yaml with or without a weight tag, a spec YAML, or RUN#RANK"
-    parser.add_argument("model", metavar="MODEL", nargs=nargs, help=text)
+    parser.add_argument("model", metavar="MODEL", nargs=nargs, help=MODEL_HELP)
     add_settings(parser)
 
 
@@ -137,17 +157,11 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:
-    """A rich table; the first `left` columns are text, the others numbers."""
-    from rich import box
-    from rich.table import Table
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> "WordTable":
+    """A table for a console; the first `left` columns are text, the others numbers."""
+    from zoo.cli.tables import WordTable
 
-    out = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
-    for i, column in enumerate(columns):
-        out.add_column(column, justify="left" if i < left else "right", overflow="fold")
-    for row in rows:
-        out.add_row(*row)
-    return out
+    return WordTable(title, columns, rows, left)
 
 
 def si(value: float, unit: str, digits: int = 3) -> str:

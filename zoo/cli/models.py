@@ -6,15 +6,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import (
+    MODEL_HELP,
     Arguments,
     Command,
     UsageError,
+    add_model_size,
     add_settings,
-    add_size,
     config_of,
     emit,
     model_of,
     si,
+    size_of,
     table,
 )
 
@@ -67,10 +69,10 @@ def _weights_text(weights: list[dict[str, Any]]) -> str:
 
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="*", help="a name from zoo.yaml, a spec YAML, or RUN#RANK")
+    parser.add_argument("model", metavar="MODEL", nargs="*", help=MODEL_HELP)
     parser.add_argument("--blocks", action="store_true", help="compare the papers' units by their formulas instead")
     add_settings(parser)
-    add_size(parser)
+    add_model_size(parser)
     parser.add_argument("--layers", action="store_true", help="print every layer")
     parser.add_argument(
         "--count-with", choices=("fvcore", "ptflops", "torch"), help="a second opinion beside our count"
@@ -87,7 +89,7 @@ def _show(args: Arguments) -> int:
     models = [model_of(args, name) for name in args.model]
     documents = []
     for model in models:
-        graph = lower(model.spec, args.size)
+        graph = lower(model.spec, size_of(args, model))
         document = _document(model.name, model.spec, graph, args)
         if len(models) > 1:
             document |= {"cost": _costs(graph, args), "published": _published(model.canonical)}
@@ -133,7 +135,8 @@ def _show_blocks(args: Arguments) -> int:
 def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str, Any]:
     from zoo.specs import as_dict
 
-    height, width = args.size
+    shape = graph.input_shape
+    height, width = shape.height, shape.width
     document: dict[str, Any] = {
         "name": name,
         "spec": as_dict(spec),
@@ -158,7 +161,7 @@ def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str
     if args.count_with:
         from zoo.counters import count_with
 
-        document["second_opinion"] = count_with(args.count_with, spec, args.size)._asdict()
+        document["second_opinion"] = count_with(args.count_with, spec, (height, width))._asdict()
     return document
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.opening import scored_of, start_from, teacher_of
+from search.model_ref import resolve
+from search.opening import open_model, scored_of, start_from, teacher_of
 from zoo.backends.choice import CHOICES
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, table, write_text
 from zoo.errors import ZooError
@@ -16,6 +17,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.model_ref import Model
     from zoo.evaluate.segmentation import Evaluation
     from zoo.train.loop import Trained
     from zoo.train.trainer import Job
@@ -46,10 +48,8 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe", help="zoo (default), authors, the published one, or classifier (default with folders)"
     )
-    parser.add_argument(
-        "--init", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to start from; what fits is taken"
-    )
-    parser.add_argument("--teacher", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to distil from")
+    parser.add_argument("--init", metavar="MODEL", help="a MODEL with weights to start from; what fits is taken")
+    parser.add_argument("--teacher", metavar="MODEL", help="a MODEL with weights to distil from")
     parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
@@ -103,7 +103,7 @@ def _job(args: Arguments) -> "Job":
     from zoo.train.trainer import Job
 
     _use_threads(args.threads)
-    model = model_of(args)
+    config, model = config_of(args), model_of(args)
     name = args.recipe or ("classifier" if args.dataset == "folders" else "zoo")
     changes = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
     run = args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{args.dataset}"
@@ -111,8 +111,9 @@ def _job(args: Arguments) -> "Job":
     saved = identity_of(run) if args.resume else {}
     how = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
-    init = args.init or (f"{model.canonical}.{model.tag}" if model.tag else None)
-    begun = begin(model.spec, data.labels, how.size, how.seed, start_from(init) if init else None)
+    init = args.init or (_own_weights(model) if not saved else None)
+    start = start_from(resolve(init, config)) if init else None
+    begun = begin(model.spec, data.labels, how.size, how.seed, start)
     if saved and not init:
         begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
         init = saved.get("init")
@@ -130,9 +131,18 @@ def _job(args: Arguments) -> "Job":
         args.device,
         args.workers,
         args.score_every,
-        teacher_of(args.teacher, len(data.labels.classes)) if args.teacher else None,
+        teacher_of(resolve(args.teacher, config), len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
+
+
+def _own_weights(model: "Model") -> str | None:
+    """What a run starts from where MODEL names weights and --set changes nothing of it."""
+    if model.settings:
+        return None
+    if model.tag:
+        return f"{model.canonical}.{model.tag}"
+    return model.name if model.kind in ("weights", "run") else None
 
 
 def _use_threads(count: int) -> None:
@@ -257,15 +267,14 @@ def _eval(args: Arguments) -> int:
 
 
 def _eval_classes(args: Arguments, data: Any) -> int:
-    from search.opening import module_of
     from zoo.evaluate.classification import evaluate_classes
 
     for name in ("map", "flip", "boundary", "pictures", "backend"):
         if getattr(args, name):
             raise ZooError(f"--{name} is for maps of classes, and folders hold a class an image; leave it out")
-    module, labels, digest = module_of(args.model)
-    document = evaluate_classes(module, labels, data, args.size)
-    document["protocol"] |= {"network": args.model, "weights_sha256": digest}
+    opened = open_model(resolve(args.model, config_of(args)))
+    document = evaluate_classes(opened.module, opened.labels, data, args.size)
+    document["protocol"] |= {"network": args.model, "weights_sha256": opened.taken.sha256}
     if args.out:
         write_text(args.out / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
     emit(args, document, lambda console: _show_ranking(console, document))

@@ -1,15 +1,15 @@
 """An ONNX file as a network to be scored; what it expects is read from its metadata, as `zoo export` writes it."""
 
-import json
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from zoo.data.classes import LABEL_SETS, label_set
+from zoo.data.classes import labels_from
 from zoo.errors import ZooError
 from zoo.evaluate.segmentation import Scored, sha256_of
 from zoo.inference.preprocess import Preprocessing
+from zoo.metadata import parsed
 
 
 def onnx_scored(path: Path) -> Scored:
@@ -33,7 +33,10 @@ def onnx_scored(path: Path) -> Scored:
     def logits(x: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0][0])
 
-    if about["labels"] not in LABEL_SETS:
-        raise ZooError(f"{path}: its label set {about['labels']!r} is unknown here; known: {', '.join(LABEL_SETS)}")
-    preprocessing = Preprocessing.from_dict(json.loads(about["preprocessing"]))
-    return Scored(str(path), logits, preprocessing, label_set(about["labels"]), sha256_of(path), fixed, "onnxruntime")
+    said = parsed(about)
+    try:
+        labels = labels_from(said.get("label_set", said["labels"]))
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from None
+    preprocessing = Preprocessing.from_dict(said["preprocessing"])
+    return Scored(str(path), logits, preprocessing, labels, sha256_of(path), fixed, "onnxruntime")

@@ -12,10 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.data.classes import LABEL_SETS, LabelSet
+from zoo.data.classes import LabelSet, labels_from
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.preprocess import Preprocessing
+from zoo.metadata import parsed
 from zoo.network import flush_subnormals_
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec
@@ -107,7 +108,7 @@ def read_weights(path: Path) -> Kept:
     """Weights that `save_weights` wrote. Raises ZooError for a file that does not say what it is."""
     try:
         with safe_open(path, "pt") as file:
-            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            about = parsed(file.metadata() or {})
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors' own errors share no base with OSError and ValueError
         raise ZooError(f"{path}: cannot be read as weights ({error}); give a file that `zoo train` wrote") from None
@@ -117,24 +118,6 @@ def read_weights(path: Path) -> Kept:
     preprocessing = Preprocessing.from_dict(about["preprocessing"])
     spec = spec_from_dict(about["spec"], f"{path}: spec")
     return Kept(state, spec, labels_from(about["labels"]), preprocessing, about)
-
-
-def labels_about(labels: LabelSet) -> Any:
-    """A label set for metadata: its name where it is declared, else all of it."""
-    return labels.name if LABEL_SETS.get(labels.name) == labels else dataclasses.asdict(labels)
-
-
-def labels_from(about: Any) -> LabelSet:
-    """The label set that `labels_about` wrote. Raises ZooError where it is none."""
-    if isinstance(about, str) and about in LABEL_SETS:
-        return LABEL_SETS[about]
-    try:
-        colours = tuple((int(r), int(g), int(b)) for r, g, b in about["colours"])
-        return LabelSet(str(about["name"]), tuple(map(str, about["classes"])), colours, tuple(about.get("groups", ())))
-    except (TypeError, KeyError, ValueError):
-        raise ZooError(
-            f"labels: must be one of {', '.join(LABEL_SETS)} or a whole label set, but is {about!r}"
-        ) from None
 
 
 def _written(path: Path, write: Callable[[], None]) -> None:

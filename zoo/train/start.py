@@ -17,7 +17,7 @@ from zoo.specs import Spec
 from zoo.train.recipe import Recipe
 from zoo.train.transfer import Transfer, classes_between, transfer_
 
-SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), antialias=True)
 """What a network that starts without weights expects: the channel statistics of ImageNet."""
 
 SMALL = 64
@@ -55,7 +55,7 @@ def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start:
     if start is None:
         return Begun(module, spec, replace(SCRATCH, size=size), None)
     done = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
-    return Begun(module, spec, replace(start.preprocessing, size=size), done)
+    return Begun(module, spec, replace(start.preprocessing, size=size, antialias=True), done)
 
 
 def check_task(module: Network, data: Split, how: Recipe) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import Batch, Cache, Maker, ahead, order
 from zoo.data.class_folders import Folders
+from zoo.data.classes import labels_about
 from zoo.data.crops import RandomPart, resized
 from zoo.data.split import Pixels, Split
 from zoo.errors import ZooError
@@ -23,7 +24,7 @@ from zoo.evaluate.metrics import VOID, Scores
 from zoo.evaluate.segmentation import pooled
 from zoo.inference.preprocess import Preprocessing
 from zoo.train.amp import multiplies_bfloat16, pad_convolutions_
-from zoo.train.checkpoint import labels_about, load_state, plain, save_state
+from zoo.train.checkpoint import load_state, plain, save_state
 from zoo.train.distil import StoredTeacher, Teaches
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
