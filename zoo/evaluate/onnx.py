@@ -1,5 +1,6 @@
 """An ONNX file as a network to be scored; what it expects is read from its metadata, as `zoo export` writes it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,11 +28,16 @@ def onnx_scored(path: Path) -> Scored:
     if missing:
         raise ZooError(f"{path}: its metadata lacks {' and '.join(missing)}; export it with weights by `zoo export`")
     entry = session.get_inputs()[0]
-    height, width = entry.shape[2:]
+    layout = about.get("input_layout", "NCHW")
+    height, width = entry.shape[1:3] if layout == "NHWC" else entry.shape[2:]
     fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    takes_pixels, gives_labels = "uint8" in entry.type, "uint8" in session.get_outputs()[0].type
 
     def logits(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {entry.name: x.numpy()})[0][0])
+        image = x.round().to(torch.uint8) if takes_pixels else x
+        image = image.permute(0, 2, 3, 1).contiguous() if layout == "NHWC" else image
+        output = torch.from_numpy(session.run(None, {entry.name: image.numpy()})[0][0])
+        return one_hot(output, outputs) if gives_labels else output
 
     said = parsed(about)
     try:
@@ -39,4 +45,16 @@ def onnx_scored(path: Path) -> Scored:
     except ZooError as error:
         raise ZooError(f"{path}: {error}") from None
     preprocessing = Preprocessing.from_dict(said["preprocessing"])
+    if takes_pixels:
+        preprocessing = replace(PIXELS, antialias=preprocessing.antialias)
+    outputs = len(said["classes"]) if "classes" in said else len(labels.classes)
     return Scored(str(path), logits, preprocessing, labels, sha256_of(path), fixed, "onnxruntime")
+
+
+PIXELS = Preprocessing(maximum=255.0)
+"""The preprocessing of a file that takes 8-bit RGB pixels."""
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Labels (H, W) as logits (classes, H, W): 1 for the label and 0 elsewhere."""
+    return (labels[None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]).float()
