@@ -285,6 +285,19 @@ class PadChannels(_Free):
 
 
 @dataclass(frozen=True, slots=True)
+class SelectChannels(_Free):
+    """Copy of some channels, in the order of `channels`."""
+
+    channels: tuple[int, ...]
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if not self.channels or not all(0 <= channel < x.channels for channel in self.channels):
+            raise ValueError(f"cannot select channels {self.channels} of {x.channels}")
+        return Shape(len(self.channels), x.height, x.width)
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelShuffle(_SameShape):
     """Channels (groups, n) transposed to (n, groups)."""
 

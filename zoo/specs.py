@@ -97,6 +97,13 @@ def _shown(value: object) -> str:
 
 def as_dict(spec: Spec) -> dict[str, Any]:
     """Family and fields as plain values for JSON and YAML; `registry.spec_from_dict` reads them back."""
-    fields = dataclasses.asdict(spec)  # type: ignore[call-overload]
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    return {"family": spec.family} | plain
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+    return {"family": spec.family} | {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return as_dict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -21,6 +21,7 @@ GROUPS = (
     "weights",
     "segment",
     "use",
+    "prune",
     "scene",
     "data",
     "train",

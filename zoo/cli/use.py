@@ -2,10 +2,22 @@
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from search.opening import check_unchanged, has_weights, open_model
-from zoo.cli.command import DEFAULT_SIZE, Arguments, Command, add_model, add_model_size, config_of, emit, model_of, note
+from zoo.cli.command import (
+    DEFAULT_SIZE,
+    Arguments,
+    Command,
+    add_model,
+    add_model_size,
+    config_of,
+    emit,
+    model_of,
+    note,
+    size_argument,
+)
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -13,6 +25,7 @@ if TYPE_CHECKING:
 
     from search.model_ref import Model
     from search.opening import Opened
+    from zoo.compress.variants import Variant
     from zoo.kit import Board, Kit
     from zoo.network import Network
     from zoo.specs import Spec
@@ -24,13 +37,46 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--opset", type=int, default=13, metavar="N", help="ONNX opset (default 13, for old Jetsons)")
     parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
     parser.add_argument("--optimize", action="store_true", help="rewrite the network to run faster on CPUs first")
+    parser.add_argument("--half", action="store_true", help="compute in float16; input and output stay float32")
+    parser.add_argument(
+        "--with-preprocessing",
+        choices=("NHWC", "NCHW"),
+        nargs="?",
+        const="NHWC",
+        metavar="LAYOUT",
+        help="take 8-bit RGB pixels, NHWC (default) or NCHW, at the network's size",
+    )
+    parser.add_argument(
+        "--with-argmax",
+        type=_labels_size,
+        nargs="?",
+        const="network",
+        metavar="WxH",
+        help="give labels, at the network's input size or at the image's size WxH",
+    )
     parser.add_argument("--device", metavar="D", help="whose clock setting the notes give, as tx2@850")
     parser.add_argument("--strict", action="store_true", help="refuse a network without trained weights")
     parser.add_argument("--no-kit", action="store_true", help="write the ONNX file alone, without notes and script")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL-WxH.onnx)")
 
 
+def _labels_size(text: str) -> tuple[int, int] | str:
+    return text if text == "network" else size_argument(text)
+
+
+def _variant(args: Arguments, size: tuple[int, int]) -> "Variant":
+    """The form that the options ask for. Raises ZooError where they exclude each other."""
+    from zoo.compress.variants import Variant
+
+    labels = size if args.with_argmax == "network" else args.with_argmax
+    variant = Variant(half=args.half, preprocessing=args.with_preprocessing, argmax=labels)
+    if args.dynamic and not variant.plain:
+        raise ZooError("--half, --with-preprocessing and --with-argmax are for one input size; leave out --dynamic")
+    return variant
+
+
 def _export(args: Arguments) -> int:
+    from zoo.compress.variants import describe, write_variant
     from zoo.export import export_onnx
     from zoo.kit import check_ending
 
@@ -41,22 +87,29 @@ def _export(args: Arguments) -> int:
     opened = _opened(args, model)
     module: Network = opened.module if opened else _untrained(model)
     height, width = _size(args, model, module)
-    path = args.out or Path(f"{_stem(model)}-{width}x{height}.onnx")
+    variant = _variant(args, (height, width))
+    path = args.out or Path(f"{_stem(model)}-{width}x{height}{'-fp16' if args.half else ''}.onnx")
     about = {"weights": opened.taken.name, "weights_sha256": opened.taken.sha256} if opened else {}
     settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
-    written = export_onnx(module, path, size=(height, width), **settings, metadata=about)
+    with TemporaryDirectory() as folder:
+        first = path if variant.plain else Path(folder) / "float.onnx"
+        written = export_onnx(module, first, size=(height, width), **settings, metadata=about)
+        form = None if variant.plain else write_variant(first, variant, path)
+    said = form.about if form else describe(variant, (height, width))
     document = {
-        "path": str(written.path),
+        "path": str(path),
         "opset": written.opset,
-        "max_abs_diff": written.max_abs_diff,
+        "max_abs_diff": written.max_abs_diff if form is None else form.max_abs_diff,
+        "differing_labels": form.differing_labels if form else None,
+        **{key: said[key] for key in ("precision", "input", "output")},
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
         "passes": list(written.passes),
         **(opened.taken.document() if opened else {"weights": None}),
-        **_kit(args, written.path, written.about, board),
+        **_kit(args, path, written.about, board, scripts=variant.plain),
     }
     if model.kind == "candidate":
-        document |= _papers(args, model, written.path, document["weights"], module.spec if opened else None)
+        document |= _papers(args, model, path, document["weights"], module.spec if opened else None)
     emit(args, document, lambda console: console.print(_written(document, opened), markup=False))
     return 0
 
@@ -113,13 +166,16 @@ def _board(args: Arguments, model: "Model") -> "Board | None":
     return Board(device.name, device.title, device.clock(at.clock_mhz), device.clocks.modes)
 
 
-def _kit(args: Arguments, path: Path, about: "Mapping[str, str]", board: "Board | None") -> dict[str, Any]:
+def _kit(
+    args: Arguments, path: Path, about: "Mapping[str, str]", board: "Board | None", *, scripts: bool
+) -> dict[str, Any]:
+    """Commands for the board and, for a plain file, notes and a script, which describe float32 input and logits."""
     from zoo.kit import clock_commands, trtexec, write_kit
 
     commands: dict[str, Any] = {"trtexec": trtexec(path, about["size"], dynamic=args.dynamic)}
     if board and board.jetson:
         commands["clock"] = clock_commands(board)
-    if args.no_kit:
+    if args.no_kit or not scripts:
         return {"commands": commands}
     kit: Kit = write_kit(path, about, dynamic=args.dynamic, board=board)
     return {"commands": commands, "notes": str(kit.notes), "script": str(kit.script) if kit.script else None}
@@ -153,9 +209,16 @@ def _written(document: dict[str, Any], opened: "Opened | None") -> str:
     return (
         f"{document['path']}: opset {document['opset']}, {document['size']}"
         f"{' (dynamic)' if document['dynamic'] else ''}{passes}, weights {opened.taken if opened else 'random'}; "
-        f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}{beside}\n"
+        f"{_difference(document)}{beside}\n"
+        f"  {document['precision']}; in: {document['input']}; out: {document['output']}\n"
         f"  on the board: {document['commands']['trtexec']}"
     )
+
+
+def _difference(document: dict[str, Any]) -> str:
+    if document["differing_labels"] is not None:
+        return f"{document['differing_labels']:.2%} of the labels of random pixels differ from the float32 file's"
+    return f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}"
 
 
 COMMANDS = (

@@ -136,11 +136,11 @@ def _input(session: Any, path: Path) -> Input:
 def _check_output(session: Any, path: Path) -> None:
     outputs = session.get_outputs()
     shape = list(outputs[0].shape or []) if outputs else []
-    if not outputs or (shape and len(shape) != 4):
+    labels = bool(outputs) and outputs[0].type == "tensor(uint8)" and len(shape) == 3
+    if not outputs or (shape and len(shape) != 4 and not labels):
         raise ZooError(
-            f"{shown(path)}: its first output must be logits (N, classes, h, w), but is of shape "
-            f"{one_line(shape, 60)}; "
-            "export it without an arg-max"
+            f"{shown(path)}: its first output must be logits (N, classes, h, w) or labels (N, h, w) in bytes, but is "
+            f"of shape {one_line(shape, 60)}; export it anew"
         )
 
 
@@ -156,7 +156,7 @@ def _labels(about: Mapping[str, str], path: Path) -> LabelSet:
 def _preprocessing(text: str, path: Path, entry: Input) -> Preprocessing:
     found = Preprocessing.from_dict(parse_json(text, f"{shown(path)}: its metadata preprocessing", ZooError))
     if entry.kind is np.uint8:  # a network of bytes does the arithmetic itself
-        return replace(found, maximum=255.0, mean=(0.0,) * 3, std=(1.0,) * 3, divisor=1.0)
+        return replace(found, channels="RGB", maximum=255.0, mean=(0.0,) * 3, std=(1.0,) * 3, divisor=1.0)
     return found
 
 
@@ -167,11 +167,12 @@ def _logits(session: Any, entry: Input, x: Tensor, labels: LabelSet, path: Path)
     except Exception as error:  # onnxruntime's errors share no base class
         raise ZooError(f"{shown(path)}: onnxruntime cannot run it ({_first(error)}); export it anew") from None
     classes = len(labels.classes)
+    if answer.ndim == 3 and answer.dtype == np.uint8:
+        return one_hot(torch.from_numpy(answer[0]), classes + 1)
     if answer.ndim != 4 or answer.dtype.kind != "f":
         raise ZooError(
             f"{shown(path)}: must answer logits (N, classes, h, w), but answers {answer.dtype} of shape "
-            f"{answer.shape}; "
-            "export it without an arg-max"
+            f"{answer.shape}; export it anew"
         )
     first = answer[0].astype(np.float32)
     if first.shape[0] not in (classes, classes + 1) and first.shape[2] in (classes, classes + 1):
@@ -184,6 +185,12 @@ def _logits(session: Any, entry: Input, x: Tensor, labels: LabelSet, path: Path)
     if not np.isfinite(first).all():
         raise ZooError(f"{shown(path)}: answers values that are not finite, which cannot be scored; export it anew")
     return torch.from_numpy(first)
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Labels (H, W) as logits (classes, H, W): 1 for the label and 0 elsewhere; the last class is whatever is void."""
+    known = labels.clamp(max=classes - 1)
+    return (known[None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]).float()
 
 
 def _first(error: Exception) -> str:
