@@ -50,12 +50,13 @@ def csv_cell(value: object) -> object:
 
 
 def quoted(argument: object) -> str:
-    """An argument of a suggested command, quoted for a POSIX shell.
+    """An argument of a suggested command, quoted for a POSIX shell where it must be.
 
-    >>> quoted("runs/a b#1"), quoted("runs/t1")
-    ("'runs/a b#1'", 'runs/t1')
+    >>> quoted("runs/a b#1"), quoted("runs/t1#1")
+    ("'runs/a b#1'", 'runs/t1#1')
     """
-    return shlex.quote(printable(str(argument)))
+    text = printable(str(argument))
+    return text if re.fullmatch(r"[\w@%+=:,./][\w@%+=:,./#-]*", text, re.ASCII) else shlex.quote(text)
 
 
 def _is_number(text: str) -> bool:

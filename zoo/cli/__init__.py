@@ -1,6 +1,7 @@
 """The `zoo` command: parse, call one function, print."""
 
 import argparse
+import errno
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,6 +160,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            terminal.detach(sys.stdout)
         return _fail(_system(error), WRONG)
     except MemoryError:
         return _fail(

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -50,6 +51,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:  # argparse itself passes over a disk that is full
+            (file or sys.stderr).write(message)
 
     def _get_values(self, action: Any, arg_strings: Any) -> Any:
         try:
