@@ -110,8 +110,7 @@ def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator 
     """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
     settings = settings_of(asked)
     query = settled(asked, settings)
-    evaluators = [(evaluator or Evaluator(query)).at(query.at(setting)) for setting in settings]
-    evaluators = [evaluators[0], *(evaluators[0].at(other.query) for other in evaluators[1:])]
+    evaluators = (evaluator or Evaluator(query)).at(query).at_settings(settings)
     walk = _Walk(query, settings)
     for rows in query.space.chunks():
         walk.see(rows, evaluators)

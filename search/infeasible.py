@@ -67,10 +67,7 @@ def _inside(probability: Floats) -> Floats:
 
 def _largest(priced: Priced, bounds: Sequence[Bound], allowed: Sequence[Floats]) -> Floats:
     """The largest value over the devices that each passes with the probability allowed on it."""
-    values = [
-        priced.predictors[b.device or 0].quantile(priced.terms[b.device or 0], b.metric, 1 - _inside(chance))
-        for b, chance in zip(bounds, allowed, strict=True)
-    ]
+    values = [priced.quantile(b, 1 - _inside(chance)) for b, chance in zip(bounds, allowed, strict=True)]
     return np.asarray(np.max(values, axis=0))
 
 

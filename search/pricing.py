@@ -100,6 +100,8 @@ class Evaluator:
         self.accuracy: AccuracyModel = accuracy_of(query)
         self._kept: dict[bytes, Lowered] = {}
         self._prices: dict[DeviceAt, Predictor] = {}
+        self._fastest: Evaluator | None = None
+        self._last: Priced | None = None
         self.query = query
 
     @property
@@ -113,8 +115,16 @@ class Evaluator:
     def at(self, query: Query) -> "Evaluator":
         """An evaluator of another query to the same space, which shares all that this one has lowered and priced."""
         other = copy(self)
-        other.query = query
+        other.query, other._fastest, other._last = query, None, None
         return other
+
+    def at_settings(self, settings: Sequence[Sequence[DeviceAt]]) -> "list[Evaluator]":
+        """One at each setting of the clocks, the first being the fastest, which no slower one beats in latency."""
+        first = self.at(self.query.at(settings[0]))
+        others = [self.at(self.query.at(setting)) for setting in settings[1:]]
+        for other in others:
+            other._fastest = first
+        return [first, *others]
 
     def lowered(self, rows: Ints) -> Lowered:
         """Lower and count combinations, or find them lowered."""
@@ -137,9 +147,15 @@ class Evaluator:
 
     def price(self, rows: Ints) -> "Priced":
         """What decides whether the valid combinations `rows` are within the limits."""
+        if self._last is not None and self._last.rows is rows:
+            return self._last
         found = self.lowered(rows)
         terms = tuple(found.bulk.total(p.terms, width=p.width) for p in self.predictors)
-        return Priced(self.query, rows, found, terms, self.predictors, self._miou(found.codes))
+        fastest = self._fastest.price(rows) if self._fastest else None
+        priced = Priced(self.query, rows, found, terms, self.predictors, self._miou(found.codes), fastest)
+        if self._fastest is None:
+            self._last = priced
+        return priced
 
     def _miou(self, codes: Mapping[str, Ints]) -> Accuracy | None:
         """Of all rows where a limit asks for it; otherwise it is predicted of the feasible only."""
@@ -187,7 +203,11 @@ SLACK = 1e-12
 
 @dataclass(frozen=True)
 class Priced:
-    """Lowered candidates at one setting of the clocks, with the additive terms of their cost on each device."""
+    """Lowered candidates at one setting of the clocks, with the additive terms of their cost on each device.
+
+    fastest: the same at the fastest setting. A network is not sooner done at a slower clock, so that a latency is
+    passed there with no less probability, whatever the widths of two intervals say.
+    """
 
     query: Query
     rows: Ints
@@ -195,17 +215,27 @@ class Priced:
     terms: tuple[Floats, ...]
     predictors: tuple[Predictor, ...]
     miou: Accuracy | None
+    fastest: "Priced | None" = None
 
     def chance(self, bound: Bound, value: Any = None) -> Floats:
         """Probability that each row passes a limit, (N,); value: instead of its own, one for all or (N,), in SI units."""
         at = bound.bound if value is None else value
         if bound.device is not None:
-            return self.predictors[bound.device].exceeding(self.terms[bound.device], bound.metric, at)
+            own = self.predictors[bound.device].exceeding(self.terms[bound.device], bound.metric, at)
+            slower = self.fastest is not None and bound.metric == "latency_s"
+            return np.maximum(own, self.fastest.chance(bound, at)) if self.fastest and slower else own
         if bound.metric == "miou":
             assert self.miou is not None
             center, sd = spread_in_points(self.miou, self.query.confidence)
             return upper_tail((center - points(at)) / sd)
         return np.asarray(self.lowered.counts[bound.metric] > at, dtype=np.float64)
+
+    def quantile(self, bound: Bound, probability: Floats) -> Floats:
+        """What the metric of a limit on a device stays below with each row's probability, in SI units, (N,)."""
+        device = bound.device or 0
+        own = self.predictors[device].quantile(self.terms[device], bound.metric, probability)
+        slower = self.fastest is not None and bound.metric == "latency_s"
+        return np.maximum(own, self.fastest.quantile(bound, probability)) if self.fastest and slower else own
 
     @cached_property
     def failures(self) -> Floats:

@@ -97,8 +97,7 @@ def _steps(limit: Floats, miou: Floats) -> tuple[Floats, Floats]:
 
 def at_settings(query: Query, known: Evaluator | None = None) -> list[Evaluator]:
     """An evaluator at each setting of the clocks that a query tries, fastest first; all share what they price."""
-    first = known or Evaluator(query)
-    return [first.at(query.at(setting)) for setting in settings_of(query)]
+    return (known or Evaluator(query)).at(query).at_settings(settings_of(query))
 
 
 @dataclass(frozen=True, slots=True)

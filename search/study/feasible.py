@@ -133,8 +133,8 @@ def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
             "exactly, without --trials and --sampler"
         )
     best: Candidates | None = None
-    for setting in settings_of(asked):
-        found = _within(asked.at(setting), progress)
+    for price in evaluator(asked).at_settings(settings_of(asked)):
+        found = _within(price, progress)
         if len(found) and (best is None or found.expected > best.expected):
             best = found
     if best is not None:
@@ -143,8 +143,8 @@ def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
     raise ConfigError("the space has no valid spec at this size; widen its choices")
 
 
-def _within(query: Query, progress: Progress | None) -> Candidates:
-    price = evaluator(query)
+def _within(price: Evaluator, progress: Progress | None) -> Candidates:
+    query = price.query
     axes = [axis for axis in query.axes() if axis[0] != "miou"]
     rows, known, miou, failures = [], [], [], []
     enumerated = 0
