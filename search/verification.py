@@ -9,7 +9,6 @@ member. Last, every file must have the hash that the certificate has of it.
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.predictors import Predictor, predictor
 from search.accuracy.linear import points
+from search.alone import counts_of, failure, prices_at, within
 from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
 from search.clocks import Setting, settings_of, settled
 from search.exact import PARTS, entry
 from search.pareto import dominated_by, levels
-from search.pricing import SLACK, Columns, Evaluator, accuracy_of
-from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.pricing import Columns, Evaluator, accuracy_of
+from search.query import DEVICE_METRICS, Query
 from search.runs.writer import _csv, basis_of_miou, query_from, read_json
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest
 from search.structure import structure
 from zoo.errors import ZooError
-from zoo.graph import Graph
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
 
@@ -234,7 +232,7 @@ def single_entry(query: Query, setting: Setting, spec: Spec, rank: int) -> dict[
     """The entry of one candidate, lowered and priced on its own."""
     graph = lower(spec, query.space.size)
     accuracy = np.array([accuracy_of(query).predict_spec(spec, query.confidence)])
-    costs = [_alone(d).finish(_alone(d).terms(graph.layers), query.confidence) for d in setting]
+    costs = [prices_at(d).finish(prices_at(d).terms(graph.layers), query.confidence) for d in setting]
     columns = Columns(
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
@@ -249,31 +247,11 @@ def single_entry(query: Query, setting: Setting, spec: Spec, rank: int) -> dict[
     return entry(query, columns, 0, spec, setting) | {"rank": rank}
 
 
-@lru_cache(maxsize=64)
-def _alone(device: DeviceAt) -> Predictor:
-    """A predictor of its own: nothing is shared with the enumeration."""
-    return predictor(device.name, clock_mhz=device.clock_mhz)
-
-
 def single_within(query: Query, setting: Setting, spec: Spec, fastest: Setting) -> bool:
-    """Whether one candidate is within the limits: the failures of its limits added up one after the other.
-
-    A latency is passed with no less probability than at the fastest setting.
-    """
-    graph = lower(spec, query.space.size)
-    failures: dict[tuple[str, int | None], float] = {}
-    for bound in query.bounds():
-        if bound.device is not None:
-            clocks = {setting[bound.device], *([fastest[bound.device]] if bound.metric == "latency_s" else [])}
-            alone = [(_alone(at), _alone(at).terms(graph.layers)) for at in clocks]
-            chance = max(float(one.exceeding(terms, bound.metric, bound.bound)) for one, terms in alone)
-        elif bound.metric == "miou":
-            chance = _below(query, spec, bound.bound)
-        else:
-            chance = float(counts_of(graph)[bound.metric] > bound.bound)
-        key = (bound.metric, bound.device)
-        failures[key] = max(failures.get(key, 0.0), chance)
-    return sum(failures.values()) <= 1 - query.confidence + SLACK
+    """Whether one candidate is within the limits: the failures of its limits added up one after the other."""
+    least = query.limits.min_miou
+    below = 0.0 if least is None else _below(query, spec, least)
+    return within(query, failure(query, setting, fastest, lower(spec, query.space.size), below))
 
 
 def _below(query: Query, spec: Spec, miou: float) -> float:
@@ -282,16 +260,6 @@ def _below(query: Query, spec: Spec, miou: float) -> float:
     mean, low, high = (float(points(v)) for v in accuracy_of(query).predict_spec(spec, query.confidence))
     sd = (high - low) / 2 / NormalDist().inv_cdf((1 + query.confidence) / 2)
     return NormalDist(mean, sd).cdf(float(points(miou)))
-
-
-def counts_of(graph: Graph) -> dict[str, int]:
-    """What is counted of a network, in the order of an entry."""
-    return {
-        "params": graph.params,
-        "macs": graph.macs,
-        "weight_bytes": graph.weight_bytes,
-        "memory_bytes": graph.weight_bytes + graph.peak_activation_bytes,
-    }
 
 
 def same(where: str, found: Any, expected: Any) -> None:

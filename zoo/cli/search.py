@@ -60,6 +60,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         choices=("published", "bench", "train"),
         help="where mIOU comes from: published (Cityscapes val), bench (short runs on CamVid), train",
     )
+    parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, default=0, metavar="N", help="rows of the front to print after the shortlist")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
@@ -128,7 +129,20 @@ def _progress(label: str) -> "Iterator[Progress]":
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def _list_with_weights(args: Arguments) -> int:
+    """Released and shipped networks within the limits; nothing is written."""
+    from search.with_weights import with_weights
+    from zoo.cli.shortlist import print_with_weights
+
+    query = _query(args)
+    document = {"run": None, "query": query.describe(), "with_weights": with_weights(query)}
+    emit(args, document, lambda console: print_with_weights(console, document))
+    return 0
+
+
 def _search(args: Arguments) -> int:
+    if args.with_weights:
+        return _list_with_weights(args)
     if is_study(args):
         return run_study(args, _study_query, _progress, _draw)
     from search.exact import NothingFeasible, answer

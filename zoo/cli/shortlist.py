@@ -141,3 +141,31 @@ def _brief(one: Mapping[str, Any]) -> str:
     device = next(iter(one["devices"].values()))
     miou = "" if one["miou"] is None else f"mIOU {one['miou']['mean']:.1f} %, "
     return f"{miou}{1e3 * device['latency_s']['mean']:.1f} ms, {si(one['params'], '')} parameters"
+
+
+def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
+    """Networks with weights, by data set and measured mIOU, and how to get the first."""
+    found = document["with_weights"]
+    rows = []
+    for one in found:
+        costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock=True)]
+        miou, predicted = one["miou"], one["miou_predicted"]
+        rows.append(
+            (
+                one["name"],
+                one["size"],
+                "unknown" if miou is None else f"{miou['value']:g}",
+                "–" if miou is None else f"{miou['dataset']} {miou['split']}",
+                "–" if predicted is None else _interval(predicted, 1.0, 1),
+                si(one["params"], ""),
+                *costs,
+            )
+        )
+    names = [d["name"] for d in document["query"]["devices"]]
+    several = len(names) > 1
+    metrics = ("MHz", "latency, ms", "power, W")
+    heads = [f"{name} {metric}" if several else metric for name in names for metric in metrics]
+    title = "networks with weights within the limits; mIOU of different data sets does not compare"
+    columns = ("weights", "size", "mIOU, %", "measured on", "predicted", "parameters", *heads)
+    console.print(table(title, columns, rows, left=2))
+    console.print(f"get the first: zoo get {found[0]['name'].rpartition('.')[0]} --pretrained {found[0]['name'].rpartition('.')[2]}")
