@@ -70,15 +70,19 @@ class CalibratedPredictor(Predictor):
             )
         return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
 
-    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
-        """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
+    def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
+        """Median, and the standard deviation of the logarithm of the normal whose 90 % interval is the one shown."""
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
         if metric != "latency_s" and self.machine.power is None:
-            self.published.quantile(terms, metric, probability)  # refuses where power was never read
-        center, reach = self._distributions_at(terms, check_confidence(probability))[metric]
-        value = center * np.exp(reach)
-        return self._clip(metric, value, value)[0]
+            self.published.quantile(terms, metric, CONFIDENCE)  # refuses where power was never read
+        high = 0.5 + CONFIDENCE / 2
+        center, reach = self._distributions_at(terms, high)[metric]
+        return center, reach / NormalDist().inv_cdf(high)
+
+    def _loadings(self, terms: Array, metric: str) -> Array:
+        """Nothing of the error is known to be shared."""
+        return np.zeros((*terms.shape[:-1], 1))
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution, each slower than published by as much as its network."""

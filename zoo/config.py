@@ -50,7 +50,7 @@ def count(text: str) -> int:
 class Limits:
     """Hard limits of a search; None is no limit. Units are in the names.
 
-    Limits on latency, frame rate, power and energy hold on every device of the search.
+    Limits on latency, frame rate, power and energy hold on every device of the search; mIOU is in percent.
     """
 
     max_latency_ms: float | None = None
@@ -61,6 +61,7 @@ class Limits:
     max_macs: int | None = None
     max_weight_mb: float | None = None
     max_memory_mb: float | None = None
+    min_miou: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given():
@@ -69,6 +70,8 @@ class Limits:
                     f"{name}: a limit must be a positive number from {LEAST_LIMIT:g} to {LARGEST_LIMIT:g}, "
                     f"but is {value}"
                 )
+        if self.min_miou is not None and self.min_miou >= 100:
+            raise ConfigError(f"min_miou: is in percent and must be below 100, but is {self.min_miou}")
 
     def given(self) -> Iterator[tuple[str, float]]:
         """Names and values of the limits that are set."""

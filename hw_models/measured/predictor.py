@@ -177,14 +177,18 @@ class MeasuredPredictor(Predictor):
         """Whether the host's dispatch takes longer than the device: it is part of the measured times."""
         return False
 
-    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
-        """As `Predictor.quantile`. Raises DeviceError for power and energy where nothing was read."""
+    def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
+        """As of any predictor. Raises DeviceError for power and energy where nothing was read."""
         if metric != "latency_s" and self.device.power_covers == NOT_MEASURED:
             raise DeviceError(
                 f"device {self.device.name} has no reading of power, so {metric} cannot be limited; "
                 "limit the latency, or measure where RAPL, NVML or INA sensors can be read"
             )
-        return super().quantile(terms, metric, probability)
+        return super()._distribution(terms, metric)
+
+    def _loadings(self, terms: Array, metric: str) -> Array:
+        """Nothing of the error is known to be shared."""
+        return np.zeros((*terms.shape[:-1], 1))
 
     def unsure(self, terms: Array) -> Array:
         """Standard deviation of the log latency by what is not known of blocks and shares."""

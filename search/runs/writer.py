@@ -12,17 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search.accuracy import accuracy_model
 from search.certificate import certify
 from search.exact import Result, entries, entry
+from search.pricing import accuracy_of
 from search.query import DeviceAt, Query
+from search.shortlist import entries_of, shortlist_of
 from search.space import digest, space_from
 from zoo import claims, reading
 from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
 from zoo.reading import exists
-from zoo.specs import Spec
 from zoo.text import csv_cell, one_line, shown
 
 MAX_BYTES = 512 * 2**20
@@ -50,31 +50,36 @@ def claimed(folder: Path, asked: Query) -> Iterator[None]:
 def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
     """Write the front, the sample and, last, the certificate. Returns the document of front.json.
 
-    `asked` is the query as it was put, `result.query` the same with every clock settled.
+    `asked` is the query as it was put, `result.query` the same with every clock settled where one answers it.
     """
     front = list(entries(result))
     document = {
         "query": result.query.describe(),
+        "settings": [[str(device) for device in setting] for setting in result.settings],
         "enumerated": result.enumerated,
         "feasible": result.feasible,
         "complete": True,
         "chosen": 1,
         "accuracy": basis_of_miou(result.query),
+        "shortlist": entries_of(result.query, shortlist_of(result.query, result.specs, result.clocks), front),
         "front": front,
     }
-    certificate = certify(asked, result, front)
-    _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
-    _write(folder / "front.csv", _csv(front))
-    sample = [entry(result.query, result.sample, i, s) for i, s in enumerate(_sample_specs(result))]
-    _write(folder / "sample.csv", _csv(sample))
+    files = {
+        "front.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
+        "front.csv": _csv(front),
+        "sample.csv": _csv(_sample(result)),
+    }
+    for name, text in files.items():
+        _write(folder / name, text)
+    certificate = certify(asked, result, front, {name: text.encode() for name, text in files.items()})
     _write(folder / "certificate.json", json.dumps(certificate, indent=1, allow_nan=False) + "\n")
     return document
 
 
 def basis_of_miou(query: Query) -> dict[str, Any]:
     """What the mIOU of this run is: predicted by which model, under which protocol, with which error."""
-    described = accuracy_model(query.accuracy).describe(query.space.choices.family)
-    error = described["leave_one_out"]
+    described = accuracy_of(query).describe(query.space.choices.family)
+    error = described.get("leave_one_out", {"mae": None, "rmse": None, "n": 0, "within_90": None})
     return {
         "model": described["name"],
         "predicted": True,
@@ -85,8 +90,12 @@ def basis_of_miou(query: Query) -> dict[str, Any]:
     }
 
 
-def _sample_specs(result: Result) -> Iterator[Spec]:
-    return (result.query.space.spec(int(row)) for row in result.sample.rows)
+def _sample(result: Result) -> list[dict[str, Any]]:
+    space, sample = result.query.space, result.sample
+    return [
+        entry(result.query, sample, i, space.spec(int(row)), result.settings[sample.setting[i]])
+        for i, row in enumerate(sample.rows)
+    ]
 
 
 def _write(path: Path, text: str) -> None:

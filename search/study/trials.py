@@ -250,11 +250,11 @@ def metric_names(found: Candidates) -> list[str]:
 
 
 def constraints(found: Candidates, index: int) -> dict[str, float]:
-    """How far each limit is passed, as a share of it; below zero is within."""
-    out = {}
-    for bound, value in zip(found.query.bounds(), found.bounds[index], strict=True):
+    """Probability of passing each limit beyond what is allowed for all, as a share of that; below zero is within."""
+    out, allowed = {}, 1 - found.query.confidence
+    for bound, value in zip(found.query.bounds(), found.failures[index], strict=True):
         where = "" if bound.device is None else f"@{found.query.devices[bound.device]}"
-        out[f"{bound.limit}{where}"] = float(value / bound.bound - 1)
+        out[f"{bound.limit}{where}"] = float(value / allowed - 1)
     return out
 
 

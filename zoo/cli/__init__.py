@@ -31,6 +31,7 @@ GROUPS = (
     "device",
     "measure",
     "search",
+    "compare",
     "bench_table",
     "report",
     "doctor",

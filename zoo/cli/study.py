@@ -169,7 +169,7 @@ def run_study(
     document = {"run": str(folder)} | write_findings(done, folder)
     if not args.no_plots:
         draw(folder)
-    emit(args, document, lambda console: _print(console, document, args.top))
+    emit(args, document, lambda console: _print(console, document, args.top or 10))
     return 0
 
 
