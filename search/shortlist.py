@@ -259,10 +259,10 @@ def _percent_a_point(at: float) -> float:
     return float(percent(at + 0.5) - percent(at - 0.5))
 
 
-def training_macs(query: Query, macs: int) -> float | None:
+def training_macs(query: Query, macs: int) -> int | None:
     """MACs of training a network by the protocol of its predicted mIOU; None where that is not known."""
     known = TRAINING.get((query.accuracy, query.space.choices.family))
-    return None if known is None else float(PASSES * known[0] * known[1] * macs)
+    return None if known is None else PASSES * known[0] * known[1] * macs
 
 
 def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -267,6 +267,8 @@ def same(where: str, found: Any, expected: Any) -> None:
     for path, own, again in _pairs(where, found, expected):
         if isinstance(own, bool) or isinstance(again, bool) or not _numbers(own, again):
             equal = type(own) is type(again) and own == again
+        elif isinstance(again, int):
+            equal = own == again
         else:
             equal = abs(own - again) <= REL_TOL * max(abs(own), abs(again))
         if not equal:

@@ -214,7 +214,7 @@ def test_a_damaged_run_is_one_sentence(path, value, run, tmp_path):
 def test_a_damaged_sample_is_one_sentence(run, tmp_path):
     folder = copied(run, tmp_path)
     text = (folder / "sample.csv").read_text()
-    (folder / "sample.csv").write_text(re.sub(r"(?m)^1,espnet,(.*)$", "1,espnet,x", text))
+    (folder / "sample.csv").write_text(re.sub(r"(?m)^1,(tx2@\d+),espnet,(.*)$", r"1,\1,espnet,x", text))
     with pytest.raises(ConfigError, match=r"sample\.csv: is damaged; run the search again"):
         write_report(folder, tmp_path / "page.html")
 
@@ -646,7 +646,7 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert out["charts"] >= 5
     assert out["names"] >= 7
     assert out["limitLines"] >= 1
-    assert out["first"].startswith(f"{count} of {count} on the front")
+    assert out["first"].startswith(f"{count} of {count} on this front")
 
     # The slider at its middle: the candidates that are probably below that limit, and no others.
     bound = float(re.search(r"--max-latency-ms (\S+)", out["asks"])[1])
