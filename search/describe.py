@@ -38,6 +38,7 @@ LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
     "max_macs": ("MACs", "", "≤"),
     "max_weight_mb": ("weights", "MB", "≤"),
     "max_memory_mb": ("memory", "MB", "≤"),
+    "min_miou": ("mIOU", "%", "≥"),
 }
 """Limit -> what it bounds, in which unit, from which side."""
 

@@ -1,37 +1,49 @@
-"""Exact search: enumerate the space, keep what the limits admit, and return the complete front."""
+"""Exact search: enumerate the space at every clock, keep what the limits admit, and return the complete front."""
 
-import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hw_models.predictors import predictor
 from search.accuracy import SCALES
-from search.pareto import nondominated
-from search.pricing import Columns, Evaluator, Priced, join
-from search.query import DEVICE_METRICS, Bound, DeviceAt, Query
-from zoo.errors import ConfigError, NegativeAnswer
+from search.clocks import Setting, settings_of, settled
+from search.infeasible import Nearest, NothingFeasible
+from search.pareto import levels, nondominated
+from search.pricing import Columns, Evaluator, join
+from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
+from search.structure import structure
+from zoo.bulk.choices import Ints
+from zoo.errors import ConfigError
+from zoo.registry import lower
 from zoo.specs import Spec, as_dict
+
+__all__ = ["NothingFeasible", "Result", "answer", "entries", "entry", "objectives", "search"]
 
 Progress = Callable[[int, int], None]
 
 PARTS = ("mean", "low", "high")
+
+SAMPLE = 1500
+"""Feasible candidates kept, spread evenly over the enumeration, to show what the front dominates."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A complete answer: every candidate of the front, best first in the order of the objectives.
 
-    enumerated: valid specs in the space. feasible: those within all limits with the probability asked for.
+    A candidate is a network at a setting of the clocks. query: with its clocks filled in where one setting was
+    tried. enumerated: valid specs in the space. feasible: those within all limits, with the probability asked for,
+    at some setting. aliases: how many feasible specs are the same network, by rank.
     """
 
     query: Query
+    settings: tuple[Setting, ...]
     enumerated: int
     feasible: int
     columns: Columns
     sample: Columns
+    aliases: tuple[int, ...]
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -39,29 +51,41 @@ class Result:
         return tuple(self.query.space.spec(int(row)) for row in self.columns.rows)
 
     @property
+    def clocks(self) -> tuple[Setting, ...]:
+        """Devices with their clocks, by rank."""
+        return tuple(self.settings[i] for i in self.columns.setting)
+
+    @property
     def front(self) -> tuple[dict[str, Any], ...]:
         """The front as plain values, by rank: see `entries`."""
         return tuple(entries(self))
 
 
-def entries(result: "Result") -> Iterator[dict[str, Any]]:
+def entries(result: Result) -> Iterator[dict[str, Any]]:
     """The front as plain values, by rank."""
-    for i, spec in enumerate(result.specs):
-        yield entry(result.query, result.columns, i, spec)
+    for i, (spec, at) in enumerate(zip(result.specs, result.clocks, strict=True)):
+        yield entry(result.query, result.columns, i, spec, at) | {"aliases": result.aliases[i]}
 
 
-def entry(query: Query, columns: Columns, i: int, spec: Spec) -> dict[str, Any]:
-    """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top."""
-    devices = [
-        {metric: {part: float(columns.devices[d][metric][part][i]) for part in PARTS} for metric in DEVICE_METRICS}
+def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None = None) -> dict[str, Any]:
+    """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top.
+
+    at: the devices with their clocks, by default those of the query. `miou` is None where no model knows it.
+    """
+    setting = at or query.devices
+    devices: list[dict[str, Any]] = [
+        {"clock_mhz": setting[d].clock_mhz}
+        | {metric: {part: float(columns.devices[d][metric][part][i]) for part in PARTS} for metric in DEVICE_METRICS}
         for d in range(len(query.devices))
     ]
     for one in devices:
-        one["fps"] = 1.0 / one["latency_s"]["mean"]  # type: ignore[assignment]
+        one["fps"] = 1.0 / one["latency_s"]["mean"]
+    miou = {part: float(columns.miou[part][i]) for part in PARTS}
     return {
         "rank": i + 1,
+        "at": [str(device) for device in setting],
         "spec": as_dict(spec),
-        "miou": {part: float(columns.miou[part][i]) for part in PARTS},
+        "miou": None if np.isnan(miou["mean"]) else miou,
         "miou_source": _source(query),
         **{name: int(column[i]) for name, column in columns.counts.items()},
         **devices[0],
@@ -74,85 +98,110 @@ def _source(query: Query) -> str:
     return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
-class NothingFeasible(NegativeAnswer):
-    """No candidate is within all limits; `report` says what binds and what would help."""
-
-    def __init__(self, message: str, report: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.report = report
-
-
 def answer(asked: Query, progress: Progress | None = None) -> Result:
-    """Search at the clocks asked for; where a clock is left open, at the fastest that admits anything.
+    """Search at the clocks asked for and, where a clock is left open, at every one that may help.
 
-    An open clock is the device's default or, if nothing is feasible there, the next slower of its named
-    modes: a robot under 2 W runs its GPU slower. `Result.query` says which. Raises NothingFeasible, with
-    the report of the default clocks.
+    Raises NothingFeasible with a report, and ConfigError for an empty space.
     """
-    first: NothingFeasible | None = None
-    evaluator: Evaluator | None = None
-    for query in at_clocks(asked):
-        evaluator = evaluator.at(query) if evaluator else Evaluator(query)
-        try:
-            return search(query, progress, evaluator)
-        except NothingFeasible as nothing:
-            first = first or nothing
-    assert first is not None
-    raise first
+    return search(asked, progress)
 
 
-def at_clocks(asked: Query) -> Iterator[Query]:
-    """The query at every combination of open clocks, from the default clocks down."""
-    clocks: list[list[float]] = []
-    for device in asked.devices:
-        found = predictor(device.name, clock_mhz=device.clock_mhz)
-        slower = [mhz for mhz in found.device.clocks.modes.values() if mhz < found.clock_mhz]
-        clocks.append([found.clock_mhz] if device.clock_mhz else [found.clock_mhz, *sorted(slower, reverse=True)])
-    relative = sorted(
-        itertools.product(*clocks), key=lambda mhz: -sum(m / c[0] for m, c in zip(mhz, clocks, strict=True))
-    )
-    for setting in relative:
-        devices = (DeviceAt(d.name, mhz) for d, mhz in zip(asked.devices, setting, strict=True))
-        yield replace(asked, devices=tuple(devices))
-
-
-SAMPLE = 1500
-"""Feasible candidates kept, spread evenly over the enumeration, to show what the front dominates."""
-
-
-def search(query: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
+def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
     """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
-    evaluator = evaluator or Evaluator(query)
-    limits = np.array([b.bound for b in query.bounds()])
-    enumerated = feasible = done = 0
-    parts: list[Columns] = []
-    clouds: list[Columns] = []
-    nearest = _Nearest(query)
+    settings = settings_of(asked)
+    query = settled(asked, settings)
+    evaluators = (evaluator or Evaluator(query)).at(query).at_settings(settings)
+    walk = _Walk(query, settings)
     for rows in query.space.chunks():
-        priced = evaluator.price(rows)
-        admitted = np.flatnonzero((priced.bounds <= limits).all(axis=1))
-        enumerated, feasible = enumerated + len(rows), feasible + len(admitted)
-        if len(admitted):
-            inside = evaluator.columns(priced, admitted)
-            parts.append(inside.take(nondominated(objectives(query, inside))))
-            clouds.append(inside.take(np.arange(0, len(admitted), 1 + len(admitted) // SAMPLE)))
-        if not feasible:
-            nearest.see(priced)
-        done = int(rows[-1]) + 1
+        walk.see(rows, evaluators)
         if progress:
-            progress(done, query.space.combinations)
-    if not enumerated:
+            progress(int(rows[-1]) + 1, query.space.combinations)
+    if not walk.enumerated:
         raise ConfigError("the space has no valid spec at this size; widen its choices")
-    if not feasible:
-        raise nearest.error(enumerated, evaluator)
-    front = join(parts)
-    front = front.take(nondominated(objectives(query, front)))
-    points = objectives(query, front)
-    front = front.take(np.lexsort(points.T[::-1]))
-    cloud = join(clouds)
-    return Result(
-        query, enumerated, feasible, front, cloud.take(np.arange(0, len(cloud.rows), 1 + len(cloud.rows) // SAMPLE))
-    )
+    if not walk.feasible:
+        raise walk.nothing(evaluators)
+    return walk.result()
+
+
+class _Walk:
+    """An enumeration: what it has counted and kept so far."""
+
+    def __init__(self, query: Query, settings: tuple[Setting, ...]) -> None:
+        self.query, self.settings = query, settings
+        self.enumerated = self.feasible = 0
+        self.parts: list[Columns] = []
+        self.clouds: list[Columns] = []
+        self.nearest = Nearest(query, settings)
+
+    def see(self, rows: Ints, evaluators: list[Evaluator]) -> None:
+        """Take some combinations into account at every setting."""
+        admitted = np.zeros(len(rows), dtype=bool)
+        for setting, evaluator in enumerate(evaluators):
+            priced = evaluator.price(rows)
+            inside = priced.within & ~admitted if self._fastest_is_best else priced.within
+            admitted |= priced.within
+            if inside.any():
+                self._keep(evaluator.columns(priced, np.flatnonzero(inside), setting))
+            if not self.feasible and not admitted.any():
+                self.nearest.see(priced, setting)
+        self.enumerated, self.feasible = self.enumerated + len(rows), self.feasible + int(admitted.sum())
+
+    def _keep(self, inside: Columns) -> None:
+        self.parts.append(inside.take(nondominated(levels(objectives(self.query, inside)))))
+        self.clouds.append(_thinned(inside))
+
+    @property
+    def _fastest_is_best(self) -> bool:
+        """Whether a network that is within the limits at a clock gains nothing from a slower one."""
+        open_clocks = sum(len(set(column)) > 1 for column in zip(*self.settings, strict=True))
+        return open_clocks <= 1 and not any(metric in CLOCK_TRADED for metric, _, _ in self.query.axes())
+
+    def result(self) -> Result:
+        """The front, each network once, best first."""
+        front = join(self.parts)
+        front = front.take(nondominated(levels(objectives(self.query, front))))
+        front, aliases = distinct_networks(self.query, front)
+        order = _order(self.query, front)
+        counts = tuple(int(n) for n in aliases[order])
+        cloud = _thinned(join(self.clouds))
+        return Result(self.query, self.settings, self.enumerated, self.feasible, front.take(order), cloud, counts)
+
+    def nothing(self, evaluators: list[Evaluator]) -> NothingFeasible:
+        """What to say where nothing is feasible."""
+        _, row, setting, _ = self.nearest.together
+        spec = self.query.space.spec(row)
+        found = entry(self.query, evaluators[setting](np.array([row])), 0, spec, self.settings[setting])
+        return self.nearest.error(self.enumerated, found)
+
+
+def _thinned(columns: Columns) -> Columns:
+    return columns.take(np.arange(0, len(columns.rows), 1 + len(columns.rows) // SAMPLE))
+
+
+def _order(query: Query, columns: Columns) -> Ints:
+    """Rows by the objectives in their order, then by setting and number."""
+    ranks = levels(objectives(query, columns))
+    return np.lexsort((columns.rows, columns.setting, *ranks.T[::-1]))
+
+
+def distinct_networks(query: Query, columns: Columns) -> tuple[Columns, Ints]:
+    """Every network once, where rows agree in all objectives; and how many specs of `columns` each is.
+
+    Specs whose differing fields touch no layer lower to the same graph; the first in the space stands for all,
+    at the fastest of the settings that cost the same.
+    """
+    ranks = levels(objectives(query, columns))
+    _, group = np.unique(ranks, axis=0, return_inverse=True)
+    order = np.lexsort((columns.setting, columns.rows, group.ravel()))
+    kept: dict[tuple[int, Any], tuple[int, set[int]]] = {}
+    sizes = np.bincount(group.ravel())
+    for i in order.tolist():
+        own = int(group.ravel()[i])
+        row = int(columns.rows[i])
+        network = structure(lower(query.space.spec(row), query.space.size)) if sizes[own] > 1 else None
+        kept.setdefault((own, network), (i, set()))[1].add(row)
+    index = np.array([i for i, _ in kept.values()], dtype=np.int64)
+    return columns.take(index), np.array([len(rows) for _, rows in kept.values()], dtype=np.int64)
 
 
 def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -160,82 +209,3 @@ def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.fl
     return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(
         np.float64
     )
-
-
-class _Nearest:
-    """Follows an enumeration to say, if nothing is feasible, what would have to give."""
-
-    def __init__(self, query: Query) -> None:
-        self.query = query
-        self.bounds = query.bounds()
-        self.limits = np.array([b.bound for b in self.bounds])
-        self.relaxed = np.full(len(self.bounds), np.inf)
-        self.lowest = np.full(len(self.bounds), np.inf)
-        self.closest: tuple[float, int, Any] = (np.inf, -1, None)
-
-    def see(self, priced: Priced) -> None:
-        if not len(self.bounds):
-            return
-        values = priced.bounds
-        misses = values > self.limits
-        self.lowest = np.minimum(self.lowest, values.min(axis=0))
-        for i in range(len(self.bounds)):
-            others = np.delete(misses, i, axis=1).any(axis=1)
-            self.relaxed[i] = min(self.relaxed[i], values[~others, i].min(initial=np.inf))
-        excess = (values / self.limits).max(axis=1)
-        best = int(excess.argmin())
-        if excess[best] < self.closest[0]:
-            self.closest = (float(excess[best]), int(priced.rows[best]), values[best])
-
-    def error(self, enumerated: int, evaluator: Evaluator) -> NothingFeasible:
-        row = self.closest[1]
-        columns = evaluator(np.array([row]))
-        spec = self.query.space.spec(row)
-        relaxations = [self._relaxation(i, b) for i, b in enumerate(self.bounds)]
-        alone = [r for r, low, b in zip(relaxations, self.lowest, self.bounds, strict=True) if low > b.bound]
-        binding = alone or [r for r in relaxations if r["smallest_that_helps"] is not None] or relaxations
-        report = {
-            "enumerated": enumerated,
-            "feasible": 0,
-            "front": [],
-            "binding": [r["limit"] for r in binding],
-            "limits": relaxations,
-            "nearest": entry(self.query, columns, 0, spec) | {"spec": as_dict(spec)},
-        }
-        return NothingFeasible(self._sentence(enumerated, binding, relaxations), report)
-
-    def _relaxation(self, i: int, b: Bound) -> dict[str, Any]:
-        device = None if b.device is None else str(self.query.devices[b.device])
-        helps = b.spell(float(self.relaxed[i])) if np.isfinite(self.relaxed[i]) else None
-        return {
-            "limit": b.limit,
-            "device": device,
-            "value": b.spell(b.bound),
-            "best_in_space": b.spell(float(self.lowest[i])),
-            "nearest_candidate": b.spell(float(self.closest[2][i])),
-            "smallest_that_helps": helps,
-        }
-
-    def _sentence(self, enumerated: int, binding: list[dict[str, Any]], all_limits: list[dict[str, Any]]) -> str:
-        names = ", ".join(sorted({_spelt(r) for r in binding}))
-        helps = [
-            f"{_option(r)} {r['smallest_that_helps']:.6g}" for r in all_limits if r["smallest_that_helps"] is not None
-        ]
-        way_out = (
-            f"with the other limits as they are, relaxing one to {' or '.join(helps)} would help"
-            if helps
-            else "no single relaxation helps: at least two limits must give"
-        )
-        return (
-            f"none of {enumerated:,} candidates is within all limits with probability {self.query.confidence:g}: "
-            f"{names} binds; {way_out}"
-        )
-
-
-def _option(r: dict[str, Any]) -> str:
-    return "--" + str(r["limit"]).replace("_", "-")
-
-
-def _spelt(r: dict[str, Any]) -> str:
-    where = f" on {r['device']}" if r["device"] else ""
-    return f"{_option(r)} {r['value']:g}{where} (the best in the space reaches {r['best_in_space']:.4g})"

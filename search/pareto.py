@@ -9,6 +9,27 @@ FEW = 64
 """Members of a front that a block is compared with first."""
 
 
+ROUNDING = 1e-9
+"""Relative difference that two ways of adding the same numbers up may make."""
+
+
+def levels(points: Floats, tolerance: float = ROUNDING) -> Floats:
+    """Every column of `points` (n, objectives) as ranks, equal for values that differ by rounding only.
+
+    Neighbours in ascending order that differ by at most `tolerance`, relative to the larger, share a rank.
+
+    >>> levels(np.array([[1.0], [3.0], [1.0 + 1e-12], [2.0]])).ravel().tolist()
+    [0.0, 2.0, 0.0, 1.0]
+    """
+    out = np.empty_like(points, dtype=np.float64)
+    for axis, column in enumerate(points.T):
+        order = np.argsort(column, kind="stable")
+        ranked = column[order]
+        rises = np.diff(ranked) > tolerance * np.maximum(np.abs(ranked[1:]), np.abs(ranked[:-1]))
+        out[order, axis] = np.concatenate([[0], np.cumsum(rises)])
+    return out
+
+
 def nondominated(points: Floats) -> NDArray[np.bool_]:
     """Which rows of `points` (n, objectives), all to be minimised, no other row dominates.
 

@@ -1,19 +1,25 @@
 """What every candidate of a space costs and is expected to score: columns of numbers, computed at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.normal import score, upper_tail
 from hw_models.predictors import Predictor, predictor
-from search.accuracy import AccuracyModel, accuracy_model
-from search.query import DEVICE_METRICS, DeviceAt, Query
-from zoo.bulk.choices import Ints
+from search.accuracy import Accuracy, AccuracyModel, accuracy_model
+from search.accuracy.joint import JointNormal
+from search.accuracy.linear import points
+from search.query import DEVICE_METRICS, Bound, DeviceAt, Query
+from zoo.bulk.choices import Choices, Ints
 from zoo.bulk.lower import Bulk, BulkLowering
+from zoo.errors import ZooError
 from zoo.graph import Shape
+from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
 
@@ -22,16 +28,18 @@ Floats = NDArray[np.float64]
 class Columns:
     """One row a candidate.
 
-    `rows` are numbers in the space. `counts` has params, macs, weight_bytes, memory_bytes; `miou` (percent)
-    and, for each device, latency_s, power_w, energy_j have the parts mean, low, high. `bounds` is the
-    value, for each bound of the query, that the metric stays below with the probability asked for.
+    `rows` are numbers in the space, `setting` the places of the clocks among those that the search tried.
+    `counts` has params, macs, weight_bytes, memory_bytes; `miou` (percent; NaN where no model knows the family)
+    and, for each device, latency_s, power_w, energy_j have the parts mean, low, high. `within` says whether all
+    limits hold together with the confidence asked for.
     """
 
     rows: Ints
+    setting: Ints
     counts: Mapping[str, Ints]
     miou: Mapping[str, Floats]
     devices: tuple[Mapping[str, Mapping[str, Floats]], ...]
-    bounds: Floats
+    within: NDArray[np.bool_]
 
     def metric(self, name: str, device: int | None) -> NDArray[Any]:
         """Point estimates of a metric."""
@@ -43,10 +51,11 @@ class Columns:
         """Some of the rows."""
         return Columns(
             self.rows[index],
+            self.setting[index],
             {name: column[index] for name, column in self.counts.items()},
             {part: column[index] for part, column in self.miou.items()},
             tuple({m: {p: c[index] for p, c in parts.items()} for m, parts in d.items()} for d in self.devices),
-            self.bounds[index],
+            self.within[index],
         )
 
 
@@ -55,6 +64,7 @@ def join(parts: list[Columns]) -> Columns:
     first = parts[0]
     return Columns(
         np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.setting for p in parts]),
         {name: np.concatenate([p.counts[name] for p in parts]) for name in first.counts},
         {name: np.concatenate([p.miou[name] for p in parts]) for name in first.miou},
         tuple(
@@ -64,7 +74,7 @@ def join(parts: list[Columns]) -> Columns:
             }
             for i in range(len(first.devices))
         ),
-        np.concatenate([p.bounds for p in parts]),
+        np.concatenate([p.within for p in parts]),
     )
 
 
@@ -87,9 +97,11 @@ class Evaluator:
     def __init__(self, query: Query) -> None:
         height, width = query.space.size
         self._lowering = BulkLowering(query.space.choices, Shape(3, height, width))
-        self.accuracy: AccuracyModel = accuracy_model(query.accuracy)
+        self.accuracy: AccuracyModel = accuracy_of(query)
         self._kept: dict[bytes, Lowered] = {}
         self._prices: dict[DeviceAt, Predictor] = {}
+        self._fastest: Evaluator | None = None
+        self._last: Priced | None = None
         self.query = query
 
     @property
@@ -103,8 +115,16 @@ class Evaluator:
     def at(self, query: Query) -> "Evaluator":
         """An evaluator of another query to the same space, which shares all that this one has lowered and priced."""
         other = copy(self)
-        other.query = query
+        other.query, other._fastest, other._last = query, None, None
         return other
+
+    def at_settings(self, settings: Sequence[Sequence[DeviceAt]]) -> "list[Evaluator]":
+        """One at each setting of the clocks, the first being the fastest, which no slower one beats in latency."""
+        first = self.at(self.query.at(settings[0]))
+        others = [self.at(self.query.at(setting)) for setting in settings[1:]]
+        for other in others:
+            other._fastest = first
+        return [first, *others]
 
     def lowered(self, rows: Ints) -> Lowered:
         """Lower and count combinations, or find them lowered."""
@@ -127,28 +147,39 @@ class Evaluator:
 
     def price(self, rows: Ints) -> "Priced":
         """What decides whether the valid combinations `rows` are within the limits."""
-        query, found = self.query, self.lowered(rows)
+        if self._last is not None and self._last.rows is rows:
+            return self._last
+        found = self.lowered(rows)
         terms = tuple(found.bulk.total(p.terms, width=p.width) for p in self.predictors)
-        bounds = [
-            found.counts[b.metric].astype(np.float64)
-            if b.device is None
-            else self.predictors[b.device].quantile(terms[b.device], b.metric, query.probability_each)
-            for b in query.bounds()
-        ]
-        stacked = np.stack(bounds, axis=1) if bounds else np.empty((len(rows), 0))
-        return Priced(rows, found, terms, stacked)
+        fastest = self._fastest.price(rows) if self._fastest else None
+        priced = Priced(self.query, rows, found, terms, self.predictors, self._miou(found.codes), fastest)
+        if self._fastest is None:
+            self._last = priced
+        return priced
 
-    def columns(self, priced: "Priced", index: Ints) -> Columns:
-        """Columns of some of the priced combinations."""
+    def _miou(self, codes: Mapping[str, Ints]) -> Accuracy | None:
+        """Of all rows where a limit asks for it; otherwise it is predicted of the feasible only."""
+        query = self.query
+        if query.limits.min_miou is None:
+            return None
+        return self.accuracy.predict(query.space.choices, codes, query.confidence)
+
+    def miou(self, priced: "Priced", index: Ints) -> Accuracy:
+        """Predicted mIOU of some of the priced combinations."""
+        codes = {name: column[index] for name, column in priced.lowered.codes.items()}
+        return self.accuracy.predict(self.query.space.choices, codes, self.query.confidence)
+
+    def columns(self, priced: "Priced", index: Ints, setting: int = 0) -> Columns:
+        """Columns of some of the priced combinations, at the clocks of place `setting`."""
         query, found = self.query, priced.lowered
-        codes = {name: column[index] for name, column in found.codes.items()}
-        accuracy = self.accuracy.predict(query.space.choices, codes, query.confidence)
+        accuracy = self.miou(priced, index)
         costs = [
             one.finish(terms[index], confidence=query.confidence)
             for one, terms in zip(self.predictors, priced.terms, strict=True)
         ]
         return Columns(
             priced.rows[index],
+            np.full(len(index), setting, dtype=np.int64),
             {name: column[index] for name, column in found.counts.items()},
             {"mean": accuracy.mean, "low": accuracy.low, "high": accuracy.high},
             tuple(
@@ -158,7 +189,7 @@ class Evaluator:
                 }
                 for cost in costs
             ),
-            priced.bounds[index],
+            priced.within[index],
         )
 
     def __call__(self, rows: Ints) -> Columns:
@@ -166,11 +197,107 @@ class Evaluator:
         return self.columns(self.price(rows), np.arange(len(rows)))
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """Lowered candidates with the additive terms of their cost on each device, and their value for each bound."""
+SLACK = 1e-12
+"""By how much a sum of probabilities may pass its limit through rounding."""
 
+
+@dataclass(frozen=True)
+class Priced:
+    """Lowered candidates at one setting of the clocks, with the additive terms of their cost on each device.
+
+    fastest: the same at the fastest setting. A network is not sooner done at a slower clock, so that a latency is
+    passed there with no less probability, whatever the widths of two intervals say.
+    """
+
+    query: Query
     rows: Ints
     lowered: Lowered
     terms: tuple[Floats, ...]
-    bounds: Floats
+    predictors: tuple[Predictor, ...]
+    miou: Accuracy | None
+    fastest: "Priced | None" = None
+
+    def chance(self, bound: Bound, value: Any = None) -> Floats:
+        """Probability that each row passes a limit, (N,); value: instead of its own, one or (N,), in SI units."""
+        at = bound.bound if value is None else value
+        if bound.device is not None:
+            own = self.predictors[bound.device].exceeding(self.terms[bound.device], bound.metric, at)
+            slower = self.fastest is not None and bound.metric == "latency_s"
+            return np.maximum(own, self.fastest.chance(bound, at)) if self.fastest and slower else own
+        if bound.metric == "miou":
+            assert self.miou is not None
+            center, sd = spread_in_points(self.miou, self.query.confidence)
+            return upper_tail((center - points(at)) / sd)
+        return np.asarray(self.lowered.counts[bound.metric] > at, dtype=np.float64)
+
+    def quantile(self, bound: Bound, probability: Floats) -> Floats:
+        """What the metric of a limit on a device stays below with each row's probability, in SI units, (N,)."""
+        device = bound.device or 0
+        own = self.predictors[device].quantile(self.terms[device], bound.metric, probability)
+        slower = self.fastest is not None and bound.metric == "latency_s"
+        return np.maximum(own, self.fastest.quantile(bound, probability)) if self.fastest and slower else own
+
+    @cached_property
+    def failures(self) -> Floats:
+        """Probability that each row passes each limit, (N, bounds): 0 or 1 for what is counted."""
+        found = [self.chance(bound) for bound in self.query.bounds()]
+        return np.stack(found, axis=1) if found else np.zeros((len(self.rows), 0))
+
+    @cached_property
+    def failure(self) -> Floats:
+        """Bound of the probability that a row passes any limit: the sum over what the limits are on, (N,)."""
+        return self.failure_without(())
+
+    @property
+    def within(self) -> NDArray[np.bool_]:
+        """Which rows are within all limits with the confidence asked for."""
+        return np.asarray(self.failure <= 1 - self.query.confidence + SLACK)
+
+    def failure_without(self, left_out: Sequence[int]) -> Floats:
+        """The same with some of the limits, by place, left out."""
+        kept = [[i for i in group if i not in left_out] for group in self.query.groups]
+        largest = [self.failures[:, group].max(axis=1) for group in kept if group]
+        return np.sum(largest, axis=0) if largest else np.zeros(len(self.rows))
+
+
+def spread_in_points(accuracy: Accuracy, confidence: float) -> tuple[Floats, Floats]:
+    """Centre and standard deviation of predicted mIOU in points, in which its distribution is normal."""
+    reach = float(score((1 + confidence) / 2))
+    return points(accuracy.mean), (points(accuracy.high) - points(accuracy.low)) / (2 * reach)
+
+
+class UnknownAccuracy:
+    """Where no model predicts the family's mIOU and the question does not ask for it: NaN."""
+
+    name = "none"
+
+    def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float) -> Accuracy:
+        """NaN for every candidate."""
+        unknown = np.full(len(next(iter(codes.values()))), np.nan)
+        return Accuracy(unknown, unknown, unknown)
+
+    def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
+        """NaN."""
+        return np.nan, np.nan, np.nan
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """NaN."""
+        unknown = np.full(len(specs), np.nan)
+        return JointNormal(unknown, np.zeros((len(specs), 1)), unknown, np.arange(len(specs)))
+
+    def describe(self, family: str = "") -> dict[str, Any]:
+        """Says that nothing is known."""
+        return {"name": self.name, "family": family, "protocol": "no accuracy model knows this family"}
+
+
+def accuracy_of(query: Query) -> AccuracyModel:
+    """The accuracy model of a query. Raises ZooError where it needs one and none knows its family."""
+    model = accuracy_model(query.accuracy)
+    if query.needs_miou:
+        return model
+    choices = query.space.choices
+    try:
+        model.predict(choices, choices.codes(np.zeros(1, dtype=np.int64)), query.confidence)
+    except ZooError:
+        return UnknownAccuracy()
+    return model

@@ -1,11 +1,11 @@
 """What a search asks: objectives, hard limits, devices, and how sure it must be."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search.space import SearchSpace
-from zoo.config import Limits
+from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
 
 DEVICE_METRICS = ("latency_s", "power_w", "energy_j")
@@ -35,8 +35,15 @@ LIMITS: Mapping[str, tuple[str, float]] = {
     "max_macs": ("macs", 1.0),
     "max_weight_mb": ("weight_bytes", 1e6),
     "max_memory_mb": ("memory_bytes", 1e6),
+    "min_miou": ("miou", 1.0),
 }
-"""Limit -> metric that it bounds from above, and SI units in one of its own (frame rates bound 1 / latency)."""
+"""Limit -> its metric, and SI units in one of its own. All bound from above (frame rates 1 / latency) but min_miou."""
+
+FROM_BELOW = "min_miou"
+"""The limit that bounds its metric from below."""
+
+CLOCK_TRADED = ("power_w", "energy_j")
+"""Metrics that a slower clock may lower. Latency and what is counted never gain from a slower clock."""
 
 SI_LIMITS: Mapping[str, str] = {
     "latency_s": "max_latency_ms",
@@ -47,6 +54,7 @@ SI_LIMITS: Mapping[str, str] = {
     "macs": "max_macs",
     "weight_bytes": "max_weight_mb",
     "memory_bytes": "max_memory_mb",
+    "miou": "min_miou",
 }
 """Names of limits in Python, in SI units -> names on the command line."""
 
@@ -64,9 +72,9 @@ class DeviceAt:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One limit: `metric` at most `bound`, in SI units; on `device` for what is predicted, None for what is counted.
+    """One limit: `metric` at most `bound` in SI units (mIOU at least, in percent).
 
-    `limit` and `scale` say how the user wrote it.
+    device: place of the device of what is predicted for one, None for counts and mIOU. limit: how the user wrote it.
     """
 
     limit: str
@@ -78,10 +86,24 @@ class Bound:
         """A value of the metric in the user's own unit (a frame rate for min_fps)."""
         return 1.0 / value if self.limit == "min_fps" else value / LIMITS[self.limit][1]
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether the metric is predicted; what is counted is certain."""
+        return self.metric not in EXACT_METRICS
+
+    def at(self, value: float) -> "Bound":
+        """The same limit with another value in the user's own unit."""
+        return replace(self, bound=si_bound(self.limit, value))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A complete question to a space; equal queries have equal answers."""
+    """A complete question to a space; equal queries have equal answers.
+
+    A candidate is within the limits if the probabilities with which it passes each of them add up to 1 -
+    `confidence` at most (Boole's inequality, which holds however the errors depend on each other). What is
+    counted fails with probability 0 or 1; of two limits on one metric of a device the tighter counts.
+    """
 
     space: SearchSpace
     devices: tuple[DeviceAt, ...]
@@ -95,7 +117,7 @@ class Query:
             raise ConfigError("a search needs at least one device; name it with --device")
         if len({str(device) for device in self.devices}) < len(self.devices):
             raise ConfigError(f"devices {', '.join(map(str, self.devices))}: one is named twice; name each once")
-        if not 0 < self.confidence < 1:
+        if not CONFIDENCES[0] <= self.confidence <= CONFIDENCES[1]:
             raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {self.confidence}")
         for name in self.objectives:
             if name not in OBJECTIVES:
@@ -109,22 +131,34 @@ class Query:
 
     def _bounds(self) -> Iterator[Bound]:
         for limit, value in self.limits.given():
-            metric, scale = LIMITS[limit]
-            bound = 1.0 / value if limit == "min_fps" else value * scale
+            metric, bound = LIMITS[limit][0], si_bound(limit, value)
             if metric in DEVICE_METRICS:
                 yield from (Bound(limit, metric, bound, i) for i in range(len(self.devices)))
             else:
                 yield Bound(limit, metric, bound, None)
 
     @property
-    def probability_each(self) -> float:
-        """Probability that each uncertain limit holds with, so that all hold together with `confidence`.
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Places among `bounds` by what they bound: the metric on a device, which the tightest of a group decides."""
+        places: dict[tuple[str, int | None], list[int]] = {}
+        for i, bound in enumerate(self.bounds()):
+            places.setdefault((bound.metric, bound.device), []).append(i)
+        return tuple(map(tuple, places.values()))
 
-        The Bonferroni inequality, which needs no assumption on how the errors depend on each other: m
-        limits that each fail with at most (1 - confidence) / m all hold with at least `confidence`.
-        """
-        uncertain = {(b.metric, b.device) for b in self.bounds() if b.device is not None}
-        return 1 - (1 - self.confidence) / max(1, len(uncertain))
+    @property
+    def trades_clock(self) -> bool:
+        """Whether a slower clock may be the better one: something asks for little power or energy."""
+        metrics = {bound.metric for bound in self.bounds()} | {metric for metric, _, _ in self.axes()}
+        return bool(metrics & set(CLOCK_TRADED))
+
+    @property
+    def needs_miou(self) -> bool:
+        """Whether mIOU decides anything; without, a family that no accuracy model knows can be searched."""
+        return "miou" in self.objectives or self.limits.min_miou is not None
+
+    def at(self, devices: Sequence[DeviceAt]) -> "Query":
+        """The query with the devices at these clocks."""
+        return replace(self, devices=tuple(devices))
 
     def axes(self) -> tuple[tuple[str, int | None, int], ...]:
         """(metric, device, direction) of every objective; what depends on the device is one axis a device."""
@@ -147,12 +181,26 @@ class Query:
         }
 
 
+def si_bound(limit: str, value: float) -> float:
+    """A limit in SI units: seconds for min_fps.
+
+    >>> si_bound("max_latency_ms", 150), si_bound("min_fps", 4)
+    (0.15, 0.25)
+    """
+    return 1.0 / value if limit == "min_fps" else value * LIMITS[limit][1]
+
+
 def limits_from_si(values: Mapping[str, float]) -> Limits:
-    """Limits from SI units: `{"latency_s": 0.15, "params": 400_000}`; `fps` is a lower limit, the others upper."""
+    """Limits from SI units, `{"latency_s": 0.15}`, or as the command line names them, `{"max_latency_ms": 150}`.
+
+    In SI units `fps` and `miou` are lower limits and the others are upper ones.
+    """
     out: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in SI_LIMITS:
-            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, SI_LIMITS)}")
-        limit = SI_LIMITS[name]
-        out[limit] = value / LIMITS[limit][1]
+        limit = SI_LIMITS.get(name, name)
+        if limit not in LIMITS:
+            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, [*SI_LIMITS, *LIMITS])}")
+        if limit in out:
+            raise ConfigError(f"limit {name!r}: {limit} is given twice; give it once")
+        out[limit] = value / LIMITS[limit][1] if name in SI_LIMITS else value
     return Limits(**out)

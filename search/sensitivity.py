@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from search.clocks import settings_of
+from search.infeasible import needed
 from search.pricing import Evaluator
 from search.query import LIMITS, Query
 from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
@@ -62,9 +64,9 @@ def staircase(limit: Floats, miou: Floats) -> Staircase:
 def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Staircase:
     """Best mIOU against the limit called `name` (latency, power, …), the query's other limits as they are.
 
-    The limit is in its own unit (ms, W, mJ, MB) and holds on every device; all limits hold together with
-    the query's confidence, as in a search. known: an evaluator of this space and these devices. Raises
-    ConfigError for an unknown name, NegativeAnswer where the other limits admit nothing.
+    The limit is in its own unit (ms, W, mJ, MB) and holds on every device, at any clock that the query leaves
+    open; all limits hold together with the query's confidence, as in a search. known: an evaluator of this space
+    and these devices. Raises ConfigError for an unknown name, NegativeAnswer where the other limits admit nothing.
     """
     if name not in SENSITIVITIES:
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
@@ -73,20 +75,29 @@ def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Stai
     if limit == "max_latency_ms":
         kept.pop("min_fps", None)
     asked = replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
-    bounds = asked.bounds()
-    moved = np.array([b.limit == limit for b in bounds])
-    fixed = np.array([b.bound for b in bounds])[~moved]
-    evaluator = (known or Evaluator(asked)).at(asked)
+    places = [i for i, b in enumerate(asked.bounds()) if b.limit == limit]
     found: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
-        columns = evaluator(rows)
-        inside = (columns.bounds[:, ~moved] <= fixed).all(axis=1)
-        values = columns.bounds[:, moved].max(axis=1) / LIMITS[limit][1]
-        found.append((values[inside], columns.miou["mean"][inside]))
+        for evaluator in at_settings(asked, known):
+            priced = evaluator.price(rows)
+            values = needed(priced, places) / LIMITS[limit][1]
+            inside = np.flatnonzero(np.isfinite(values))
+            found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
     steps = staircase(*(np.concatenate(column) for column in zip(*found, strict=True)))
     if not len(steps.limit):
         raise NegativeAnswer(f"nothing is within the other limits, whatever the {name}; relax one of them")
     return steps
+
+
+def _steps(limit: Floats, miou: Floats) -> tuple[Floats, Floats]:
+    """The rows that the staircase of all needs."""
+    steps = staircase(limit, miou)
+    return steps.limit, steps.miou
+
+
+def at_settings(query: Query, known: Evaluator | None = None) -> list[Evaluator]:
+    """An evaluator at each setting of the clocks that a query tries, fastest first; all share what they price."""
+    return (known or Evaluator(query)).at(query).at_settings(settings_of(query))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +132,26 @@ def regrets(query: Query, known: Evaluator | None = None) -> tuple[Regret, ...]:
 
     known: an evaluator of this space and these devices.
     """
-    alone = [replace(query, devices=(device,)) for device in query.devices]
-    joint = (known or Evaluator(query)).at(query)
-    evaluators = [joint, *(joint.at(one) for one in alone)]
-    limits = [np.array([b.bound for b in one.bounds()]) for one in (query, *alone)]
-    parts: list[list[tuple[Floats, Floats, Floats, Floats]]] = [[] for _ in alone]
+    shared = known or Evaluator(query)
+    joint = _reached(query, at_settings(query, shared), len(query.devices))
+    out = []
+    for i, device in enumerate(query.devices):
+        alone = replace(query, devices=(device,))
+        (own,) = _reached(alone, at_settings(alone, shared), 1)
+        out.append(Regret(str(device), own, joint[i]))
+    return tuple(out)
+
+
+def _reached(query: Query, evaluators: Sequence[Evaluator], count: int) -> list[Staircase]:
+    """Best mIOU against the latency on each device, in ms, among what is within all limits at any setting."""
+    parts: list[list[tuple[Floats, Floats]]] = [[] for _ in range(count)]
     for rows in query.space.chunks():
-        columns = [evaluator(rows) for evaluator in evaluators]
-        inside = [(c.bounds <= limit).all(axis=1) for c, limit in zip(columns, limits, strict=True)]
-        miou = columns[0].miou["mean"]
-        for i, own in enumerate(inside[1:]):
-            latency_ms = 1e3 * columns[0].metric("latency_s", i)
-            parts[i].append((latency_ms[own], miou[own], latency_ms[inside[0]], miou[inside[0]]))
-    return tuple(_regret(str(device), part) for device, part in zip(query.devices, parts, strict=True))
-
-
-def _regret(device: str, parts: Sequence[tuple[Floats, Floats, Floats, Floats]]) -> Regret:
-    x, y, joint_x, joint_y = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not len(joint_x):
+        for evaluator in evaluators:
+            priced = evaluator.price(rows)
+            inside = evaluator.columns(priced, np.flatnonzero(priced.within))
+            for i in range(count):
+                parts[i].append(_steps(1e3 * inside.metric("latency_s", i), inside.miou["mean"]))
+    steps = [staircase(*(np.concatenate(column) for column in zip(*part, strict=True))) for part in parts]
+    if not len(steps[0].limit):
         raise NegativeAnswer("nothing is within the limits on every device; relax one of them")
-    return Regret(device, staircase(x, y), staircase(joint_x, joint_y))
+    return steps

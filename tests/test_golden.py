@@ -99,6 +99,6 @@ def test_the_card_of_a_candidate(update: bool, capsys: pytest.CaptureFixture[str
     pytest.importorskip("onnx")
     assert main([*SEARCH, "-o", "run"]) == 0
     assert main(["export", "run#1", "--size", "256x128", "-o", "best.onnx"]) == 0
-    cards = list(Path().rglob("*.md"))
+    cards = list(Path().rglob("best.md"))
     assert len(cards) == 1, cards
     check("run-card.md", compared(cards[0].read_text(encoding="utf-8")), update=update)

@@ -19,7 +19,6 @@ all kernels), each kernel's own, and the error that whole networks show when a f
 """
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import Device
 from hw_models.kernels import FUSING, Fused, Work, fused
+from hw_models.normal import score, upper_tail
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError
 from zoo.graph import Layer
@@ -86,7 +86,7 @@ class Predictor:
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
-        z = _score(0.5 + check_confidence(confidence) / 2)
+        z = float(score(0.5 + check_confidence(confidence) / 2))
         parts = {name: (center, sd) for name, (center, sd) in self._distributions(terms).items()}
         bounds: dict[str, Array] = {}
         for name, (center, sd) in parts.items():
@@ -96,13 +96,54 @@ class Predictor:
             )
         return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
 
-    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
-        """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
+    def quantile(self, terms: Array, metric: str, probability: float | Array) -> Array:
+        """The value that `metric` stays below with this probability, one for all or (...) of them.
+
+        Shape (...) for terms (..., width).
+        """
+        if isinstance(probability, float):
+            check_confidence(probability)
+        center, sd = self._distribution(terms, metric)
+        value = center * np.exp(score(probability) * sd)
+        return self._clip(metric, value, value)[0]
+
+    def exceeding(self, terms: Array, metric: str, value: float | Array) -> Array:
+        """Probability that `metric` is above a positive value in SI units; shape (...) for terms (..., width)."""
+        center, sd = self._distribution(terms, metric)
+        chance = upper_tail(np.log(value / center) / sd)
+        if metric == "power_w":
+            idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+            chance = np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
+        return chance
+
+    def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
+        """The error of the logarithm of `metric`, taken apart: median, loadings, and each network's own.
+
+        Networks share the errors of the fitted parameters, so that their differences are better known than
+        their levels: the logarithm of N networks is log(median) + loadings @ shared + own * independent, with
+        standard normal `shared` (P,) of this device at any clock and `independent` (N,). Shapes (N,), (N, P), (N,).
+        """
+        center, sd = self._distribution(terms, metric)
+        loadings = self._loadings(terms, metric)
+        known = (loadings**2).sum(axis=-1)
+        # What is shared cannot exceed the whole, whatever else widens or narrows an interval.
+        loadings = loadings * np.sqrt(np.minimum(1.0, sd**2 / np.maximum(known, 1e-30)))[..., None]
+        return center, loadings, np.sqrt(np.maximum(sd**2 - (loadings**2).sum(axis=-1), 0.0))
+
+    def _loadings(self, terms: Array, metric: str) -> Array:
+        """Loadings of the logarithm on the errors of the parameters of latency and, after them, of power."""
+        latency, time, _ = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
+        dynamic, power = power_gradient(terms, time, self.device, self.clock_mhz)
+        level = self.device.value("idle_power") + dynamic
+        by_latency = latency @ _root(self.device.latency.covariance) / time[..., None]
+        by_power = power @ _root(self.device.power.covariance) / level[..., None]
+        shares = {"latency_s": (1.0, 0.0), "power_w": (0.0, 1.0), "energy_j": (1.0, 1.0)}[metric]
+        return np.concatenate([shares[0] * by_latency, shares[1] * by_power], axis=-1)
+
+    def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
-        center, sd = self._distributions(terms)[metric]
-        value = center * np.exp(_score(check_confidence(probability)) * sd)
-        return self._clip(metric, value, value)[0]
+        return self._distributions(terms)[metric]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution."""
@@ -196,5 +237,7 @@ def check_confidence(confidence: float) -> float:
     return confidence
 
 
-def _score(probability: float) -> float:
-    return NormalDist().inv_cdf(probability)
+def _root(covariance: Array) -> Array:
+    """A matrix whose product with its transpose is the covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -4,10 +4,11 @@
 The two are of different data sets and protocols, and no number of one compares with a number of the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from search.accuracy.bench_model import SHORT, BenchModel
+from search.accuracy.joint import JointNormal
 from search.accuracy.linear import Accuracy
 from search.accuracy.published import PublishedModel, PublishedPoint, published_points
 from zoo.bulk.choices import Choices, Ints
@@ -27,6 +28,9 @@ class AccuracyModel(Protocol):
 
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """The same for one spec: central estimate, low, high."""
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """Expected mIOU of specs of one family, in points (`search.accuracy.linear`), with the errors they share."""
 
     def describe(self, family: str = "espnet") -> dict[str, Any]:
         """Protocol, sources, figures used, errors on figures left out, assumptions: plain values for JSON."""

@@ -4,7 +4,7 @@ It says how specs compare under `search.accuracy.bench.protocol.PROTOCOL`, not w
 Of the forms in `search.accuracy.bench.model` the one is used that predicts left-out networks best.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from search.accuracy.bench.cross_validation import Judged, best, judge
 from search.accuracy.bench.model import FAMILY, Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
 from search.accuracy.bench.protocol import EPOCHS, PROTOCOL, PROTOCOL_TEXT, SIZE, TABLE, read_runs
 from search.accuracy.bench.table import Measured, measured, noise_sd, title
+from search.accuracy.joint import JointNormal, root
 from search.accuracy.linear import Accuracy
 from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ConfigError
@@ -80,6 +81,12 @@ class BenchModel:
         """Predict one spec, in percent of mIOU: central estimate, low, high; of one run."""
         found = self._fitted(spec.family).predict(inputs_of_spec(spec), _probability(confidence))
         return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """Expected mIOU of specs, in points, with the errors that they share."""
+        fitted = self._fitted(specs[0].family)
+        mean, covariance = fitted.joint(inputs_of([Measured(spec, ()) for spec in specs]))
+        return JointNormal(mean, root(covariance), np.zeros(len(specs)), np.arange(len(specs)))
 
     def describe(self, family: str = FAMILY) -> dict[str, Any]:
         """What the predictions rest on, as plain values for JSON."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.accuracy.joint import JointNormal
 from zoo.bulk.choices import Choices, Ints, by_fields
 from zoo.errors import ZooError
 from zoo.specs import Spec
@@ -116,6 +117,24 @@ class Additive:
         """Central estimate and bounds for one spec."""
         found = self._predict([(value, ONLY) for value in self.values(spec)[:, None]], confidence)
         return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """The expected mIOU of specs in points, without the noise of a training run.
+
+        Specs share the errors of the coefficients and, at equal values of a curve, that curve's drift; the error of
+        adding up is each spec's own.
+        """
+        values = np.array([self.values(spec) for spec in specs])
+        mean, covariance = self.posterior
+        loadings, moved = [values @ np.linalg.cholesky(covariance)], np.zeros(len(specs))
+        for i, effect in enumerate(self.effects):
+            distance = np.abs(values[:, i, None] - self._published[:, i]).min(axis=1)
+            moved += abs(mean[i]) * distance
+            steps = np.unique(values[:, i])
+            drift = np.where(values[:, i, None] == steps, effect.drift * distance[:, None], 0.0)
+            loadings.append(drift[:, drift.any(axis=0)])
+        network = np.arange(len(specs))
+        return JointNormal(values @ mean, np.concatenate(loadings, axis=1), ADDITIVITY * moved, network)
 
     @property
     def points(self) -> tuple[Evidence, ...]:

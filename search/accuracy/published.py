@@ -4,7 +4,7 @@
 figure and no figure of another data set or input size is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from search.accuracy.effects import EFFECTS
+from search.accuracy.joint import JointNormal
 from search.accuracy.linear import Accuracy, Additive, Evidence, HeldOut
 from search.accuracy.published_scores import PROTOCOLS, evidence
 from zoo.bulk.choices import Choices, Ints
@@ -52,6 +53,10 @@ class PublishedModel:
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """Predict one spec, in percent of mIOU: central estimate, low, high."""
         return fitted(spec.family).predict_spec(spec, confidence)
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """Expected mIOU of specs of one family, in points, with the errors that they share."""
+        return fitted(specs[0].family).joint(specs)
 
     def describe(self, family: str = "espnet") -> dict[str, Any]:
         """What a family's predictions rest on, as plain values for JSON."""

@@ -16,7 +16,7 @@ from search.accuracy import accuracy_model
 from search.describe import LIMIT_WORDS, command, question, space_name, spelt
 from search.exact import PARTS
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, EXACT_METRICS, LIMITS, OBJECTIVES
+from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
 from search.report.html_parts import device, layers, rounded, shares
 from search.runs.reader import AXES, Run, published, sampled_si
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
@@ -34,7 +34,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
-    costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices]
+    costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in run.setting(taken_apart)]
     return {
         "run": run.name,
         "folder": str(run.folder),
@@ -43,7 +43,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "query": query.describe(),
         "counts": {name: run.document.get(name) for name in ("enumerated", "feasible", "complete")},
         "chosen": run.chosen,
-        "scores": _scores(query.confidence, len(DEVICE_METRICS) * len(query.devices)),
+        "score": NormalDist().inv_cdf(query.confidence),
+        "allowed": 1 - query.confidence,
         "axes": _axes(run),
         "limits": _limits(run),
         "fields": fields,
@@ -85,11 +86,6 @@ def spread(parts: Mapping[str, float], confidence: float) -> float:
     return max(log(high / mean), log(mean / low)) / NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
-def _scores(confidence: float, count: int) -> list[float]:
-    """Normal scores of the probability of each limit where 1, 2, … uncertain limits hold together."""
-    return [NormalDist().inv_cdf(1 - (1 - confidence) / m) for m in range(1, count + 1)]
-
-
 def _axes(run: Run) -> list[dict[str, Any]]:
     out = []
     for axis in AXES.values():
@@ -127,7 +123,7 @@ def _limits(run: Run) -> list[dict[str, Any]]:
             "words": spelt(name, given[name]) if name in given else None,
         }
         for name, (metric, scale) in LIMITS.items()
-        if name != "min_fps" or name in given
+        if name != FROM_BELOW and (name != "min_fps" or name in given)
     ]
 
 

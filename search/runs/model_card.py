@@ -72,7 +72,8 @@ def card(
     query, entry, spec = run.query, run.front[rank - 1], trained or run.spec(rank)
     width, height = query.space.size[1], query.space.size[0]
     costs = [
-        predict(lower(spec, query.space.size), d.name, d.clock_mhz, confidence=query.confidence) for d in query.devices
+        predict(lower(spec, query.space.size), d.name, d.clock_mhz, confidence=query.confidence)
+        for d in run.setting(rank)
     ]
     name = f"{_plain(run.name)}#{rank}"
     if spec != run.spec(rank):

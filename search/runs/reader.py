@@ -14,9 +14,10 @@ from typing import Any
 from hw_models.predictors import predict
 from search.accuracy import MODELS, published_points
 from search.exact import PARTS
-from search.query import DEVICE_METRICS, EXACT_METRICS, Query
+from search.query import DEVICE_METRICS, EXACT_METRICS, DeviceAt, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.reading import csv_reader, exists
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
 
@@ -102,6 +103,15 @@ class Run:
         plan = self.document.get("plan")
         return plan if self.study and isinstance(plan, Mapping) else None
 
+    def setting(self, rank: int) -> tuple[DeviceAt, ...]:
+        """The devices at the clocks of a rank, which differ where the search left a clock open."""
+        entry = self.front[rank - 1]
+        clocks = [entry["devices"][label].get("clock_mhz") for label in self.devices]
+        return tuple(
+            DeviceAt(device.name, device.clock_mhz or clock)
+            for device, clock in zip(self.query.devices, clocks, strict=True)
+        )
+
     def spec(self, rank: int) -> Spec:
         """The spec of a rank. Raises ConfigError where the front has no such rank."""
         if not 1 <= rank <= len(self.front):
@@ -120,15 +130,32 @@ def load_run(folder: Path) -> Run:
             raise ValueError("its front is empty")
         for entries in (front, predicted, tried):
             _check_entries(entries, [str(device) for device in query.devices])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
     if not 1 <= chosen <= len(front):
         raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
     held = folder / "certificate.json"
-    certificate = read_json(held) if held.exists() else {}
+    certificate = read_json(held) if exists(held) else {}
     sample = _sample(folder / "sample.csv")
     return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under what a candidate of a run was priced: devices with their clocks, and the input's (height, width)."""
+
+    devices: tuple[DeviceAt, ...]
+    size: tuple[int, int]
+
+
+def conditions_of(text: str) -> Conditions:
+    """The clocks and the size of `RUN#RANK`, so that other commands keep them. Raises ConfigError."""
+    folder, _, rank = text.rpartition("#")
+    run = load_run(Path(folder))
+    if not rank.isdecimal() or not 1 <= int(rank) <= len(run.front):
+        raise ConfigError(f"{text}: the rank must be from 1 to {len(run.front)}, but is {rank!r}")
+    return Conditions(run.setting(int(rank)), run.query.space.size)
 
 
 def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> None:
@@ -136,18 +163,23 @@ def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str])
         if entry["rank"] != i + 1:
             raise ValueError(f"rank {entry['rank']!r} in place {i + 1}")
         spec_from_dict(entry["spec"], f"[{i}].spec")
-        numbers = [entry["miou"][part] for part in PARTS] + [entry[metric] for metric in EXACT_METRICS]
+        miou = entry["miou"]
+        numbers = [] if miou is None else [miou[part] for part in PARTS]
+        numbers += [entry[metric] for metric in EXACT_METRICS]
         numbers += [entry["devices"][d][metric][part] for d in devices for metric in DEVICE_METRICS for part in PARTS]
         for number in numbers:
             if isinstance(number, bool) or not isinstance(number, (int, float)) or not isfinite(number):
                 raise ValueError(f"[{i}]: {number!r} where a number must be")
+        for d in devices:
+            clock = entry["devices"][d].get("clock_mhz", 1.0)
+            if clock is not None and not (isinstance(clock, (int, float)) and 0 < clock < 1e6):
+                raise ValueError(f"[{i}].devices.{d}.clock_mhz: {clock!r} where a clock must be")
 
 
 def _sample(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error):
+        return list(csv_reader(path))
+    except (ConfigError, csv.Error):
         return []
 
 

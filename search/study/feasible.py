@@ -1,6 +1,6 @@
 """The finite list of candidates within all limits: what a study may ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from search.accuracy import AccuracyModel
 from search.accuracy.effects import EFFECTS
-from search.accuracy.linear import Accuracy
-from search.exact import answer, at_clocks
+from search.accuracy.joint import JointNormal
+from search.accuracy.linear import Accuracy, points
+from search.clocks import settings_of
+from search.exact import answer
 from search.pricing import Columns, Evaluator
 from search.query import Query
 from zoo.bulk.choices import Choices, Ints
@@ -30,7 +32,7 @@ class Candidates:
 
     query: with every clock settled. rows: numbers in the space, (N,). known: the objectives beside mIOU, to
     be minimised, (N, axes - 1), in the order of the query. miou: low, mean and high before any trial, in
-    percent, (N, 3). bounds: what each limit is compared with, (N, limits).
+    percent, (N, 3). failures: probability of passing each limit, (N, limits).
     """
 
     query: Query
@@ -38,7 +40,7 @@ class Candidates:
     rows: Ints
     known: Floats
     miou: Floats
-    bounds: Floats
+    failures: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,6 +53,11 @@ class Candidates:
     def points(self, index: Any, miou: Any) -> Floats:
         """Objectives of candidates, all to be minimised, given their mIOU in percent."""
         return np.insert(self.known[index], self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
+
+    @property
+    def expected(self) -> float:
+        """The best mIOU expected before any trial, in percent."""
+        return float(self.miou[:, 1].max())
 
     @cached_property
     def codes(self) -> dict[str, Ints]:
@@ -93,6 +100,12 @@ class Unknown:
         low, mean, high = UNKNOWN_MIOU
         return mean, low, high
 
+    def joint(self, specs: Sequence[Any]) -> JointNormal:
+        """Every spec by itself, from the same wide interval."""
+        low, mean, high = points(np.array(UNKNOWN_MIOU))
+        sd = np.full(len(specs), (high - low) / (2 * 1.645))
+        return JointNormal(np.full(len(specs), mean), np.zeros((len(specs), 1)), sd, np.arange(len(specs)))
+
     def describe(self, family: str = "") -> dict[str, Any]:
         """Says that nothing is known."""
         return {"name": self.name, "family": family, "protocol": "no published figures of this family"}
@@ -108,7 +121,9 @@ def evaluator(query: Query) -> Evaluator:
 
 
 def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
-    """All candidates within the limits, at the clocks asked for or the fastest that admit any.
+    """All candidates within the limits at one setting of the clocks.
+
+    An open clock is settled where the best candidate is expected, of equal ones at the fastest setting.
 
     Raises NothingFeasible with its report, and ConfigError for objectives without mIOU or an empty space.
     """
@@ -117,31 +132,34 @@ def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
             f"objectives {', '.join(asked.objectives)}: none of them is measured by training; add miou, or search "
             "exactly, without --trials and --sampler"
         )
-    for query in at_clocks(asked):
-        found = _within(query, progress)
-        if len(found):
-            return found
+    best: Candidates | None = None
+    for price in evaluator(asked).at_settings(settings_of(asked)):
+        found = _within(price, progress)
+        if len(found) and (best is None or found.expected > best.expected):
+            best = found
+    if best is not None:
+        return best
     answer(replace(asked, objectives=tuple(o for o in asked.objectives if o != "miou") or ("params",)))
     raise ConfigError("the space has no valid spec at this size; widen its choices")
 
 
-def _within(query: Query, progress: Progress | None) -> Candidates:
-    price = evaluator(query)
-    limits = np.array([b.bound for b in query.bounds()])
+def _within(price: Evaluator, progress: Progress | None) -> Candidates:
+    query = price.query
     axes = [axis for axis in query.axes() if axis[0] != "miou"]
-    rows, known, miou, bounds = [], [], [], []
+    rows, known, miou, failures = [], [], [], []
     enumerated = 0
     for chunk in query.space.chunks():
-        columns = price(chunk)
+        priced = price.price(chunk)
         enumerated += len(chunk)
-        inside = columns.take(np.flatnonzero((columns.bounds <= limits).all(axis=1)))
+        admitted = np.flatnonzero(priced.within)
+        inside = price.columns(priced, admitted)
         rows.append(inside.rows)
         known.append(np.array([sign * inside.metric(m, d).astype(float) for m, d, sign in axes]).reshape(len(axes), -1))
         miou.append(np.stack([inside.miou[part] for part in ("low", "mean", "high")], axis=1))
-        bounds.append(inside.bounds)
+        failures.append(priced.failures[admitted])
         if progress:
             progress(int(chunk[-1]) + 1, query.space.combinations)
     if not rows:
         return Candidates(query, 0, np.empty(0, np.int64), np.empty((0, len(axes))), np.empty((0, 3)), np.empty((0, 0)))
     joined = np.concatenate(known, axis=1).T
-    return Candidates(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(bounds))
+    return Candidates(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(failures))

@@ -4,6 +4,7 @@ A function of a spec is evaluated once for each distinct combination of the fiel
 recording stand-in for the spec finds out.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -94,7 +95,7 @@ class Choices:
     @property
     def size(self) -> int:
         """Number of combinations, valid or not."""
-        return int(np.prod([len(v) for v in self.values.values()], dtype=np.int64))
+        return math.prod(len(values) for values in self.values.values())
 
     def codes(self, rows: Ints) -> Mapping[str, Ints]:
         """Index into the values of each field, for combinations numbered in the order of itertools.product."""

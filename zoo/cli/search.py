@@ -18,12 +18,11 @@ from zoo.cli.command import (
     note,
     positive_argument,
     probability_argument,
-    si,
-    table,
     usage,
 )
-from zoo.cli.specs import apart
+from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.reading import exists
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +41,7 @@ LIMITS = {
     "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
     "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
     "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
+    "min_miou": (positive_argument, "X", "predicted mIOU in percent"),
 }
 
 
@@ -50,7 +50,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)"
     )
     parser.add_argument("--device", action="append", metavar="D", help="device, or DEVICE@MHZ; repeat for joint limits")
-    parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="clock of the device")
+    parser.add_argument(
+        "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
+    )
     for name, (kind, metavar, text) in LIMITS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
@@ -61,8 +63,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         choices=("published", "bench", "train"),
         help="where mIOU comes from: published (Cityscapes val), bench (short runs on CamVid), train",
     )
+    parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows of the front to print (default 10)")
+    parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     configure_study(parser)
@@ -129,10 +132,22 @@ def _progress(label: str) -> "Iterator[Progress]":
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def _list_with_weights(args: Arguments) -> int:
+    """Released and shipped networks within the limits; nothing is written."""
+    from search.with_weights import with_weights
+    from zoo.cli.shortlist import print_with_weights
+
+    query = _query(args)
+    document = {"run": None, "query": query.describe(), "with_weights": with_weights(query)}
+    emit(args, document, lambda console: print_with_weights(console, document))
+    return 0
+
+
 def _search(args: Arguments) -> int:
+    if args.with_weights:
+        return _list_with_weights(args)
     if is_study(args):
         return run_study(args, _study_query, _progress, _draw)
-    from hw_models import predictor
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
 
@@ -147,21 +162,12 @@ def _search(args: Arguments) -> int:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
         document = write(query, result, folder)
-        for asked, used in zip(query.devices, result.query.devices, strict=True):
-            default = predictor(asked.name).clock_mhz
-            if asked.clock_mhz is None and used.clock_mhz != default:
-                there = f"{asked.name} at {default:g} MHz"
-                note(f"zoo: nothing is feasible with {there}; this is the answer at {used.clock_mhz:g} MHz")
         if not args.no_plots:
             _draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
-        _print_front(console, document, args.top)
-        size = document["query"]["space"]["size"]
-        console.print(
-            f"chosen: {folder}#1, best {query.objectives[0]} in the limits; zoo export {folder}#1 --size {size}"
-        )
+        print_answer(console, document, args.top or 0)
 
     emit(args, document, show)
     return 0
@@ -173,54 +179,9 @@ def _draw(folder: Path) -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "matplotlib":
             raise
-        note("zoo: no charts: matplotlib is not installed; pip install 'edgeseg-zoo[plots]', then zoo pareto RUN")
+        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
         return
     draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
-
-
-def _print_front(console: "Console", document: dict[str, Any], top: int) -> None:
-    front = document["front"]
-    counts = f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible"
-    console.print(f"{counts}, {len(front):,} on the front: complete.")
-    query = document["query"]
-    limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query["limits"].items()) or "none"
-    console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
-    miou = document["accuracy"]
-    error = miou["leave_one_out"]
-    source = "published figures" if miou["model"] == "published" else f"the {miou['model']} by {miou['form']}"
-    scale = miou.get("scale", miou["protocol"])
-    console.print(
-        f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} "
-        f"is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
-    )
-    shown = front[:top]
-    fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
-    common, specs = apart([one["spec"] for one in shown], fields)
-    if common:
-        console.print(f"the same in all rows: {common}")
-    rows = [
-        (
-            str(one["rank"]),
-            spec,
-            f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
-            si(one["params"], ""),
-            *(cell for cost in one["devices"].values() for cell in _cost_cells(cost)),
-        )
-        for one, spec in zip(shown, specs, strict=True)
-    ]
-    costs = [f"{name} {metric}" for name in front[0]["devices"] for metric in ("latency, ms", "power, W")]
-    title = f"front, best first; intervals at {query['confidence']:g}"
-    console.print(table(title, ("rank", "spec", "mIOU, %", "parameters", *costs), rows, left=2))
-    if len(front) > top:
-        console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
-
-
-def _cost_cells(cost: dict[str, Any]) -> tuple[str, str]:
-    latency, power = cost["latency_s"], cost["power_w"]
-    return (
-        f"{1e3 * latency['mean']:.1f} ({1e3 * latency['low']:.1f}–{1e3 * latency['high']:.1f})",
-        f"{power['mean']:.2f} ({power['low']:.2f}–{power['high']:.2f})",
-    )
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -235,30 +196,29 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(args: Arguments) -> int:
-    from search.certificate import NotVerified, verify
-    from search.runs.writer import query_from, read_json
+    from search.certificate import FORMAT, NotVerified
+    from search.runs.writer import read_json
+    from search.verification import verify
     from zoo.errors import ConfigError
 
     folder = Path(args.run_folder)
-    if (folder / "study.json").exists():
+    if exists(folder / "study.json"):
         raise ConfigError(
             f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
         )
-    certificate = read_json(folder / "certificate.json")
-    document = read_json(folder / "front.json")
     try:
         with _progress("verifying") as progress:
-            checked = verify(
-                certificate,
-                document,
-                query_from(certificate.get("query", {})),
-                one_by_one=args.one_by_one,
-                progress=progress,
-            )
+            checked = verify(folder, one_by_one=args.one_by_one, progress=progress)
     except NotVerified as wrong:
         if args.json:
             print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))
         raise
+    certificate = read_json(folder / "certificate.json")
+    if certificate.get("format", 1) != FORMAT:
+        note(
+            f"zoo: {folder} was written by version {certificate['basis']['version']}, whose certificate covers the "
+            "front and its counts only; they were checked by its rule. Search again for a certificate of every file."
+        )
     emit(
         args,
         {"ok": True, "checked": checked},

@@ -221,6 +221,14 @@ class Fit:
         mean = features @ self._prior_mean + self._posterior.mean(cross)
         return mean, self._posterior.variance(cross, own) + self._foreign(inputs)
 
+    def joint(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        """Mean (N,) and covariance (N, N) of specs' expected mIOU, in points."""
+        features = self.form.features(inputs)
+        cross = self._covariance(features, inputs, self._features, self.known)
+        prior = self._covariance(features, inputs, features, inputs)
+        mean = features @ self._prior_mean + self._posterior.mean(cross)
+        return mean, self._posterior.joint(cross, prior) + np.diag(self._foreign(inputs))
+
     def predict(self, inputs: Inputs, confidence: float, runs: int = 1) -> Accuracy:
         """In percent: central estimates, and intervals for the mean of so many runs."""
         mean, variance = self.points_at(inputs)

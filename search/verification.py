@@ -1,0 +1,328 @@
+"""Check a run's folder by answering its question again.
+
+By definition, not by the path that found the answer: every combination is made a spec one by one; whatever stands
+in the files is computed again from the specs; every member of the front is lowered and priced on its own; and every
+other candidate, at every setting of the clocks, is shown to be over a limit, dominated, or the same network as a
+member. Last, every file must have the hash that the certificate has of it.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.accuracy.linear import points
+from search.alone import counts_of, failure, prices_at, within
+from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
+from search.clocks import Setting, settings_of, settled
+from search.exact import PARTS, entry
+from search.pareto import dominated_by, levels
+from search.pricing import Columns, Evaluator, accuracy_of
+from search.query import DEVICE_METRICS, Query
+from search.runs.writer import _csv, basis_of_miou, query_from, read_json
+from search.shortlist import entries_of, shortlist_of
+from search.space import digest
+from search.structure import structure
+from zoo.errors import ZooError
+from zoo.registry import lower, spec_from_dict
+from zoo.specs import Spec
+
+Progress = Callable[[int, int], None]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+REL_TOL = 1e-9
+"""Two ways of adding the same numbers up may differ by this much."""
+
+
+def verify(folder: Path, *, one_by_one: bool = False, progress: Progress | None = None) -> int:
+    """Check a run; returns the number of specs checked. Raises NotVerified, ConfigError for what is no run.
+
+    With `one_by_one` every candidate, not only the front's, is lowered and priced on its own: no shared
+    pieces and no vectors, at about a millisecond a candidate, clock and device.
+    """
+    certificate = read_json(folder / "certificate.json")
+    document = read_json(folder / "front.json")
+    if certificate.get("format", 1) != FORMAT:
+        from search.verification_v1 import verify_v1
+
+        return verify_v1(certificate, document, one_by_one=one_by_one, progress=progress)
+    again = Again(query_from(certificate.get("asked", {})), progress)
+    try:
+        places = again.places(document.get("front"))
+        again.check_definition(places)
+        front = again.check_document(document, places)
+        again.check_certificate(certificate, front)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotVerified(f"{folder / 'front.json'}: is not the document of a search ({error})") from None
+    check_csv("front.csv", _text(folder / "front.csv"), _csv(front))
+    again.check_sample(_text(folder / "sample.csv"))
+    if one_by_one:
+        again.check_every_price(progress)
+    for name, certified in certificate["files"].items():
+        _same(f"{name}: SHA-256", sha256(_text(folder / name).encode()).hexdigest(), certified)
+    return len(again.specs)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, ValueError):
+        raise NotVerified(f"{path}: is missing or cannot be read") from None
+
+
+class Again:
+    """The answer to a question, computed again: every valid spec at every setting, a row each."""
+
+    def __init__(self, asked: Query, progress: Progress | None = None) -> None:
+        self.asked, self.settings = asked, settings_of(asked)
+        self.query = settled(asked, self.settings)
+        numbered = valid_specs(asked.space, progress)
+        self.specs = [spec for _, spec in numbered]
+        self.place = {spec: i for i, spec in enumerate(self.specs)}
+        evaluators = Evaluator(self.query).at_settings(self.settings)
+        rows = np.array([row for row, _ in numbered])
+        self.columns: list[Columns] = [evaluator(rows) for evaluator in evaluators]
+        self.points = np.stack([self._points(columns) for columns in self.columns])
+        self.within = np.stack([columns.within for columns in self.columns])
+        self._structures: dict[int, Any] = {}
+
+    def _points(self, columns: Columns) -> Floats:
+        axes = [sign * columns.metric(name, device) for name, device, sign in self.query.axes()]
+        return np.stack(axes, axis=1).astype(np.float64)
+
+    def structure(self, i: int) -> Any:
+        """What makes spec `i` the network that it is."""
+        if i not in self._structures:
+            self._structures[i] = structure(lower(self.specs[i], self.query.space.size))
+        return self._structures[i]
+
+    def places(self, front: Any) -> list[tuple[int, int]]:
+        """Setting and spec of every entry of a front, by place. Raises NotVerified for what is not in the space."""
+        labels = {tuple(map(str, setting)): s for s, setting in enumerate(self.settings)}
+        out = []
+        for i, one in enumerate(front):
+            where = f"front.json: front[{i}]"
+            try:
+                spec = spec_from_dict(one["spec"], f"{where}.spec")
+            except ZooError as error:
+                raise NotVerified(str(error)) from None
+            if spec not in self.place:
+                raise NotVerified(f"{where}.spec: is not in the space")
+            at = labels.get(tuple(one["at"]))
+            if at is None:
+                raise NotVerified(f"{where}.at: {one['at']} is no setting of the clocks that the search tries")
+            out.append((at, self.place[spec]))
+        if len(set(out)) < len(out):
+            raise NotVerified("front.json: front: holds a candidate twice")
+        return out
+
+    def check_definition(self, places: Sequence[tuple[int, int]]) -> None:
+        """The members are within the limits, nobody dominates them, and no other candidate is missing."""
+        s, i = (np.array(column, dtype=np.int64) for column in zip(*places, strict=True))
+        if not self.within[s, i].all():
+            raise NotVerified("front.json: front: a member is over a limit")
+        at, row = np.nonzero(self.within)
+        ranks = levels(np.concatenate([self.points[s, i], self.points[at, row]]))
+        members, feasible = ranks[: len(s)], ranks[len(s) :]
+        if dominated_by(members, feasible).any():
+            raise NotVerified("front.json: front: a member is dominated")
+        self.ranks, self.aliases = members, [{int(spec)} for spec in i]
+        beside = {tuple(key): [] for key in members.tolist()}  # type: dict[tuple[float, ...], list[int]]
+        for k, key in enumerate(members.tolist()):
+            beside[tuple(key)].append(k)
+        for j in np.flatnonzero(~dominated_by(feasible, members)).tolist():
+            spec = int(row[j])
+            same = [k for k in beside.get(tuple(feasible[j].tolist()), ()) if self._same_network(places[k][1], spec)]
+            if not same:
+                raise NotVerified("front.json: front: a feasible candidate that no member dominates is missing from it")
+            self.aliases[same[0]].add(spec)
+
+    def _same_network(self, a: int, b: int) -> bool:
+        return a == b or bool(self.structure(a) == self.structure(b))
+
+    def check_document(self, document: Mapping[str, Any], places: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+        """Every value of front.json, each member of the front lowered and priced on its own; returns the front."""
+        order = np.lexsort(self.ranks.T[::-1])
+        if not (self.ranks[order] == self.ranks).all():
+            raise NotVerified("front.json: front: is not in the order of the objectives")
+        front = []
+        for rank, (s, i) in enumerate(places):
+            own = single_entry(self.query, self.settings[s], self.specs[i], rank + 1)
+            front.append(own | {"aliases": len(self.aliases[rank])})
+        held = list(document["front"])
+        specs, settings = [self.specs[i] for _, i in places], [self.settings[s] for s, _ in places]
+        same("front.json: front", held, front)
+        expected = {
+            "query": self.query.describe(),
+            "settings": self._labels(),
+            "enumerated": len(self.specs),
+            "feasible": int(self.within.any(axis=0).sum()),
+            "complete": True,
+            "chosen": 1,
+            "accuracy": basis_of_miou(self.query),
+            "shortlist": entries_of(self.query, shortlist_of(self.query, specs, settings), held),
+            "front": held,
+        }
+        same("front.json", dict(document), expected)
+        return held
+
+    def _labels(self) -> list[list[str]]:
+        return [[str(device) for device in setting] for setting in self.settings]
+
+    def check_certificate(self, certificate: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> None:
+        """Every value of certificate.json but the hashes of files."""
+        expected = {
+            "format": FORMAT,
+            "asked": self.asked.describe(),
+            "query": self.query.describe(),
+            "settings": self._labels(),
+            "basis": basis(self.query),
+            "accuracy": scale(self.query),
+            "enumerated": len(self.specs),
+            "feasible": int(self.within.any(axis=0).sum()),
+            "front": len(front),
+            "front_sha256": digest(list(front)),
+            "complete": True,
+            "files": dict.fromkeys(("front.json", "front.csv", "sample.csv"), ""),
+        }
+        same("certificate.json", {**certificate, "files": dict.fromkeys(certificate["files"], "")}, expected)
+
+    def check_sample(self, text: str) -> None:
+        """Every row of sample.csv is a feasible candidate, with its values."""
+        labels = {" ".join(map(str, setting)): s for s, setting in enumerate(self.settings)}
+        header, *rows = csv.reader(io.StringIO(text))
+        own = [dict(zip(header, row, strict=False)) for row in rows]
+        if not own:
+            raise NotVerified("sample.csv: is empty")
+        wanted = {self._flat_spec(spec): i for i, spec in enumerate(self.specs)}
+        expected = []
+        for k, row in enumerate(own):
+            key = tuple((name, value) for name, value in row.items() if name.startswith("spec."))
+            i, s = wanted.get(key), labels.get(row.get("at", ""))
+            if i is None or s is None or not self.within[s, i]:
+                raise NotVerified(f"sample.csv: row {k + 1} is no candidate within the limits")
+            found = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s])
+            expected.append(found | {"rank": k + 1})
+        check_csv("sample.csv", text, _csv(expected))
+
+    def _flat_spec(self, spec: Spec) -> tuple[tuple[str, str], ...]:
+        one = entry(self.query, self.columns[0], 0, spec, self.settings[0])
+        header, values = csv.reader(io.StringIO(_csv([one])))
+        return tuple((n, v) for n, v in zip(header, values, strict=True) if n.startswith("spec."))
+
+    def check_every_price(self, progress: Progress | None) -> None:
+        """Every candidate at every setting, lowered and priced on its own, against its row of the enumeration."""
+        for i, spec in enumerate(self.specs):
+            for s, setting in enumerate(self.settings):
+                own = single_entry(self.query, setting, spec, i + 1)
+                same(str(spec), entry(self.query, self.columns[s], i, spec, setting), own)
+                if single_within(self.query, setting, spec, self.settings[0]) != bool(self.within[s, i]):
+                    raise NotVerified(f"{spec}: priced on its own its limits hold otherwise than in the enumeration")
+            if progress:
+                progress(i, len(self.specs))
+
+
+def single_entry(query: Query, setting: Setting, spec: Spec, rank: int) -> dict[str, Any]:
+    """The entry of one candidate, lowered and priced on its own."""
+    graph = lower(spec, query.space.size)
+    accuracy = np.array([accuracy_of(query).predict_spec(spec, query.confidence)])
+    costs = [prices_at(d).finish(prices_at(d).terms(graph.layers), query.confidence) for d in setting]
+    columns = Columns(
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+        {name: np.array([value]) for name, value in counts_of(graph).items()},
+        {part: accuracy[:, i] for i, part in enumerate(PARTS)},
+        tuple(
+            {m: {part: np.array([getattr(cost, f"{m}_{part}")]) for part in PARTS} for m in DEVICE_METRICS}
+            for cost in costs
+        ),
+        np.ones(1, dtype=bool),
+    )
+    return entry(query, columns, 0, spec, setting) | {"rank": rank}
+
+
+def single_within(query: Query, setting: Setting, spec: Spec, fastest: Setting) -> bool:
+    """Whether one candidate is within the limits: the failures of its limits added up one after the other."""
+    least = query.limits.min_miou
+    below = 0.0 if least is None else _below(query, spec, least)
+    return within(query, failure(query, setting, fastest, lower(spec, query.space.size), below))
+
+
+def _below(query: Query, spec: Spec, miou: float) -> float:
+    from statistics import NormalDist
+
+    mean, low, high = (float(points(v)) for v in accuracy_of(query).predict_spec(spec, query.confidence))
+    sd = (high - low) / 2 / NormalDist().inv_cdf((1 + query.confidence) / 2)
+    return NormalDist(mean, sd).cdf(float(points(miou)))
+
+
+def same(where: str, found: Any, expected: Any) -> None:
+    """Raises NotVerified, naming the first value that differs; numbers may by REL_TOL."""
+    for path, own, again in _pairs(where, found, expected):
+        if isinstance(own, bool) or isinstance(again, bool) or not _numbers(own, again):
+            equal = type(own) is type(again) and own == again
+        elif isinstance(again, int):
+            equal = own == again
+        else:
+            equal = abs(own - again) <= REL_TOL * max(abs(own), abs(again))
+        if not equal:
+            _same(path, own, again, equal=False)
+
+
+def _numbers(*values: Any) -> bool:
+    return all(isinstance(value, (int, float)) for value in values)
+
+
+def _pairs(where: str, found: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in {**expected, **found}:
+            yield from _pairs(
+                f"{where}.{key}" if where[-5:] != ".json" else f"{where}: {key}", *_each(key, found, expected)
+            )
+    elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)) and len(found) == len(expected):
+        for i, (own, again) in enumerate(zip(found, expected, strict=True)):
+            yield from _pairs(f"{where}[{i}]", own, again)
+    else:
+        yield where, found, expected
+
+
+ABSENT = "absent"
+
+
+def _each(key: Any, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> tuple[Any, Any]:
+    return found.get(key, ABSENT), expected.get(key, ABSENT)
+
+
+def check_csv(name: str, text: str, expected: str) -> None:
+    """Cell by cell; numbers may differ by REL_TOL. Raises NotVerified, naming row and column."""
+    own, again = list(csv.reader(io.StringIO(text))), list(csv.reader(io.StringIO(expected)))
+    _same(f"{name}: number of rows", len(own) - 1, len(again) - 1)
+    _same(f"{name}: columns", own[0], again[0])
+    for i, (left, right) in enumerate(zip(own[1:], again[1:], strict=True)):
+        _same(f"{name}: number of cells in row {i + 1}", len(left), len(right))
+        for column, a, b in zip(again[0], left, right, strict=True):
+            if a != b and not _close(a, b):
+                _same(f"{name}: {column} in row {i + 1}", a, b)
+
+
+def _close(a: str, b: str) -> bool:
+    try:
+        return abs(float(a) - float(b)) <= REL_TOL * max(abs(float(a)), abs(float(b)))
+    except ValueError:
+        return False
+
+
+def _same(name: str, found: Any, again: Any, *, equal: bool | None = None) -> None:
+    if not (found == again if equal is None else equal):
+        raise NotVerified(f"{name}: is {_short(found)}, but computed again {_short(again)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

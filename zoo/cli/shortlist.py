@@ -1,0 +1,170 @@
+"""The answer of an exact search in the terminal: the shortlist first, then how many are on the front."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli.command import si, table
+from zoo.cli.specs import apart
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_answer(console: "Console", document: Mapping[str, Any], top: int) -> None:
+    """The shortlist, what else is on the front, what is worth training, and the commands that go on."""
+    query, front, shortlist = document["query"], document["front"], document["shortlist"]
+    _print_question(console, document)
+    ranks = [one["rank"] - 1 for one in shortlist]
+    title = f"shortlist of {len(shortlist)}, best first; intervals at {query['confidence']:g}"
+    _print_rows(console, query, title, [front[i] for i in ranks], shortlist)
+    _print_alike(console, document)
+    if top:
+        shown = front[:top]
+        _print_rows(console, query, "front, best first", shown)
+        if len(front) > top:
+            console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
+    run, size = document["run"], query["space"]["size"]
+    console.print(f"chosen: {run}#1, best {query['objectives'][0]} in the limits; zoo export {run}#1 --size {size}")
+
+
+def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
+    query, front = document["query"], document["front"]
+    clocks = len(document["settings"])
+    tried = f" at {clocks} clocks" if clocks > 1 else ""
+    console.print(
+        f"{document['enumerated']:,} enumerated{tried}, {document['feasible']:,} feasible, {len(front):,} on the "
+        "front: complete."
+    )
+    limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query["limits"].items()) or "none"
+    console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
+    miou = document["accuracy"]
+    error = miou["leave_one_out"]
+    if not error["n"]:
+        return
+    source = "published figures" if miou["model"] == "published" else f"the {miou['model']} by {miou['form']}"
+    scale = miou.get("scale", miou["protocol"])
+    console.print(
+        f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} "
+        f"is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
+    )
+
+
+def _print_rows(
+    console: "Console",
+    query: Mapping[str, Any],
+    title: str,
+    shown: Sequence[Mapping[str, Any]],
+    listed: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
+    common, specs = apart([one["spec"] for one in shown], fields)
+    if common:
+        console.print(f"the same in all rows: {common}")
+    open_clock = any(device["clock_mhz"] is None for device in query["devices"])
+    rows = []
+    for k, (one, spec) in enumerate(zip(shown, specs, strict=True)):
+        chance = [_percent(listed[k]["p_best"])] if listed else []
+        costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock)]
+        knee = " knee" if listed and listed[k]["knee"] else ""
+        rows.append((f"{one['rank']}{knee}", spec, _miou(one["miou"]), *chance, si(one["params"], ""), *costs))
+    metrics = (*(("MHz",) if open_clock else ()), "latency, ms", "power, W")
+    several = len(shown[0]["devices"]) > 1
+    heads = [f"{name} {metric}" if several else metric for name in shown[0]["devices"] for metric in metrics]
+    chance_head = ("P(best)",) if listed else ()
+    console.print(table(title, ("rank", "spec", "mIOU, %", *chance_head, "parameters", *heads), rows, left=2))
+
+
+def _miou(miou: Mapping[str, float] | None) -> str:
+    return "unknown" if miou is None else _interval(miou, 1.0, 1)
+
+
+def _percent(share: float) -> str:
+    """A share of draws; what was never drawn is not zero."""
+    return f"{share:.0%}" if share >= 0.005 else "< 1%"
+
+
+def _cost_cells(cost: Mapping[str, Any], open_clock: bool) -> tuple[str, ...]:
+    latency, power = cost["latency_s"], cost["power_w"]
+    return (
+        *((f"{cost['clock_mhz']:g}",) if open_clock else ()),
+        _interval(latency, 1e3, 1),
+        _interval(power, 1.0, 2),
+    )
+
+
+def _interval(parts: Mapping[str, float], scale: float, digits: int) -> str:
+    """The central estimate, and its interval in a second line."""
+    mean, low, high = (f"{scale * parts[part]:.{digits}f}" for part in ("mean", "low", "high"))
+    return f"{mean}\n{low}–{high}"
+
+
+def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:
+    """What cannot be told from the first, and what a training would tell."""
+    query, front, shortlist = document["query"], document["front"], document["shortlist"]
+    first = shortlist[0]
+    name, sure = query["objectives"][0], query["confidence"]
+    if first["indistinguishable"]:
+        console.print(
+            f"{first['indistinguishable']:,} others of the {len(front):,} on the front cannot be told from "
+            f"#{first['rank']} in {name} with confidence {sure:g}"
+        )
+    if first["cheaper"] != first["rank"]:
+        other = front[first["cheaper"] - 1]
+        console.print(
+            f"of these #{other['rank']} is the least in {query['objectives'][1]} and nowhere dearer: {_brief(other)}"
+        )
+    _print_training(console, [one for one in shortlist if one["training"]])
+
+
+WORTH = 0.05
+"""Points of mIOU below which no training is proposed."""
+
+
+def _print_training(console: "Console", listed: Sequence[Mapping[str, Any]]) -> None:
+    if not listed:
+        return
+    best = max(listed, key=lambda one: float(one["training"]["expected_gain"]))
+    gain, macs = best["training"]["expected_gain"], best["training"]["macs"]
+    if gain < WORTH:
+        console.print(f"no single training would raise the mIOU of the choice by {WORTH} points on average")
+        return
+    cost = f", at some {macs / 1e15:.2g} PMACs (10^15)" if macs else ""
+    console.print(
+        f"training #{best['rank']} would tell most: it raises the mIOU of the choice by {gain:.2f} points on "
+        f"average{cost}"
+    )
+
+
+def _brief(one: Mapping[str, Any]) -> str:
+    device = next(iter(one["devices"].values()))
+    miou = "" if one["miou"] is None else f"mIOU {one['miou']['mean']:.1f} %, "
+    return f"{miou}{1e3 * device['latency_s']['mean']:.1f} ms, {si(one['params'], '')} parameters"
+
+
+def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
+    """Networks with weights, by data set and measured mIOU, and how to get the first."""
+    found = document["with_weights"]
+    rows = []
+    for one in found:
+        costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock=True)]
+        miou, predicted = one["miou"], one["miou_predicted"]
+        rows.append(
+            (
+                one["name"],
+                one["size"],
+                "unknown" if miou is None else f"{miou['value']:g}",
+                "–" if miou is None else f"{miou['dataset']} {miou['split']}",
+                "–" if predicted is None else _interval(predicted, 1.0, 1),
+                si(one["params"], ""),
+                *costs,
+            )
+        )
+    names = [d["name"] for d in document["query"]["devices"]]
+    several = len(names) > 1
+    metrics = ("MHz", "latency, ms", "power, W")
+    heads = [f"{name} {metric}" if several else metric for name in names for metric in metrics]
+    title = "networks with weights within the limits; mIOU of different data sets does not compare"
+    columns = ("weights", "size", "mIOU, %", "measured on", "predicted", "parameters", *heads)
+    console.print(table(title, columns, rows, left=2))
+    model, _, tag = found[0]["name"].rpartition(".")
+    console.print(f"get the first: zoo get {model} --pretrained {tag}")
