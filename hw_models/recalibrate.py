@@ -28,7 +28,7 @@ from hw_models.schema import read_json as read_mapping
 from hw_models.tables import Point
 from zoo.errors import ZooError
 from zoo.files import make_folder
-from zoo.reading import read_json
+from zoo.reading import parse_json, read_text
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec, as_dict
 
@@ -67,7 +67,12 @@ class Recalibration:
 
 def points_from_bench(path: Path, device: Device) -> tuple[Point, ...]:
     """Whole-network measurements in a file that `zoo bench --json` wrote. Raises DeviceError."""
-    entries = read_json(path, DeviceError)
+    text = read_text(path, DeviceError)
+    try:
+        entries = parse_json(text, str(path), DeviceError)
+    except DeviceError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise DeviceError(f"{path}: is not the JSON of zoo bench: {why}") from None
     if not isinstance(entries, list) or not entries:
         raise DeviceError(f"{path}: must be a list of measurements as zoo bench --json prints it")
     return tuple(p for i, entry in enumerate(entries) for p in _points(entry, f"{path}: entry {i + 1}", device))
