@@ -124,7 +124,7 @@ def model_of(args: Arguments, name: str | None = None) -> "Model":
     """The model that MODEL and --set name."""
     from search.model_ref import resolve
 
-    return resolve(name or args.model, config_of(args), args.settings)
+    return resolve(args.model if name is None else name, config_of(args), args.settings)
 
 
 def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> None:
