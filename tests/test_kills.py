@@ -103,7 +103,7 @@ def test_a_folder_is_the_old_or_the_new_one(replaces, tmp_path):
         assert content(target) == {"again"}
 
     work = lambda: write_folder(target, "new")  # noqa: E731
-    assert all_kills(killed_at, begin, work, check, range(1, 30)) > 8
+    assert all_kills(killed_at, begin, work, check, range(1, 30)) > 5
     moments = random.Random(replaces).sample(range(1, 500), 50)
     assert all_kills(killed_after, begin, work, check, moments) > 10
 

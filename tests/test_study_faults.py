@@ -34,6 +34,7 @@ def test_a_worker_of_this_process_is_alive_and_then_gone(tmp_path):
     worker = Worker(tmp_path)
     assert not seen(worker.name, worker.folder, 0, None).gone
     worker.close()
+    assert seen(worker.name, worker.folder, 0, None).gone, "closed in a process that lives on"
     elsewhere = [*worker.name[:3], "another-machine 1:1"]
     assert seen(elsewhere, worker.folder, 0, None).gone, "its lock is gone from the folder that both have"
 

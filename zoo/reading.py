@@ -185,7 +185,11 @@ def read_lines(path: Path, error: Kind = ConfigError) -> list[tuple[int, dict[st
         if not line.strip():
             continue
         where = f"{shown(path)}: line {number}"
-        row = parse_json(line, where, error)
+        try:
+            row = parse_json(line, where, error)
+        except error as failure:
+            why = str(failure).removeprefix(f"{where}: ")
+            raise error(f"{where}: is damaged ({why}); remove the line, or the file to start anew") from None
         if not isinstance(row, dict):
             raise error(f"{where}: must be a mapping, but is {one_line(repr(row), 60)}; remove the line")
         rows.append((number, row))

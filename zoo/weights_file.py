@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.reading import opened, parse_json
+from zoo.reading import exists, opened, parse_json
 from zoo.text import shown
 
 MAX_HEADER_BYTES = 16 * 2**20
@@ -39,6 +39,8 @@ def header_of(path: Path) -> dict[str, Any]:
 
     The tensors fit into the file: none of them claims what is not there.
     """
+    if not exists(path):
+        raise ZooError(f"{shown(path)}: cannot be read as weights (no such file); give a file that `zoo train` wrote")
     with opened(path, ZooError) as file:
         size = file.seek(0, 2)
         file.seek(0)

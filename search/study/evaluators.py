@@ -181,7 +181,7 @@ class Train:
             changes[key] = tuple(value) if isinstance(value, list) else value
         try:
             return recipe(self.recipe, epochs=self.epochs, size=self.size, seed=seed, **changes)
-        except TypeError as error:  # a text where a number belongs
+        except (TypeError, ZooError) as error:  # a text where a number belongs, a number that cannot be
             raise ConfigError(f"--train-set: {changes}: {error}") from None
 
     def _job(self, spec: Spec, number: int, seed: int) -> "Job":

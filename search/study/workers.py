@@ -55,12 +55,12 @@ class Sight:
 def seen(name: Any, workers: Path, age_s: float, limit_s: float | None) -> Sight:
     """Whether the process that evaluates a trial is no more.
 
-    On this machine the process says so, and in this folder its lock does, whatever the host is called; of any other,
+    In this folder its lock says so, whatever the host is called, and on this machine the process does; of any other,
     only that the trial is long overdue. Paths that a storage names are not followed.
     """
     host, lock, folder, process = _parts(name)
     mine = machine()
-    if mine and process.partition(" ")[0] == mine:
+    if mine and process.partition(" ")[0] == mine and folder != folder_id(workers):
         return Sight(host, gone=not _runs(process.partition(" ")[2]))
     if _LOCK.fullmatch(lock) and (exists(workers / lock) or folder == folder_id(workers)):
         path = workers / lock

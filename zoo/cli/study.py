@@ -119,7 +119,7 @@ def configure_study(parser: argparse.ArgumentParser) -> None:
 def named_study(args: Arguments) -> dict[str, Any] | None:
     """The options that the named search of zoo.yaml gives a study; None where it is no study."""
     named = config_of(args).search(args.name)
-    if args.resume or (named.study is None and named.accuracy != "train"):
+    if args.resume is not None or (named.study is None and named.accuracy != "train"):
         return None
     given = dict(named.study.given()) if named.study else {}
     given |= {name: seconds(given[name]) for name in ("budget", "time_limit") if name in given}
@@ -146,7 +146,7 @@ def run_study(
     from search.study.results import write_findings
     from search.study.study import start
 
-    query, plan, folder = _resumed(args) if args.resume else _planned(args, query_of(args))
+    query, plan, folder = _resumed(args) if args.resume is not None else _planned(args, query_of(args))
     try:
         with ExitStack() as bar, watching(bar.close) as watched:
             done = start(
@@ -157,7 +157,7 @@ def run_study(
                 say=watched.say,
                 watch=watched.watch,
                 progress=bar.enter_context(progress_of("enumerating")),
-                resume=bool(args.resume),
+                resume=args.resume is not None,
             )
     except NothingFeasible as nothing:
         if args.json:

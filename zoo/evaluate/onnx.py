@@ -19,7 +19,7 @@ from zoo.errors import ZooError
 from zoo.evaluate.segmentation import Scored, sha256_of
 from zoo.inference.preprocess import Preprocessing
 from zoo.memory import refuse_beyond
-from zoo.reading import parse_json, read_bytes
+from zoo.reading import exists, parse_json, read_bytes
 from zoo.text import one_line, shown
 
 MAX_BYTES = 2**31
@@ -85,6 +85,8 @@ def onnx_scored(path: Path) -> Scored:
 def _session(path: Path) -> Any:
     import onnxruntime
 
+    if not exists(path):
+        raise ZooError(f"{shown(path)}: there is no such file; write one with `zoo export`")
     data = read_bytes(path, ZooError, MAX_BYTES)
     _refuse_outside_data(data, path)
     options = onnxruntime.SessionOptions()

@@ -20,6 +20,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "weight_decay": (0, 1e3),
     "lr": (1e-12, 1e3),
     "jaccard": (0, 1e6),
+    "colour": (0, 0.999),
     "seed": (0, 2**32 - 1),
     "epochs": (1, 1e6),
     "batch": (1, 65_536),
@@ -78,9 +79,6 @@ class Recipe:
         for name in ("epochs", "batch", "accumulate", "halve_every"):
             if getattr(self, name) < 1:
                 raise ZooError(f"recipe.{name} must be at least 1, but is {getattr(self, name)}")
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise ZooError(f"recipe.{name} must be from {low:g} to {high:g}, but is {getattr(self, name)}")
         if not all(1 <= side <= MAX_SIDE for side in self.size):
             raise ZooError(f"recipe.size: each side must be from 1 to {MAX_SIDE} pixels, but it is {self.size}")
         if self.batch % self.accumulate:
@@ -91,6 +89,9 @@ class Recipe:
             values = f"lr {self.lr}, ema {self.ema}, jaccard {self.jaccard}"
             rule = f"lr must be above 0 and at most {MAX_LR:g}, ema from 0 up to 1, jaccard at least 0"
             raise ZooError(f"recipe: {values}: {rule}")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ZooError(f"recipe.{name} must be from {low:g} to {high:g}, but is {getattr(self, name)}")
 
     @property
     def augmentation(self) -> Augmentation:
