@@ -127,5 +127,7 @@ def measured_problem(table: Path) -> tuple[Candidates, Any]:
     columns = evaluator(whole)(np.array([row for row, _ in networks], np.int64))
     known = [sign * columns.metric(m, d).astype(float) for m, d, sign in whole.axes() if m != "miou"]
     before = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)
-    found = Candidates(whole, len(networks), columns.rows, np.stack(known, axis=1), before, np.zeros((len(networks), 0)))
+    found = Candidates(
+        whole, len(networks), columns.rows, np.stack(known, axis=1), before, np.zeros((len(networks), 0))
+    )
     return found, np.array([miou for _, miou in networks])

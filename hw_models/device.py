@@ -4,10 +4,8 @@ Every number has a unit and a source, and everything is checked when it is read.
 files inside itself. Devices ship in `hw_models/devices`; `zoo device add` copies others to ZOO_HOME.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from hw_models.schema import (
     Clocks,
     DeviceError,
     Fit,
+    Machine,
     Number,
     check_keys,
     clocks_of,
@@ -27,9 +26,12 @@ from hw_models.schema import (
     numbers_of,
     read_json,
 )
-from hw_models.tables import KernelRow, Point, read_kernels, read_points
-from zoo.errors import did_you_mean
-from zoo.files import make_folder
+from hw_models.tables import OWN, KernelRow, Point, read_kernels, read_points
+from zoo.errors import ZooError, did_you_mean
+from zoo.files import recover_folders
+from zoo.folders import data_home, old_data_home
+from zoo.reading import exists, inside, is_file, is_folder
+from zoo.text import one_line, shown
 from zoo.yaml_strict import read_yaml
 
 __all__ = [
@@ -41,13 +43,22 @@ __all__ = [
     "DeviceError",
     "Fit",
     "Number",
-    "add_device",
     "device_folders",
     "load_device",
     "read_device",
 ]
 
+WHAT = "device's folder"
+
+MAX_FILES, MAX_BYTES = 64, 64 * 2**20
+"""Most files and bytes of a device's folder."""
+
+MAX_TEXT = 4000
+"""Most characters of a text of a description."""
+
 SHIPPED = Path(__file__).parent / "devices"
+DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
+"""Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ class Device:
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
-    kind, the error of the table model on groups of shapes that it was fitted without.
+    kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
+    measured on the own machine; predictions are then for it.
     """
 
     name: str
@@ -76,6 +88,17 @@ class Device:
     points: tuple[Point, ...]
     notes: tuple[str, ...]
     folder: Path
+    machine: Machine | None = None
+
+    @property
+    def published(self) -> "Device":
+        """The device without what the user measured on this machine."""
+        return replace(self, machine=None)
+
+    @property
+    def own_points(self) -> tuple[Point, ...]:
+        """What the user measured on this machine."""
+        return tuple(point for point in self.points if point.use == OWN)
 
     def value(self, name: str) -> float:
         """A number by name, in the unit that UNITS gives."""
@@ -94,19 +117,32 @@ class Device:
 
 def home() -> Path:
     """Where a user's own devices live."""
-    base = os.environ.get("ZOO_HOME")
-    return (Path(base) if base else Path.home() / ".cache" / "edgeseg-zoo") / "devices"
+    return data_home() / "devices"
+
+
+def _own_roots() -> tuple[Path, ...]:
+    """Folders of the user's own devices: today's, and where version 0.1 kept them."""
+    try:
+        old = old_data_home()
+        return (home(), *([] if old is None else [old / "devices"]))
+    except ZooError:  # without a home folder there are still those that ship
+        return ()
 
 
 def device_folders() -> dict[str, Path]:
-    """Folders of all devices by name: the user's own come first and may not take a shipped name."""
-    found: dict[str, Path] = {}
-    for root in (SHIPPED, home()):
-        if root.is_dir():
-            for path in sorted(root.iterdir()):
-                if (path / "device.yaml").is_file():
-                    found.setdefault(path.name, path)
-    return found
+    """Folders of all devices by name: those that ship, then the user's own, which may not take a shipped name.
+
+    What a killed `zoo measure` or `zoo device add` left is put right first, and is never a device.
+    """
+    folders: dict[str, Path] = {}
+    own = [root for root in _own_roots() if is_folder(root)]
+    for root in own:
+        recover_folders(root)
+    for root in (SHIPPED, *own):
+        for path in sorted(root.iterdir()):
+            if not path.name.startswith(".") and is_file(path / DESCRIPTION):
+                folders.setdefault(path.name, path)
+    return folders
 
 
 def load_device(name: str) -> Device:
@@ -122,47 +158,49 @@ def _load_cached(folder: Path) -> Device:
     return read_device(folder)
 
 
-def add_device(folder: Path, into: Path | None = None) -> Device:
-    """Check a device folder and copy it to the user's devices. Raises DeviceError or TableError."""
-    device = read_device(folder)
-    if (SHIPPED / device.name).exists():
-        raise DeviceError(f"{folder}: the name {device.name!r} belongs to a device that ships; choose another")
-    target = make_folder(into or home()) / device.name
-    if target.exists():
-        raise DeviceError(f"{target}: exists already; remove it first, or choose another name")
-    partial = target.with_name(f".{device.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    partial.rename(target)
-    return device
+def forget_loaded() -> None:
+    """Read devices anew when they are asked for next."""
+    _load_cached.cache_clear()
+
+
+def files_of(folder: Path) -> tuple[Path, ...]:
+    """The files that a device is read from: its description, and what that names."""
+    folder = folder.resolve()
+    source = folder / DESCRIPTION
+    entry = mapping(read_yaml(source), str(source))
+    names = [entry["coefficients"], *names_of(entry, "kernels", source), *names_of(entry, "points", source)]
+    blocks = [BLOCKS] if exists(folder / BLOCKS) else []
+    return (source, *(inside(folder, name, source, DeviceError, WHAT) for name in [*names, *blocks]))
 
 
 def read_device(folder: Path) -> Device:
     """Read and check a device folder. Raises DeviceError or TableError."""
-    source = folder / "device.yaml"
-    if not source.is_file():
-        raise DeviceError(f"{folder}: is not a device folder, device.yaml is missing")
-    text = read_yaml(source)
+    source = folder / DESCRIPTION
+    if not is_folder(folder) or not exists(source):
+        raise DeviceError(f"{shown(folder)}: is not a device folder, device.yaml is missing")
+    text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
     check_keys(entry, _DEVICE_KEYS, str(source))
-    coefficients = read_json(_inside(folder, entry["coefficients"], source))
-    tables = [_inside(folder, name, source) for name in entry["kernels"]]
-    points = [_inside(folder, name, source) for name in entry["points"]]
-    if entry["stack"] not in STACKS:
+    coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError, WHAT))
+    tables, points = (
+        [inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)]
+        for key in ("kernels", "points")
+    )
+    if not isinstance(entry["stack"], str) or entry["stack"] not in STACKS:
         raise DeviceError(
             f"{source}: stack: {entry['stack']!r} is unknown; {did_you_mean(str(entry['stack']), STACKS)}"
         )
     return Device(
         name=folder.name,
-        title=str(entry["title"]),
+        title=_text(entry, "title", source),
         stack=str(entry["stack"]),
-        power_covers=str(entry["power_covers"]),
-        power_note=str(entry["power_note"]),
+        power_covers=_text(entry, "power_covers", source),
+        power_note=_text(entry, "power_note", source),
         clocks=clocks_of(entry["clocks"], f"{source}: clocks"),
         numbers=numbers_of(entry["numbers"], f"{source}: numbers"),
         rows=tuple(row for path in tables for row in read_kernels(path)),
         points=tuple(point for path in points for point in read_points(path)),
-        notes=tuple(str(note) for note in entry["notes"]),
+        notes=tuple(names_of(entry, "notes", source)),
         folder=folder,
         **coefficients_of(coefficients, str(folder / str(entry["coefficients"]))),
     )
@@ -174,11 +212,21 @@ _DEVICE_KEYS = (
 )
 
 
-def _inside(folder: Path, name: Any, source: Path) -> Path:
-    root = folder.resolve()
-    path = (root / str(name)).resolve()
-    if root not in path.parents:
-        raise DeviceError(f"{source}: {name} lies outside the device's folder; copy the file into it")
-    if not path.is_file():
-        raise DeviceError(f"{source}: {name} does not exist; add the file, or remove its name")
-    return path
+def names_of(entry: Mapping[str, Any], key: str, source: Path) -> list[str]:
+    """A list of texts of a description. Raises DeviceError for anything else."""
+    value = entry[key]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or len(value) > MAX_FILES:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a list of at most {MAX_FILES} texts, but is {one_line(repr(value), 80)}"
+        )
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, source: Path) -> str:
+    value = entry[key]
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise DeviceError(
+            f"{shown(source)}: {key}: must be a text of at most {MAX_TEXT} characters, but is "
+            f"{one_line(repr(value), 80)}"
+        )
+    return value

@@ -158,6 +158,10 @@ def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
     return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
 
+def _select(op: g.SelectChannels, inputs: Inputs, out: Shape) -> Work:
+    return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
+
+
 def _one_input(kind: str) -> _Rule:
     """The first input read and the output written; a second input only lends its size."""
 
@@ -189,6 +193,7 @@ RULES: Mapping[type, _Rule] = {
     g.Multiply: _streaming("add"),
     g.Concat: _streaming("concat"),
     g.PadChannels: _streaming("copy", dispatches=2.0, extra=1.0),
+    g.SelectChannels: _select,
     g.ChannelShuffle: _streaming("copy", dispatches=2.0),
     g.AvgPool: _one_input("pool"),
     g.MaxPool: _max_pool,
@@ -229,13 +234,13 @@ def fused(layers: Sequence[Layer], stack: str) -> list[Fused]:
     return kernels
 
 
-FUSING = frozenset({"tensorrt", "onnxruntime", "tvm"})
+FUSING = frozenset({"tensorrt", "onnxruntime", "openvino", "tvm"})
 """Stacks that fuse."""
 
 FOLDING = (g.Conv, g.ConvTranspose, g.Linear)
 """Ops that a following BatchNorm folds into."""
 
-STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "tvm", "cudnn", "none")
+STACKS = ("pytorch-eager", "tensorrt", "onnxruntime", "openvino", "tvm", "cudnn", "none")
 
 
 def _follows(layer: Layer, work: Work, last: Fused) -> bool:

@@ -4,10 +4,14 @@ from dataclasses import fields
 
 from hw_models.analytic.features import DISPATCHES
 from hw_models.analytic.predictor import Predictor
+from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
+from zoo.config import load_config
 from zoo.graph import Graph
+from zoo.registry import lower
+from zoo.specs import Spec
 
 __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
 
@@ -17,21 +21,27 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     found = load_device(device) if isinstance(device, str) else device
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
-    return (MeasuredPredictor if is_measured(found) else Predictor)(found, found.clock(clock_mhz), batch)
+    kind = MeasuredPredictor if is_measured(found) else Predictor
+    if found.machine is None:
+        return kind(found, found.clock(clock_mhz), batch)
+    return CalibratedPredictor(found, kind(found.published, found.clock(clock_mhz), batch))
 
 
 def predict(
-    graph: Graph,
+    graph: Graph | Spec | str,
     device: str | Device = "tx2",
     clock_mhz: float | None = None,
     batch: int = 1,
     confidence: float = 0.9,
+    size: tuple[int, int] = (512, 1024),
 ) -> Cost:
     """Predicted cost of a network on a device, with intervals of the given confidence.
 
-    Raises PriceError for an op without a price, DeviceError for an unknown device or a clock outside its
-    range.
+    A spec, or a name of zoo.yaml, is lowered for images of `size` = (height, width); a graph has its own. Raises
+    PriceError for an op without a price, DeviceError for an unknown device or a clock outside its range.
     """
+    if not isinstance(graph, Graph):
+        graph = lower(load_config().model(graph).spec if isinstance(graph, str) else graph, size)
     prices = predictor(device, clock_mhz, batch)
     terms = prices.terms(graph.layers)
     arrays = prices.finish(terms, confidence)

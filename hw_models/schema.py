@@ -3,7 +3,6 @@
 A mistake is a DeviceError that gives the file, the path to the key, the rule and the value.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, log
@@ -17,7 +16,9 @@ from hw_models.analytic.roofline import PARAMETERS
 from hw_models.kernels import KINDS
 from hw_models.measured.blocks import KINDS as BLOCK_KINDS
 from hw_models.tables import PROVENANCES
+from zoo import reading
 from zoo.errors import ZooError, did_you_mean
+from zoo.text import one_line
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,12 @@ POWER_PARAMETERS: Mapping[str, str] = {
 }
 """Names and units of the power model's parameters, in the order of every vector of them."""
 
+
+LEAST, LARGEST = 1e-30, 1e30
+"""Bounds of all numbers in SI units; products of a few of them are finite."""
+
+LARGEST_VARIANCE = 1e3
+"""Bound of a covariance of logarithms: a parameter known no better than this is not known."""
 
 SHARES = ("all", *BLOCK_KINDS, "prelu")
 """Latency parameters of a device that was measured on the spot, in the order of every vector of them.
@@ -97,6 +104,30 @@ class Fit:
         return cls(names, center, np.diag(sd**2), network_sd, center, sd)
 
 
+@dataclass(frozen=True)
+class MachineFit:
+    """What the user's measurements say of one metric (`hw_models.machine`); theta are logarithms of factors.
+
+    network_sd: standard deviation of the log error of a network that was not measured, known to `freedom` degrees
+    of freedom. usual_sd: the largest of the measured networks' own published errors; a larger one widens the interval.
+    """
+
+    names: tuple[str, ...]
+    theta: Array
+    covariance: Array
+    network_sd: float
+    freedom: int
+    usual_sd: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The user's machine beside the published device; None for a metric that was not measured."""
+
+    latency: MachineFit | None
+    power: MachineFit | None
+
+
 def mapping(value: Any, where: str) -> dict[str, Any]:
     """The value itself, where it is a mapping."""
     if not isinstance(value, dict):
@@ -116,16 +147,14 @@ def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds a mapping."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"{path}: is not valid JSON: {error}") from None
-    return mapping(value, str(path))
+    return mapping(reading.read_json(path, DeviceError, finite=False), str(path))
 
 
 def _positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
-        raise DeviceError(f"{where}: must be a positive number, but is {value!r}")
+        raise DeviceError(f"{where}: must be a positive number, but is {one_line(repr(value), 60)}")
+    if not LEAST <= value <= LARGEST:
+        raise DeviceError(f"{where}: must be from {LEAST:g} to {LARGEST:g}, but is {one_line(repr(value), 60)}")
     return float(value)
 
 
@@ -161,10 +190,12 @@ def numbers_of(value: Any, where: str) -> dict[str, Number]:
 
 def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Fields of `Device` that a coefficients file fills."""
+    entry = dict(entry)
+    machine = entry.pop("machine", None)
     check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
     kernel_sd, rests_on = mapping(entry["kernel_sd"], where), mapping(entry["rests_on"], where)
     for kind in KINDS:
-        if kind not in kernel_sd or rests_on.get(kind) not in PROVENANCES:
+        if kind not in kernel_sd or str(rests_on.get(kind)) not in PROVENANCES:
             raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
     return {
         "latency": _fit(entry["latency"], _latency_names(entry["latency"], where), f"{where}: latency"),
@@ -172,8 +203,41 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
-        "held_out": dict(mapping(entry["held_out"], where)),
+        "held_out": _held_out(entry["held_out"], f"{where}: held_out"),
+        "machine": None if machine is None else _machine(mapping(machine, f"{where}: machine"), where),
     }
+
+
+def _machine(entry: Mapping[str, Any], where: str) -> Machine:
+    check_keys(entry, ("latency", "power"), f"{where}: machine")
+    fits = {
+        metric: None if entry[metric] is None else _machine_fit(entry[metric], f"{where}: machine.{metric}")
+        for metric in ("latency", "power")
+    }
+    return Machine(**fits)
+
+
+def _machine_fit(value: Any, where: str) -> MachineFit:
+    entry = mapping(value, where)
+    check_keys(entry, ("factors", "covariance", "network_sd", "freedom", "usual_sd"), where)
+    names = tuple(mapping(entry["factors"], f"{where}.factors"))
+    if names not in (("scale",), ("scale", *PARAMETERS)):
+        raise DeviceError(f"{where}.factors: must have scale, and the roofline's parameters or nothing else")
+    freedom = entry["freedom"]
+    if isinstance(freedom, bool) or not isinstance(freedom, int) or freedom < 1:
+        raise DeviceError(f"{where}.freedom: must be a whole number of at least 1, but is {freedom!r}")
+    return MachineFit(
+        names=names,
+        theta=np.array(_log_values(entry["factors"], names, f"{where}.factors")),
+        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
+        network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
+        freedom=freedom,
+        usual_sd=_not_negative(entry["usual_sd"], f"{where}.usual_sd"),
+    )
+
+
+def _not_negative(value: Any, where: str) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value, where)
 
 
 def _latency_names(value: Any, where: str) -> tuple[str, ...]:
@@ -191,19 +255,39 @@ def _log_values(value: Any, names: tuple[str, ...], where: str) -> list[float]:
 def _fit(value: Any, names: tuple[str, ...], where: str) -> Fit:
     entry = mapping(value, where)
     check_keys(entry, ("values", "prior", "prior_sd", "covariance", "network_sd"), where)
-    try:
-        covariance = np.array(entry["covariance"], dtype=np.float64)
-    except (TypeError, ValueError):
-        covariance = np.zeros((0, 0))
-    if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
-        raise DeviceError(f"{where}.covariance: must be {len(names)} rows of {len(names)} finite numbers")
-    if np.linalg.eigvalsh(covariance).min() < -1e-9:
-        raise DeviceError(f"{where}.covariance: must have no negative eigenvalue")
     return Fit(
         names=names,
         theta=np.array(_log_values(entry["values"], names, f"{where}.values")),
-        covariance=covariance,
+        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
         network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
         prior=np.array(_log_values(entry["prior"], names, f"{where}.prior")),
         prior_sd=np.exp(_log_values(entry["prior_sd"], names, f"{where}.prior_sd")),
     )
+
+
+def _covariance(value: Any, size: int, where: str) -> Array:
+    try:
+        covariance = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        covariance = np.zeros((0, 0))
+    if covariance.shape != (size, size) or not np.isfinite(covariance).all():
+        raise DeviceError(f"{where}: must be {size} rows of {size} finite numbers")
+    if np.abs(covariance).max() > LARGEST_VARIANCE:
+        raise DeviceError(f"{where}: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms")
+    if np.linalg.eigvalsh(covariance).min() < -1e-9:
+        raise DeviceError(f"{where}: must have no negative eigenvalue")
+    return covariance
+
+
+def _held_out(value: Any, where: str) -> dict[str, dict[str, float]]:
+    """Errors on what was left out, by kind: finite numbers by name."""
+    found: dict[str, dict[str, float]] = {}
+    for kind, errors in mapping(value, where).items():
+        for name, number in mapping(errors, f"{where}.{kind}").items():
+            good = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= LARGEST
+            if not good:
+                raise DeviceError(
+                    f"{where}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}"
+                )
+        found[kind] = dict(errors)
+    return found

@@ -5,7 +5,6 @@ file, the line and the rule; nothing is dropped or guessed.
 """
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -15,12 +14,20 @@ from typing import Any
 from hw_models.kernels import STACKS
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Conv, ConvTranspose, Linear, Op, Shape
+from zoo.reading import csv_reader, parse_json
+from zoo.text import one_line
+
+LARGEST = 1e30
+"""Bound of every number of a table, and its reciprocal the least, in SI units."""
 
 PROVENANCES = ("measured", "measured-other-stack", "proxy-device", "calibrated", "modelled")
 """What a number rests on, best first."""
 
 OPS = ("conv", "conv_transpose", "linear", "conv+bias+relu")
 """Ops that rows of kernels may have; `conv+bias+relu` is what some sources timed in one go."""
+
+OWN = "own"
+"""Use of a point that the user measured on the own machine."""
 
 METRICS: Mapping[str, str] = {"latency_s": "s", "power_w": "W"}
 """Metrics that a published point may have."""
@@ -88,7 +95,7 @@ class Point:
 
     spec: the network as `zoo.registry.spec_from_dict` reads it. group: points of one group are one
     network when a network is left out. relative_sd: reading error. use: `calibration`, or `check` for a
-    point that never enters a fit. bound: `lower` where the source gives a lower bound of the frame rate.
+    point that never enters a fit, or OWN. bound: `lower` where the source gives a lower bound of the frame rate.
     """
 
     network: str
@@ -119,7 +126,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "precision": ("fp32",),
     "provenance": PROVENANCES,
     "metric": tuple(METRICS),
-    "use": ("calibration", "check"),
+    "use": ("calibration", "check", OWN),
     "bound": ("none", "lower"),
 }
 
@@ -167,15 +174,13 @@ def read_points(path: Path) -> tuple[Point, ...]:
 
 def _read(path: Path, row_type: type) -> Iterator[tuple[int, dict[str, Any]]]:
     columns = list(row_type.__dataclass_fields__)  # type: ignore[attr-defined]
+    reader = csv_reader(path, TableError)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            _check_header(list(reader.fieldnames or ()), columns, path)
-            for cells in reader:
-                yield reader.line_num, _parse(cells, columns, f"{path}: line {reader.line_num}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise TableError(f"{path}: cannot be read: {reason}") from None
+        _check_header(list(reader.fieldnames or ()), columns, path)
+        for cells in reader:
+            yield reader.line_num, _parse(cells, columns, f"{path}: line {reader.line_num}")
+    except csv.Error as error:
+        raise TableError(f"{path}: line {reader.line_num}: is no line of a CSV table: {error}; correct it") from None
 
 
 def _check_header(found: list[str], columns: list[str], path: Path) -> None:
@@ -220,6 +225,8 @@ def _number(text: str, where: str, *, whole: bool = False, zero: bool = False) -
         raise TableError(f"{where}: must be a number, but is {text!r}") from None
     if not isfinite(value):
         raise TableError(f"{where}: must be finite, but is {text}")
+    if abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST:
+        raise TableError(f"{where}: must be from {1 / LARGEST:g} to {LARGEST:g}, but is {one_line(text, 40)}")
     if value < 0 or (value == 0 and not zero):
         raise TableError(f"{where}: must be positive, but is {text}")
     if whole and value != int(value):
@@ -228,10 +235,7 @@ def _number(text: str, where: str, *, whole: bool = False, zero: bool = False) -
 
 
 def _spec(text: str, where: str) -> dict[str, Any]:
-    try:
-        spec = json.loads(text)
-    except ValueError:
-        spec = None
+    spec = parse_json(text, where, TableError)
     if not isinstance(spec, dict):
-        raise TableError(f"{where}: must be a JSON object with the fields of a spec, but is {text!r}")
+        raise TableError(f"{where}: must be a JSON object with the fields of a spec, but is {one_line(text, 60)!r}")
     return spec

@@ -4,11 +4,12 @@ A point that calibrated the model says little about it. `validate` therefore als
 each network in turn (all points of a family are one network) and predicts the points left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
 
+from hw_models import recalibrate
 from hw_models.calibrate import left_out
 from hw_models.device import Device
 from hw_models.points import graph_of
@@ -82,13 +83,23 @@ class Validation:
 
 
 def validate(device: Device, confidence: float = 0.9) -> Validation:
-    """Predict every published point, with and without its own network in the calibration."""
+    """Predict every published point, with and without its own network in the calibration.
+
+    Of a device that the user calibrated, predict the user's own points: the published ones are of another machine.
+    """
+    if device.machine is not None:
+        return Validation(tuple(_own_check(p, device, confidence) for p in device.own_points), ())
     known = [p for p in device.points if graph_of(p) is not None]
     groups = sorted({p.group for p in known if p.use == "calibration"})
     blind = {group: left_out(device, group) for group in groups}
     checks = tuple(_check(p, device, blind.get(p.group, device), confidence) for p in known)
     missing = sorted({p.network for p in device.points} - {p.network for p in known})
     return Validation(checks, tuple(missing))
+
+
+def _own_check(point: Point, device: Device, confidence: float) -> Check:
+    check = _check(point, device, device, confidence)
+    return replace(check, left_out=recalibrate.left_out(device, point, confidence), used_for_calibration=True)
 
 
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:

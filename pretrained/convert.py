@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrained.download import REMEDY, cache_home, obtain, sha256_of
+from pretrained.download import REMEDY, obtain, sha256_of
 from pretrained.manifest import Weights
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic
+from zoo.folders import cache_home
 from zoo.specs import as_dict
+from zoo.weights_file import ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +106,6 @@ def _safetensors(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]
 
     data = save(_fitted(entry, how), metadata={"format": "pt"} | metadata(entry))
     _write(path, ordered(data), remedy)
-
-
-def ordered(data: bytes) -> bytes:
-    """The same safetensors file with its header's keys in order, which the library writes as they come.
-
-    A file starts with the header's length in 8 bytes, little-endian; the header is JSON, padded with blanks
-    to a multiple of 8.
-    """
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def _pth(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> None:

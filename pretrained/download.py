@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
 from pretrained.manifest import PACKAGE, Weights, manifest
-from pretrained.transport import CHUNK_BYTES, Patience, TransferError, below, copy_from, is_url
+from pretrained.transport import CHUNK_BYTES, Patience, TransferError, below, copy_from, is_url, public
 from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
+from zoo.folders import APP, cache_home
+from zoo.locks import held
+from zoo.reading import is_folder, kind_of, opened, reason
+from zoo.text import one_line, shown
 
-APP = "edgeseg-zoo"
 PATIENCE = Patience()
+MOST_HASHED = 100
+"""A file that is longer than this many times what it should be is not even hashed."""
+
 REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
 
 log = logging.getLogger(__name__)
@@ -43,25 +47,6 @@ class Fetched:
 
     path: Path
     taken_from: str
-
-
-def cache_home() -> Path:
-    """Folder of everything that can be had again: `ZOO_HOME`, or the platform's cache folder."""
-    named = os.environ.get("ZOO_HOME")
-    if named:
-        return Path(named).expanduser().absolute()
-    try:
-        return _platform_cache() / APP
-    except RuntimeError:
-        raise ZooError("the home folder is unknown, so the cache has no place; set ZOO_HOME to a folder") from None
-
-
-def _platform_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def fetch(entry: Weights, **how: Any) -> Path:
@@ -123,13 +108,20 @@ def _bundled(entry: Weights) -> Fetched:
 def check_mirror(text: str) -> str:
     """Accept a mirror: a folder that is there, or an http(s) URL. Raises ZooError for anything else."""
     if is_url(text):
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ZooError(f"mirror {text}: must be a folder or an https:// URL; give a folder by its path")
-        if parts.username or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(text)
+            host = (parts.hostname or "").encode("idna")
+            port = parts.port
+        except (ValueError, UnicodeError) as error:
+            raise ZooError(f"mirror {public(text)}: is no URL: {one_line(error, 80)}; correct it") from None
+        if parts.scheme not in ("http", "https") or not host or port == 0:
+            raise ZooError(f"mirror {public(text)}: must be a folder or an https:// URL; give a folder by its path")
+        if parts.username or parts.password or parts.query or parts.fragment or "@" in parts.netloc:
             raise ZooError(f"mirror on {parts.hostname}: paths must be addable to its URL; leave out @, ? and #")
-    elif not Path(text).is_dir():
-        raise ZooError(f"mirror {text}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/")
+    elif not is_folder(text):
+        raise ZooError(
+            f"mirror {shown(text)}: is not a folder; give the one that holds encoder/, decoder/ and espnetv2/"
+        )
     return text
 
 
@@ -141,7 +133,7 @@ def _mirror_of_environment() -> list[str]:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path, ZooError) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -151,7 +143,7 @@ def is_intact(path: Path, entry: Weights) -> bool:
     """Whether the file is there with the manifest's length and hash."""
     try:
         return path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256
-    except OSError:
+    except (OSError, ZooError):
         return False
 
 
@@ -165,11 +157,14 @@ def check_bytes(data: bytes, path: Path, entry: Weights) -> None:
 def wrong_with(path: Path, entry: Weights) -> str | None:
     """Why a file is not the one that the manifest describes, with both hashes, or None."""
     try:
-        if path.exists() and not path.is_file():
+        about = path.stat()
+        if kind_of(about.st_mode):
             return "is not a file"
-        size, found = path.stat().st_size, sha256_of(path)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        if about.st_size > MOST_HASHED * entry.bytes:
+            return f"has {about.st_size:,} bytes and not {entry.bytes:,}"
+        size, found = about.st_size, sha256_of(path)
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {reason(error)}"
     return None if found == entry.sha256 else difference(entry, found, size)
 
 
@@ -186,44 +181,37 @@ def difference(entry: Weights, found: str, size: int) -> str:
 def _locked(path: Path, entry: Weights, patience: Patience) -> Iterator[None]:
     """Hold the lock of one cached file; what a killed process left beside it is removed."""
     make_folder(path.parent, REMEDY)
-    lock = FileLock(path.parent / f".{path.name}.lock")
-    try:
-        try:
-            lock.acquire(timeout=patience.notice_s)
-        except Timeout:
-            log.warning("%s: waiting for another process that is fetching it", entry.name)
-            lock.acquire(timeout=patience.lock_s)
-    except Timeout:
-        raise ZooError(
-            f"{lock.lock_file}: held by another process for {patience.lock_s:g} s; end that process"
-        ) from None
-    except OSError as error:
-        raise ZooError(f"{lock.lock_file}: cannot be written: {error.strerror}; {REMEDY}") from None
-    try:
+
+    def say(text: str) -> None:
+        log.warning("%s: %s that is fetching it", entry.name, text)
+
+    lock = path.parent / f".{path.name}.lock"
+    with held(lock, f"a download of {entry.name}", wait_s=patience.lock_s, notice_s=patience.notice_s, say=say):
         for left in path.parent.glob(f".{path.name}.*.part"):
             left.unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()
 
 
 def _first(places: Sequence[str], path: Path, entry: Weights, patience: Patience, progress: bool) -> str:
-    """Store the file from the first address that has it, and return that address."""
+    """Store the file from the first address that has it, and return that address; all within `patience.total_s`."""
     failures: dict[str, TransferError] = {}
+    until = time.monotonic() + patience.total_s
     for turn in range(patience.rounds):
         for place in places:
             if place in failures and not failures[place].transient:
                 continue
             try:
-                _store(path, entry, place, patience, progress=progress, alone=len(places) == 1)
+                _store(path, entry, place, patience, progress=progress, alone=len(places) == 1, until=until)
                 _report(failures)
                 return place
             except TransferError as failure:
                 failures[place] = failure
         if turn + 1 == patience.rounds or not any(failure.transient for failure in failures.values()):
             break
+        if time.monotonic() > until:
+            break
         time.sleep(patience.pause_s * 2**turn)
-    tried = "; ".join(f"{place} {failure}" for place, failure in failures.items())
+    tried = "; ".join(f"{public(place)} {one_line(failure)}" for place, failure in failures.items())
     raise ZooError(
         f"{entry.name}: not in the cache and could not be fetched ({tried}); connect to the network, name a "
         "folder or URL that has it with --mirror, or carry the file here and give it with --from-file"
@@ -232,10 +220,19 @@ def _first(places: Sequence[str], path: Path, entry: Weights, patience: Patience
 
 def _report(failures: Mapping[str, TransferError]) -> None:
     for place, failure in failures.items():
-        log.log(logging.INFO if failure.transient else logging.WARNING, "%s %s", place, failure)
+        log.log(logging.INFO if failure.transient else logging.WARNING, "%s %s", public(place), one_line(failure))
 
 
-def _store(path: Path, entry: Weights, place: str, patience: Patience, *, progress: bool, alone: bool = True) -> None:
+def _store(
+    path: Path,
+    entry: Weights,
+    place: str,
+    patience: Patience,
+    *,
+    progress: bool,
+    alone: bool = True,
+    until: float | None = None,
+) -> None:
     """Copy from one address into the cache, if it has the right bytes; else raise TransferError and keep nothing."""
     wrong = None if is_url(place) else wrong_with(Path(place), entry)
     if wrong:
@@ -243,7 +240,9 @@ def _store(path: Path, entry: Weights, place: str, patience: Patience, *, progre
     connect_s = patience.connect_s if alone else patience.connect_with_mirror_s
     with atomic(path, REMEDY) as partial, _bar(entry, progress) as advance:
         with partial.open("wb") as out:
-            found, size = copy_from(place, out, entry.bytes, connect_s=connect_s, patience=patience, advance=advance)
+            found, size = copy_from(
+                place, out, entry.bytes, connect_s=connect_s, patience=patience, advance=advance, until=until
+            )
         if found != entry.sha256:
             # A shorter file from a URL is most often a broken connection; on a disk it will not grow.
             transient = size < entry.bytes and is_url(place)

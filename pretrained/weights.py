@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pretrained.manifest import Weights, manifest
 from zoo.errors import ZooError
 from zoo.inference.preprocess import Preprocessing
 from zoo.network import Network, flush_subnormals_
+from zoo.reading import read_bytes
 from zoo.registry import lower
 
 State = dict[str, Tensor]
@@ -23,6 +25,9 @@ State = dict[str, Tensor]
 
 MAX_BYTES = 2**31
 """Largest file of weights that is read."""
+
+LARGEST_RATIO = 4
+"""Times the size of its file that the tensors of a state dict may have: tied ones are stored once."""
 
 COUNTER = "num_batches_tracked"
 """Last part of the name of a BN counter, which old files lack and evaluation does not need."""
@@ -77,14 +82,7 @@ def load_state(source: Weights | Path | str, **how: Any) -> State:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ZooError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    if len(data) > MAX_BYTES:
-        raise ZooError(f"{path}: is longer than {MAX_BYTES} bytes, so it is not a file of weights; check the path")
-    return data
+    return read_bytes(path, ZooError, MAX_BYTES)
 
 
 def _without(state: State, keys: Iterable[str], name: str) -> State:
@@ -102,6 +100,7 @@ def parse(data: bytes, where: str) -> State:
     """
     read = _safetensors if data[8:9] == b"{" else _pickled
     state = read(data, where)
+    _refuse_bomb(state, len(data), where)
     if not isinstance(state, Mapping) or not state:
         raise ZooError(f"{where}: holds a {type(state).__name__} where tensors by name are needed; save a state dict")
     for key, value in state.items():
@@ -110,6 +109,27 @@ def parse(data: bytes, where: str) -> State:
         if value.is_floating_point() and not value.isfinite().all():
             raise ZooError(f"{where}: {key} holds values that are not finite; train again from the last good state")
     return dict(state)
+
+
+def _refuse_bomb(state: Any, size: int, where: str) -> None:
+    """Raise ZooError where tensors stand for far more memory than their file has bytes, before any is looked at."""
+    if not isinstance(state, Mapping):
+        return
+    claimed = sum(x.numel() * x.element_size() for x in state.values() if isinstance(x, Tensor))
+    if claimed > LARGEST_RATIO * size + 2**20:
+        raise ZooError(f"{where}: its tensors stand for {claimed:,} bytes in a file of {size:,}; save them as they are")
+
+
+def _refuse_packed(data: bytes, where: str) -> None:
+    """Raise ZooError for a zip archive whose members are packed, which torch never writes: a few bytes may be many."""
+    if not data.startswith(b"PK"):
+        return
+    try:
+        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # torch will say what is wrong with it
+    if any(x.compress_type != zipfile.ZIP_STORED for x in members) or sum(x.file_size for x in members) > 2 * len(data):
+        raise ZooError(f"{where}: is a packed archive, which no file of weights is; save the state dict by torch.save")
 
 
 def _safetensors(data: bytes, where: str) -> Any:
@@ -123,6 +143,7 @@ def _safetensors(data: bytes, where: str) -> Any:
 
 
 def _pickled(data: bytes, where: str) -> Any:
+    _refuse_packed(data, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -211,7 +211,9 @@ class Nearest:
         uncertain = self.query.bounds()[self.places[r["limit"]][0]].uncertain
         sure = f"with probability {self.query.confidence:g} " if uncertain else ""
         least = "most" if r["limit"] in ("min_fps", FROM_BELOW) else "least"
-        return f"{option(r['limit'])} {r['value']:g}{where} (the {least} that is kept {sure}is {r['best_in_space']:.4g})"
+        return (
+            f"{option(r['limit'])} {r['value']:g}{where} (the {least} that is kept {sure}is {r['best_in_space']:.4g})"
+        )
 
 
 def option(limit: str) -> str:

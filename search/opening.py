@@ -1,81 +1,245 @@
-"""A model by name, run, file or `RUN#RANK`, opened: a network with weights, a start or a teacher of a training."""
+"""A model opened: a network with the weights that belong to it, a start or a teacher of a training."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.model_ref import resolve
+from search.lacking import lacks_weights
+from search.model_ref import Model, resolve
 from zoo.config import Config
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from search.runs.weights import TrainedWeights
+    from torch import Tensor
+
+    from zoo.data.classes import LabelSet
     from zoo.evaluate.segmentation import Scored
+    from zoo.graph import Graph
+    from zoo.inference.preprocess import Preprocessing
+    from zoo.specs import Spec
     from zoo.train.start import Start
 
 
-def weights_file(text: str) -> Path | None:
-    """The file of weights that a text names: a file, a run's best, a study's `RUN#RANK`; None for a name."""
-    from search.runs.weights import trained_weights
-    from zoo.train.checkpoint import BEST
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Which weights were taken: their name and hash, and the mIOU in percent that they have on a data set.
 
-    if "#" in text and not Path(text).exists():
-        kept = trained_weights(text)
+    source: where their file is from. tag: of the manifest, None for a file or a run.
+    """
+
+    name: str
+    sha256: str
+    tag: str | None = None
+    dataset: str | None = None
+    split: str | None = None
+    miou: float | None = None
+    source: str | None = None
+
+    def __str__(self) -> str:
+        if self.miou is None:
+            return f"{self.name} ({self.dataset})" if self.dataset else self.name
+        where = " ".join(filter(None, (self.dataset, self.split)))
+        return f"{self.name} ({self.miou:.4g} mIOU on {where})"
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "weights": self.name,
+            "weights_tag": self.tag,
+            "weights_sha256": self.sha256,
+            "weights_dataset": self.dataset,
+            "weights_miou": self.miou,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A network in evaluation mode, what its outputs mean, and its weights.
+
+    module has `preprocessing`, `labels` (the set's name) and `label_set`. run: what gives its logits where it is
+    not the module itself, as of an ONNX file.
+    """
+
+    module: Any
+    labels: "LabelSet"
+    taken: Taken
+    run: "Callable[[Tensor], Any] | None" = None
+
+
+def open_model(model: Model) -> Opened:
+    """The network that MODEL names with its weights; a name without a tag has its default ones.
+
+    Raises ZooError where it has none, with ways to get some, where --set changed the network, and for an ONNX
+    file, which torch does not run.
+    """
+    check_unchanged(model)
+    if model.kind == "onnx":
+        raise ZooError(f"{model.name}: holds a network for onnxruntime, which torch does not run; give its weights")
+    if model.kind == "name":
+        return _pretrained(model)
+    file = weights_file(model)
+    if file is None:
+        raise lacks_weights(model)
+    return _own(file, taken_from(model))
+
+
+def check_unchanged(model: Model) -> None:
+    """Raise ZooError where --set made another network of a model that is asked for its weights."""
+    if model.settings:
+        raise ZooError(f"--set makes {model.name} another network, which its weights do not fit; leave out one of them")
+
+
+def has_weights(model: Model) -> bool:
+    """Whether weights belong to what was named: a tag, a file, a run, a candidate that a study trained."""
+    if model.kind == "name":
+        return model.tag is not None
+    return model.kind != "onnx" and weights_file(model) is not None
+
+
+def weights_file(model: Model) -> Path | None:
+    """The file of the model's own weights, a candidate's checked against its run; None for a name and a spec."""
+    if model.kind == "candidate":
+        from search.runs.weights import trained_weights
+
+        kept = trained_weights(model.name)
         return None if kept is None else kept.path
-    path = Path(text)
-    if path.is_dir():
-        return path / BEST
-    return path if path.suffix == ".safetensors" else None
+    return model.file if model.kind in ("weights", "run") else None
 
 
-def start_from(text: str) -> "Start":
-    """Weights to start a run from. Raises ZooError."""
-    from pretrained import find
-    from pretrained.weights import load_state
-    from zoo.data.classes import label_set
-    from zoo.registry import lower
-    from zoo.train.checkpoint import read_weights
-    from zoo.train.start import Start
-
-    path = weights_file(text)
-    if path:
-        kept = read_weights(path)
-        return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
-    entry = find(text)
-    channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
-    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
-
-
-def module_of(text: str) -> tuple[Any, Any, str | None]:
-    """A network with weights, its label set, and the hash of its file."""
-    from zoo.data.classes import label_set
-
-    path = weights_file(text)
-    if path is None:
-        from pretrained import load
-
-        named = load(text)
-        return named, label_set(named.labels), named.weights.sha256
-    from pretrained.weights import fit
+def taken_from(model: Model) -> Taken:
+    """Which weights belong to a model. Raises ZooError where none do."""
+    if model.kind == "name":
+        return _manifest_taken(model)
+    file = weights_file(model)
+    if file is None:
+        raise lacks_weights(model)
     from zoo.evaluate.segmentation import sha256_of
+    from zoo.metadata import weights_about
+
+    about = weights_about(file)
+    miou, dataset = about.get("miou"), about.get("dataset")
+    return Taken(
+        _name(model, file),
+        sha256_of(file),
+        dataset=str(dataset) if dataset else None,
+        split="val" if "epoch" in about else None,
+        miou=float(miou) if isinstance(miou, (int, float)) else None,
+        source=str(file),
+    )
+
+
+def _name(model: Model, file: Path) -> str:
+    if model.kind == "candidate":
+        from search.runs.weights import trained_weights
+
+        kept = trained_weights(model.name)
+        return kept.name if kept else model.name
+    return f"{model.name}, {file.name}" if model.kind == "run" else model.name
+
+
+def _manifest_taken(model: Model) -> Taken:
+    from pretrained.manifest import manifest
+
+    if model.tag is None and not manifest().of(model.canonical):
+        raise lacks_weights(model)
+    entry = manifest().find(model.canonical, model.tag)
+    score = entry.miou
+    return Taken(
+        entry.name,
+        entry.sha256,
+        entry.tag,
+        score.dataset if score else entry.labels,
+        score.split if score else None,
+        score.value if score else None,
+        entry.origin,
+    )
+
+
+def _pretrained(model: Model) -> Opened:
+    from pretrained import load
+    from zoo.data.classes import label_set
+
+    taken = _manifest_taken(model)
+    module: Any = load(taken.name)
+    module.label_set = label_set(module.labels)
+    return Opened(module, module.label_set, taken)
+
+
+def _own(path: Path, taken: Taken) -> Opened:
+    from pretrained.weights import fit
     from zoo.network import build
     from zoo.train.checkpoint import read_weights
 
     kept = read_weights(path)
     module: Any = build(kept.spec, kept.preprocessing.size or (512, 1024))
     fit(module, kept.state, str(path))
-    module.preprocessing = kept.preprocessing
-    return module.eval(), kept.labels, sha256_of(path)
+    module.preprocessing, module.label_set, module.labels = kept.preprocessing, kept.labels, kept.labels.name
+    return Opened(module.eval(), kept.labels, taken)
 
 
-def teacher_of(text: str, classes: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class OnnxNetwork:
+    """What segmenting needs of a network that onnxruntime runs."""
+
+    spec: "Spec"
+    graph: "Graph"
+    preprocessing: "Preprocessing"
+    labels: str
+    training: bool = False
+
+
+def open_onnx(model: Model) -> Opened:
+    """An ONNX file that `zoo export` wrote, run by onnxruntime on the CPU. Raises ZooError."""
+    from zoo.evaluate.onnx import onnx_scored
+    from zoo.registry import lower
+
+    check_unchanged(model)
+    scored = onnx_scored(Path(model.name))
+    size = scored.fixed_size or scored.preprocessing.size or (512, 1024)
+    preprocessing = replace(scored.preprocessing, size=scored.fixed_size or scored.preprocessing.size)
+    network = OnnxNetwork(model.spec, lower(model.spec, size), preprocessing, scored.labels.name)
+    return Opened(network, scored.labels, Taken(model.name, scored.sha256 or ""), lambda x: scored.logits(x)[None])
+
+
+def start_from(model: Model) -> "Start":
+    """Weights to start a run from. Raises ZooError."""
+    from zoo.train.checkpoint import read_weights
+    from zoo.train.start import Start
+
+    check_unchanged(model)
+    file = weights_file(model)
+    if file is None:
+        return _start_from_manifest(model)
+    kept = read_weights(file)
+    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
+
+
+def _start_from_manifest(model: Model) -> "Start":
+    from pretrained import find
+    from pretrained.weights import load_state
+    from zoo.data.classes import label_set
+    from zoo.registry import lower
+    from zoo.train.start import Start
+
+    if model.kind == "onnx":
+        raise ZooError(f"{model.name}: an ONNX file's tensors have other names; start from the weights it is made of")
+    if model.kind != "name":
+        raise lacks_weights(model)
+    entry = find(_manifest_taken(model).name)
+    channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
+    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
+
+
+def teacher_of(model: Model, classes: int) -> Any:
     """A network to distil from. Raises ZooError where its classes are not as many."""
     from zoo.train.distil import Teacher
 
-    module, labels, _ = module_of(text)
-    if len(labels.classes) != classes:
-        raise ZooError(f"--teacher {text}: has {len(labels.classes)} classes and the data {classes}; both must agree")
-    return Teacher(module, module.preprocessing, classes)
+    opened = open_model(model)
+    count = len(opened.labels.classes)
+    if count != classes:
+        raise ZooError(f"--teacher {model.name}: has {count} classes and the data {classes}; both must agree")
+    return Teacher(opened.module, opened.module.preprocessing, classes)
 
 
 def scored_of(
@@ -85,45 +249,48 @@ def scored_of(
     *,
     threads: int | None = None,
     size: tuple[int, int] | None = None,
+    device: str = "cpu",
     say: Callable[[str], None] = lambda message: None,
 ) -> "Scored":
-    """The network that MODEL of `zoo eval` names, run by `backend`. Raises ZooError.
+    """The network that MODEL of `zoo eval` names, run by `backend` on `device`. Raises ZooError.
 
     size: (height, width) of the input, where the preprocessing does not say. say: is told what `auto` chose.
     """
     from zoo.evaluate.segmentation import module_scored
 
-    if name.endswith(".onnx"):
+    model = resolve(name, config)
+    if model.kind == "onnx":
         from zoo.evaluate.onnx import onnx_scored
 
         if backend not in (None, "auto", "onnxruntime"):
             raise ZooError(f"an ONNX file is scored in onnxruntime, not in {backend}; leave out --backend")
         return onnx_scored(Path(name))
-    canonical = name
-    if weights_file(name) is None:
-        model = resolve(name, config)
-        canonical = f"{model.canonical}.{model.tag}" if model.tag else model.canonical
-    module, labels, digest = module_of(canonical)
+    opened = open_model(model)
+    module, digest = opened.module, opened.taken.sha256
     if backend in (None, "torch"):
-        return module_scored(name, module, labels, digest)
+        return module_scored(name, module.to(device), opened.labels, digest, backend=_backend(device))
     from zoo.backends.session import Engine
 
     engine = Engine(module, backend, threads, say=say)
     if fixed := size or module.preprocessing.size:
         engine.at(fixed)  # `auto` may fall back, and the protocol says to what
-    return module_scored(name, module, labels, digest, run=engine, backend=engine.backend)
+    return module_scored(name, module, opened.labels, digest, run=engine, backend=engine.backend)
 
 
-def candidate_of(text: str) -> "tuple[Any, TrainedWeights] | None":
-    """The candidate's network and where its weights are from; None where its search trained none.
+def _backend(device: str) -> str:
+    return "torch" if device == "cpu" else f"torch on {device}"
 
-    Raises ConfigError where the weights are missing or others than those that were trained.
-    """
-    from search.runs.weights import trained_weights
 
-    weights = trained_weights(text)
-    if weights is None:
-        return None
-    module, labels, _ = module_of(str(weights.path))
-    module.labels = labels.name
-    return module, weights
+def torch_device(text: str) -> str:
+    """`cpu`, `cuda` or `cuda:N`, where torch has it. Raises ZooError, in one sentence, where it has not."""
+    import torch
+
+    kind, _, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
+        raise ZooError(f"--device {text}: must be cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
+    if kind == "cuda" and not count:
+        raise ZooError(f"--device {text}: torch finds no CUDA device here; use --device cpu")
+    if number and int(number) >= count:
+        raise ZooError(f"--device {text}: this machine has {count} CUDA devices, counted from 0; give one of them")
+    return text

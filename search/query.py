@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from search.space import SearchSpace
-from zoo.config import Limits
+from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
 
 DEVICE_METRICS = ("latency_s", "power_w", "energy_j")
@@ -117,7 +117,7 @@ class Query:
             raise ConfigError("a search needs at least one device; name it with --device")
         if len({str(device) for device in self.devices}) < len(self.devices):
             raise ConfigError(f"devices {', '.join(map(str, self.devices))}: one is named twice; name each once")
-        if not 0 < self.confidence < 1:
+        if not CONFIDENCES[0] <= self.confidence <= CONFIDENCES[1]:
             raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {self.confidence}")
         for name in self.objectives:
             if name not in OBJECTIVES:
@@ -191,11 +191,16 @@ def si_bound(limit: str, value: float) -> float:
 
 
 def limits_from_si(values: Mapping[str, float]) -> Limits:
-    """Limits from SI units: `{"latency_s": 0.15, "params": 400_000}`; `fps` and `miou` are lower limits."""
+    """Limits from SI units, `{"latency_s": 0.15}`, or as the command line names them, `{"max_latency_ms": 150}`.
+
+    In SI units `fps` and `miou` (percent) are lower limits and the others are upper ones.
+    """
     out: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in SI_LIMITS:
-            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, SI_LIMITS)}")
-        limit = SI_LIMITS[name]
-        out[limit] = value / LIMITS[limit][1]
+        limit = SI_LIMITS.get(name, name)
+        if limit not in LIMITS:
+            raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, [*SI_LIMITS, *LIMITS])}")
+        if limit in out:
+            raise ConfigError(f"limit {name!r}: {limit} is given twice; give it once")
+        out[limit] = value / LIMITS[limit][1] if name in SI_LIMITS else value
     return Limits(**out)

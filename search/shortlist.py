@@ -46,8 +46,11 @@ RESOLUTION = 0.1
 QUANTILES = 201
 """Points at which an expectation over one normal variable is summed."""
 
-TRAINING: Mapping[tuple[str, str], tuple[int, int]] = {("published", "espnet"): (300, 2975), ("bench", "espnet"): (8, 367)}
-"""Accuracy model and family -> epochs, and images an epoch: of Cityscapes' fine train set (arXiv:1604.01685), of CamVid."""
+TRAINING: Mapping[tuple[str, str], tuple[int, int]] = {
+    ("published", "espnet"): (300, 2975),
+    ("bench", "espnet"): (8, 367),
+}
+"""Accuracy model, family -> epochs, images an epoch: of Cityscapes' fine train set (arXiv:1604.01685), of CamVid."""
 
 PASSES = 3
 """A training step costs about three forward passes: forward, and gradients of activations and of weights."""
@@ -81,7 +84,7 @@ class Candidates:
         return replace(accuracy_of(self.query).joint(self.specs), network=self.network)
 
     def metric(self, name: str, device: int | None) -> JointNormal:
-        """mIOU in points, or the logarithm of anything else in SI units; what is counted has no error."""
+        """Points of mIOU, or the logarithm of anything else in SI units; what is counted has no error."""
         if name == "miou":
             return self.miou
         if device is None:
@@ -287,5 +290,3 @@ def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]
 def shortlist_of(query: Query, specs: Sequence[Spec], settings: Sequence[Setting]) -> Shortlist:
     """The shortlist of a front by its specs and settings, in rank order."""
     return shortlist(Candidates(query, tuple(specs), tuple(settings)))
-
-

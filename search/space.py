@@ -15,7 +15,7 @@ import numpy as np
 from zoo.bulk.choices import Bools, Choices, Ints, by_fields
 from zoo.config import SpaceConfig
 from zoo.errors import ConfigError, SpecError
-from zoo.registry import family
+from zoo.registry import MAX_SIDE, family
 from zoo.specs import Spec
 
 CHUNK = 1 << 17
@@ -32,6 +32,9 @@ class SearchSpace:
     size: tuple[int, int]
 
     def __post_init__(self) -> None:
+        height, width = self.size
+        if not all(1 <= side <= MAX_SIDE for side in self.size):
+            raise ConfigError(f"size {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels; correct --size")
         if self.choices.size > MAX_COMBINATIONS:
             raise ConfigError(
                 f"the space has {self.choices.size:,} combinations, more than the {MAX_COMBINATIONS:,} that are "

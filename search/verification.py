@@ -282,7 +282,9 @@ def _numbers(*values: Any) -> bool:
 def _pairs(where: str, found: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(found, Mapping) and isinstance(expected, Mapping):
         for key in {**expected, **found}:
-            yield from _pairs(f"{where}.{key}" if where[-5:] != ".json" else f"{where}: {key}", *_each(key, found, expected))
+            yield from _pairs(
+                f"{where}.{key}" if where[-5:] != ".json" else f"{where}: {key}", *_each(key, found, expected)
+            )
     elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)) and len(found) == len(expected):
         for i, (own, again) in enumerate(zip(found, expected, strict=True)):
             yield from _pairs(f"{where}[{i}]", own, again)
@@ -324,5 +326,3 @@ def _same(name: str, found: Any, again: Any, *, equal: bool | None = None) -> No
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
-
-

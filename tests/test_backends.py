@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import pretrained
-from zoo.backends import choice, engine
+from zoo.backends import choice
+from zoo.backends import session as engine
 from zoo.backends.choice import BACKENDS, ORDER, candidates, threads_of
 from zoo.backends.session import Engine, runner
 from zoo.cli import main
@@ -124,7 +125,7 @@ def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ZooError) as caught:
         candidates("openvino")
     assert str(caught.value) == (
-        "backend openvino is not installed; pip install 'edgeseg-zoo[openvino]', or take --backend onnxruntime or torch"
+        "backend openvino is not installed; pip install '.[openvino]', or take --backend onnxruntime or torch"
     )
     with pytest.raises(ZooError, match="did you mean 'openvino'"):
         candidates("openvion")
@@ -265,7 +266,7 @@ def test_a_missing_backend_is_one_sentence(
     monkeypatch.setattr(choice, "find_spec", lambda package: None if package == "openvino" else package)
     assert run_segment(folder, "--backend", "openvino") == 1
     err = capsys.readouterr().err
-    assert "pip install 'edgeseg-zoo[openvino]'" in err and err.count("\n") == 1
+    assert "pip install '.[openvino]'" in err and err.count("\n") == 1
 
 
 def test_workers_are_as_many_as_memory_holds(espnet_c: Network, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,7 @@ SINGLE = {
     "nearest": (g.Resize("nearest", scale=2.0), Shape(4, 5, 6)),
     "a bias": (g.Conv(6, (3, 3), (1, 1), (1, 1), bias=True), Shape(4, 5, 6)),
     "transposed": (g.ConvTranspose(6, (3, 3), (2, 2), (1, 1), (1, 1), bias=True), Shape(4, 5, 6)),
+    "some channels": (g.SelectChannels((3, 0, 1)), Shape(4, 5, 6)),
     "three summands": (g.Add(), Shape(4, 5, 6), Shape(4, 5, 6), Shape(4, 5, 6)),
 }
 

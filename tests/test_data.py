@@ -226,8 +226,8 @@ def test_an_rgb_mask_where_values_are_expected(tmp_path):
         ("classes: [{nam: a}]\n", "did you mean 'name'"),
         ("classes: [{name: a}]\ntiles: 3\n", "did you mean 'tile'"),
         ("classes: [{name: a}, {name: b, value: 0}]\n", "two classes have one value"),
-        ("classes: [{name: a, colour: [0, 0, 300]}]\n", "0 to 255"),
-        ("classes: [{name: a}]\nwindow: [5, 5]\n", "LOW < HIGH"),
+        ("classes: [{name: a, colour: [0, 0, 300]}, {name: b}]\n", "0 to 255"),
+        ("classes: [{name: a}, {name: b}]\nwindow: [5, 5]\n", "LOW < HIGH"),
         ("classes: []\n", "1 to 254 entries"),
     ],
 )

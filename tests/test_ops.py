@@ -158,6 +158,15 @@ def test_pad_channels(x: Shape, more: int) -> None:
 
 
 @laws
+@given(shapes(), st.data())
+def test_select_channels(x: Shape, data: st.DataObject) -> None:
+    channels = data.draw(st.lists(st.integers(0, x.channels - 1), min_size=1, max_size=4))
+    images, out = run(graph_of(ops.SelectChannels(tuple(channels)), x))
+    assert torch.equal(out, images[0][:, channels])
+    agrees(ops.SelectChannels(tuple(channels)), x)
+
+
+@laws
 @given(shapes())
 def test_maximum(x: Shape) -> None:
     (first, second), out = run(graph_of(ops.Maximum(), x, x))

@@ -226,4 +226,4 @@ def test_without_ray_the_command_says_what_to_install(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(sys, "meta_path", [NoRay, *sys.meta_path])
     argv = ["search", "--space", "tiny", "--trials", "2", "--engine", "ray", "-o", str(tmp_path / "run")]
     assert main(argv) == 1
-    assert "edgeseg-zoo[ray]" in capsys.readouterr().err
+    assert "'.[ray]'" in capsys.readouterr().err

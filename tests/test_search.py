@@ -98,7 +98,9 @@ def brute_force(q):
         for setting in settings_of(q):
             costs = [prices_of(at).finish(prices_of(at).terms(graph.layers), 0.9) for at in setting]
             values = {"miou": model.predict_spec(spec, q.confidence)[0]} | counts(graph)
-            points = [sign * (values[m] if d is None else float(getattr(costs[d], f"{m}_mean"))) for m, d, sign in q.axes()]
+            points = [
+                sign * (values[m] if d is None else float(getattr(costs[d], f"{m}_mean"))) for m, d, sign in q.axes()
+            ]
             within = sum(failures(q, graph, setting).values()) <= 1 - q.confidence
             out.append((spec, setting, points, within))
     return out
@@ -173,7 +175,9 @@ def test_the_front_equals_brute_force(changes, typical):
     assert result.enumerated == len({spec for spec, *_ in everything})
     assert result.feasible == len({spec for spec, *_ in inside})
     networks = {(structure(lower(spec, q.space.size)), setting) for spec, setting in front}
-    assert {(structure(lower(s, q.space.size)), c) for s, c in zip(result.specs, result.clocks, strict=True)} == networks
+    assert {
+        (structure(lower(s, q.space.size)), c) for s, c in zip(result.specs, result.clocks, strict=True)
+    } == networks
     assert len(result.specs) == len(networks)
     assert sum(result.aliases) == len(front)
 
@@ -238,7 +242,9 @@ def test_a_looser_limit_never_loses_a_candidate(name, clock):
 
 
 def test_limits_hold_together_in_the_joint_distribution():
-    q = query(limits=Limits(max_latency_ms=23.0, max_power_w=5.6, max_energy_mj=105.0), devices=(DeviceAt("tx2", 1300.0),))
+    q = query(
+        limits=Limits(max_latency_ms=23.0, max_power_w=5.6, max_energy_mj=105.0), devices=(DeviceAt("tx2", 1300.0),)
+    )
     priced = Evaluator(q).price(np.concatenate(list(SPACE.chunks())))
     rng, shape = np.random.default_rng(0), (20_000, 1)
     (time, time_sd), (power, power_sd) = (
@@ -287,7 +293,9 @@ def test_the_printed_relaxation_typed_literally_is_feasible_and_the_smallest(lim
     assert relaxations
     for name, value in relaxations.items():
         below = name in ("min_fps", "min_miou")
-        relaxed = replace(q, limits=Limits(**limits | {name: int(value) if name in ("max_params", "max_macs") else value}))
+        relaxed = replace(
+            q, limits=Limits(**limits | {name: int(value) if name in ("max_params", "max_macs") else value})
+        )
         assert exact(relaxed).feasible
         tighter = value * (1.002 if below else 0.998)
         with pytest.raises(NothingFeasible):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from zoo.data.classes import CAMVID, CITYSCAPES, LabelSet  # noqa: E402
+from zoo.data.classes import CAMVID, CITYSCAPES, LabelSet, labels_about, labels_from  # noqa: E402
 from zoo.data.split import DataError  # noqa: E402
 from zoo.data.synthetic import Scenes  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
@@ -88,10 +88,10 @@ def test_what_a_run_leaves_says_what_it_is(tmp_path):
 
 def test_a_label_set_that_nobody_declared_travels_with_the_weights(tmp_path):
     own = LabelSet("tissue", ("a", "b"), ((0, 0, 0), (1, 2, 3)))
-    assert checkpoint.labels_from(checkpoint.labels_about(own)) == own
-    assert checkpoint.labels_about(CAMVID) == "camvid"
+    assert labels_from(labels_about(own)) == own
+    assert labels_about(CAMVID) == "camvid"
     with pytest.raises(ZooError, match="must be one of"):
-        checkpoint.labels_from("nonsense")
+        labels_from("nonsense")
 
 
 def test_a_card_says_where_weights_come_from_and_what_they_score(tmp_path):

@@ -18,8 +18,8 @@ from dataclasses import replace
 import onnx
 import torch
 
-from search.model_ref import candidate
-from search.opening import candidate_of, module_of, start_from
+from search.model_ref import candidate, resolve
+from search.opening import open_model, start_from
 from search.query import DeviceAt, Query
 from search.runs.weights import trained_weights
 from search.space import SearchSpace
@@ -31,6 +31,7 @@ from search.study.study import start
 from zoo import spec
 from zoo.bulk.choices import Choices
 from zoo.cli import main
+from zoo.config import load_config
 from zoo.data.classes import CAMVID
 from zoo.errors import ConfigError
 from zoo.specs import as_dict
@@ -93,7 +94,8 @@ def test_a_candidate_is_exported_as_it_was_trained(run, tmp_path, capsys):
     path = tmp_path / "net.onnx"
     assert main(["export", f"{run}#1", "-o", str(path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    module, weights = candidate_of(f"{run}#1")
+    opened = open_model(resolve(f"{run}#1", load_config()))
+    module, weights = opened.module, opened.taken
     image = torch.from_numpy(np.random.default_rng(1).standard_normal((1, 3, 32, 64), dtype=np.float32))
     found = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": image.numpy()})
     with torch.no_grad():
@@ -112,11 +114,13 @@ def test_a_candidate_is_exported_as_it_was_trained(run, tmp_path, capsys):
 
 
 def test_a_candidate_is_weights_to_start_from_and_to_score(run):
-    module, labels, digest = module_of(f"{run}#1")
+    model = resolve(f"{run}#1", load_config())
+    opened = open_model(model)
+    module, labels, digest = opened.module, opened.labels, opened.taken.sha256
     kept = trained_weights(f"{run}#1")
     assert digest == kept.sha256
     assert labels == CAMVID
-    start = start_from(f"{run}#1")
+    start = start_from(model)
     assert start.outputs == module.graph.output_shapes[0].channels == 11
     assert all(
         torch.equal(value, start.state[name]) for name, value in module.state_dict().items() if value.numel() > 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zoo.graph import Graph
 
-__all__ = ["Spec", "build", "load", "lower", "spec"]
+__all__ = ["Spec", "build", "load", "lower", "models", "spec"]
 
 
 def spec(model: str | Spec, **changes: Any) -> Spec:
@@ -27,6 +27,26 @@ def spec(model: str | Spec, **changes: Any) -> Spec:
 
     chosen = model if isinstance(model, Spec) else resolve(model, load_config()).spec
     return with_changes(chosen, **changes)
+
+
+def models(pattern: str = "*", *, pretrained: bool | None = None) -> tuple[str, ...]:
+    """Names of zoo.yaml that a shell's pattern fits, whatever their case; with weights, or without, or all.
+
+    >>> models("espnet-c-?", pretrained=True)
+    ('espnet-c-3', 'espnet-c-5', 'espnet-c-8')
+    """
+    from fnmatch import fnmatch
+
+    from pretrained import weights_of
+    from zoo.config import load_config
+
+    known = load_config().models
+    return tuple(
+        name
+        for name, entry in known.items()
+        if fnmatch(name.casefold(), pattern.casefold())
+        and pretrained in (None, bool(weights_of(entry.alias_of or name)))
+    )
 
 
 def lower(model: str | Spec, size: tuple[int, int] = (512, 1024)) -> "Graph":
@@ -48,12 +68,13 @@ def build(model: str | Spec, **changes: Any) -> "torch.nn.Module":
 def load(model: str) -> "torch.nn.Module":
     """A module with weights, in evaluation mode: `load("espnet-c.cityscapes")`; without a tag the default weights.
 
-    It expects the input that `module.preprocessing` makes. Downloads the file on first use and checks its
-    hash. Raises ZooError.
+    A run of `zoo train`, its weights, and a candidate that a study trained are models as well. The module expects the
+    input that `module.preprocessing` makes; called with an image, it makes it. Downloads a released file on first use
+    and checks its hash. Raises ZooError.
     """
-    from pretrained import load as load_weights
     from search.model_ref import resolve
+    from search.opening import open_model
     from zoo.config import load_config
 
-    found = resolve(model, load_config())
-    return load_weights(found.canonical if found.tag is None else f"{found.canonical}.{found.tag}")
+    module: torch.nn.Module = open_model(resolve(model, load_config())).module
+    return module

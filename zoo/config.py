@@ -13,12 +13,37 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from zoo.config_study import StudyConfig
-from zoo.errors import ConfigError, SpecError, did_you_mean
+from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
+from zoo.reading import is_file, reason
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.specs import Spec, field_types, mismatch
+from zoo.text import one_line, shown
 from zoo.yaml_strict import parse_yaml, read_yaml
 
 T = TypeVar("T")
+
+
+LEAST_LIMIT, LARGEST_LIMIT = 1e-9, 1e18
+"""Bounds of limits in their units: beyond them their reciprocals and products overflow."""
+
+CONFIDENCES = (1e-6, 1 - 1e-6)
+"""Bounds of a confidence: beyond them quantiles are not finite, and nothing measured can tell."""
+
+COUNTS = ("max_params", "max_macs")
+"""Limits that zoo.yaml may give with k, M or G, as the command line does."""
+
+
+def count(text: str) -> int:
+    """A count with k, M or G for thousands, millions, billions. Raises ValueError.
+
+    >>> count("400k"), count("1.5G")
+    (400000, 1500000000)
+    """
+    scale = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:].lower(), 1)
+    value = float(text[:-1] if scale > 1 else text) * scale
+    if not 1 <= value <= LARGEST_LIMIT:
+        raise ValueError(f"{text} is no positive count")
+    return round(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +65,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in self.given():
-            if not 0 < value < float("inf"):
-                raise ConfigError(f"{name}: a limit must be a positive number, but is {value}")
+            if not LEAST_LIMIT <= value <= LARGEST_LIMIT:
+                raise ConfigError(
+                    f"{name}: a limit must be a positive number from {LEAST_LIMIT:g} to {LARGEST_LIMIT:g}, "
+                    f"but is {value}"
+                )
         if self.min_miou is not None and self.min_miou >= 100:
             raise ConfigError(f"min_miou: is in percent and must be below 100, but is {self.min_miou}")
 
@@ -80,7 +108,7 @@ class SearchConfig:
         for name in ("width", "height"):
             if not 1 <= getattr(self, name) <= MAX_SIDE:
                 raise ConfigError(f"{name}: must be from 1 to {MAX_SIDE} pixels, but is {getattr(self, name)}")
-        if not 0 < self.confidence < 1:
+        if not CONFIDENCES[0] <= self.confidence <= CONFIDENCES[1]:
             raise ConfigError(f"confidence: must be between 0 and 1, both excluded, but is {self.confidence}")
         if self.clock_mhz is not None and not self.clock_mhz > 0:
             raise ConfigError(f"clock_mhz: must be positive, but is {self.clock_mhz}")
@@ -91,6 +119,10 @@ class DeviceConfig:
     """A device that is compared by default; `clock_mhz` replaces its own default clock."""
 
     clock_mhz: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.clock_mhz is not None and not 0 < self.clock_mhz < float("inf"):
+            raise ConfigError(f"clock_mhz: must be a positive clock in MHz, but is {self.clock_mhz}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +181,18 @@ def user_file(given: str | None = None) -> Path | None:
     if named:
         return Path(named)
     local = Path("zoo.yaml")
-    return local if local.is_file() and local.resolve() != shipped_file() else None
+    return local if is_file(local) and local.resolve() != shipped_file() else None
 
 
 def load_config(given: str | None = None) -> Config:
     """The shipped configuration with the user's file on top. Raises ConfigError."""
     own = user_file(given)
-    return _load(own.resolve() if own else None)
+    try:
+        return _load(own.resolve() if own else None)
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a working directory that is gone
+        if isinstance(error, ZooError):
+            raise
+        raise ConfigError(f"{shown(own or 'zoo.yaml')}: cannot be read: {reason(error)}; check the path") from None
 
 
 @cache
@@ -215,7 +252,7 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise ConfigError(f"{self.where(section, name)}: must be a mapping, but is {value!r}")
+            raise ConfigError(f"{self.where(section, name)}: must be a mapping, but is {one_line(repr(value), 80)}")
         return value
 
     def model(self, name: str, seen: tuple[str, ...]) -> ModelEntry:
@@ -255,6 +292,8 @@ class _Reader:
 
     def search(self, name: str) -> SearchConfig:
         where, entry = self.where("searches", name), self.entry("searches", name)
+        if "limits" in entry:
+            entry = entry | {"limits": _limits(entry["limits"], f"{where}.limits")}
         parts = {key: _part(kind, entry[key], f"{where}.{key}") for key, kind in PARTS.items() if key in entry}
         read = typed(SearchConfig, entry | parts, where)
         if read.space not in self.raw["spaces"]:
@@ -266,13 +305,27 @@ class _Reader:
 def _part(kind: type[T], entry: Any, where: str) -> T:
     entry = {} if entry is None else entry
     if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: must be a mapping, but is {entry!r}")
+        raise ConfigError(f"{where}: must be a mapping, but is {one_line(repr(entry), 80)}")
     return typed(kind, entry, where)
+
+
+def _limits(entry: Any, where: str) -> Any:
+    """Limits with their counts read: `max_params: 400k`."""
+    if not isinstance(entry, dict):
+        return entry
+    read = dict(entry)
+    for key in COUNTS:
+        if isinstance(entry.get(key), str):
+            try:
+                read[key] = count(entry[key])
+            except ValueError:
+                raise ConfigError(f"{where}.{key}: must be a count such as 400k, but is {entry[key]!r}") from None
+    return read
 
 
 def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
-        raise ConfigError(f"{where}: must be a list of values, but is {values!r}")
+        raise ConfigError(f"{where}: must be a list of values, but is {one_line(repr(values), 80)}")
     read = tuple(tuple(value) if isinstance(value, list) else value for value in values)
     for i, value in enumerate(read):
         wrong = mismatch(value, hint)

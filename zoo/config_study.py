@@ -9,6 +9,13 @@ from zoo.errors import ConfigError
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+WHOLE = {
+    **dict.fromkeys(("trials", "epochs", "long_epochs", "width", "height", "threads"), 1),
+    **dict.fromkeys(("seed", "promote", "repeats"), 0),
+}
+"""Whole numbers with the least that each may be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
     """Options of `zoo search` under their names there; what is left out is as on the command line.
@@ -45,6 +52,9 @@ class StudyConfig:
                     seconds(value)
                 except ValueError as error:
                     raise ConfigError(f"{name}: {error}") from None
+        for name, value in ((n, getattr(self, n)) for n in WHOLE):
+            if value is not None and not WHOLE[name] <= value <= 2**32 - 1:
+                raise ConfigError(f"{name}: must be from {WHOLE[name]} to {2**32 - 1}, but is {value}")
         if (self.width is None) != (self.height is None):
             raise ConfigError("width: and height belong together; give both, or neither for 480x360")
         for setting in self.train_set:

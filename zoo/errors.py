@@ -4,7 +4,6 @@ Every message is one sentence that names the thing, the rule, the value and the 
 line prints it without a traceback and exits with 1.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -24,14 +23,77 @@ class NegativeAnswer(ZooError):
     """A legitimate "no": the question was understood and nothing answers it (exit code 3)."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The way out for a misspelt word.
+NEAREST = 3
+"""Names that a misspelt word is answered with."""
+
+SHORT_LIST = 12
+"""Known names up to which all are listed where none is near."""
+
+
+def did_you_mean(word: str, known: Iterable[str], more: str | None = None) -> str:
+    """The way out for a misspelt word: the nearest names, or all of a few; `more` says where a long list is.
 
     >>> did_you_mean("alfa2", ["alpha2", "alpha3", "k"])
     "did you mean 'alpha2'?"
+    >>> did_you_mean("espnet-9", ["espnet-3", "espnet-5", "espnet-8", "espnet-c-8", "enet"])
+    "did you mean 'espnet-3', 'espnet-5' or 'espnet-8'?"
     >>> did_you_mean("zzz", ["a", "b"])
     'known: a, b'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    close = nearest(word, names)
+    if close:
+        quoted = [repr(name) for name in close]
+        return f"did you mean {' or '.join(filter(None, (', '.join(quoted[:-1]), quoted[-1])))}?"
+    if more and len(names) > SHORT_LIST:
+        return more
+    return f"known: {', '.join(names)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """At most `NEAREST` names that `word` may be a misspelling or the beginning of, the likeliest first.
+
+    A name is near within one edit for every three letters (Damerau's edits: a letter added, left out, replaced,
+    or swapped with its neighbour); one edit only where the first letters differ, because few misspell those.
+
+    >>> nearest("ESPnet-cc", ["espnet-c", "enet"]), nearest("resnet50", ["espnet-5"]), nearest("unet", ["enet"])
+    (['espnet-c'], [], [])
+    """
+    wanted, names = word.casefold(), list(known)
+    if same := [name for name in names if name.casefold() == wanted]:
+        return same[:1]
+    if begun := [name for name in names if len(word) >= 3 and name.casefold().startswith(wanted)]:
+        return sorted(begun, key=lambda name: (len(name), name))[:NEAREST]
+    scored = [(_distance(wanted, name.casefold()), name) for name in names]
+    close = [(edits, name) for edits, name in sorted(scored) if edits <= _allowed(wanted, name.casefold())]
+    most = 2 * close[0][0] - 1 if close else 0  # beside one at a single edit, names at two are noise
+    return [name for edits, name in close if edits <= most][:NEAREST]
+
+
+def _allowed(word: str, name: str) -> int:
+    """Edits up to which `name` is near `word`."""
+    if word[:1] != name[:1]:
+        return 1 if len(word) > 4 else 0
+    return max(1, -(-len(word) // 3))
+
+
+def _distance(a: str, b: str) -> int:
+    """Edits from `a` to `b`: optimal string alignment (Damerau 1964)."""
+    if len(a) > MAX_WORD:
+        return len(a)
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, start=1):
+        last, row_before = row, before
+        row = [i]
+        for j, other in enumerate(b, start=1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, row_before[j - 2] + 1)
+            row.append(cost)
+        before = last
+    return row[-1]
+
+
+MAX_WORD = 64
+"""Letters of a word beyond which it is nobody's misspelling."""

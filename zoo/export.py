@@ -10,6 +10,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo._version import __version__
-from zoo.data.classes import LABEL_SETS
+from zoo.data.classes import LABEL_SETS, LabelSet, labels_about
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
 from zoo.graph import Graph
 from zoo.inference.preprocess import network_input
+from zoo.memory import inference_bytes, refuse_beyond
 from zoo.network import FIXED_SIZES, Network
 from zoo.passes import rewritten
 from zoo.registry import lower
@@ -46,13 +48,14 @@ INPUT = "image"
 class Export(NamedTuple):
     """A written file, its opset as read back from it, and its largest absolute difference from torch.
 
-    passes: those of `zoo.passes` that changed the network before it was written.
+    passes: those of `zoo.passes` that changed the network before it was written. about: the file's metadata.
     """
 
     path: Path
     opset: int
     max_abs_diff: float
     passes: tuple[str, ...] = ()
+    about: Mapping[str, str] = {}
 
 
 def export_onnx(
@@ -80,24 +83,25 @@ def export_onnx(
     if size is None:
         raise ZooError("the network has no size of its own; give --size WxH")
     graph = _lowered(module, size)
+    refuse_beyond(inference_bytes(graph), f"a network input of {size[1]}x{size[0]}", "give a smaller --size")
     network = module.eval()
     written, passes = rewritten(network) if optimize else (network, ())
     model = onnx.load_from_string(traced(written, graph, opset, dynamic))
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:
         raise ZooError(f"the exporter wrote opset {found} where {opset} was asked for; choose another opset")
-    said = papers(network, size) | ({"passes": json.dumps(passes)} if optimize else {})
-    onnx.helper.set_model_props(model, said | dict(metadata or {}))
+    about = papers(network, size) | ({"passes": json.dumps(passes)} if optimize else {}) | dict(metadata or {})
+    onnx.helper.set_model_props(model, about)
     data = model.SerializeToString()
     difference = max(_difference(network, data, *shape) for shape in _trials(network, graph, dynamic))
     with atomic(path) as partial:
         partial.write_bytes(data)
-    return Export(path, found, difference, tuple(passes))
+    return Export(path, found, difference, tuple(passes), about)
 
 
 def papers(module: Network, size: Size) -> dict[str, str]:
     """What a file says of its network: names, and JSON; what nobody knows is left out."""
-    labels = getattr(module, "labels", None)
+    labels = _labels(module)
     weights = getattr(module, "weights", None)
     preprocessing = getattr(module, "preprocessing", None)
     said = {
@@ -105,15 +109,39 @@ def papers(module: Network, size: Size) -> dict[str, str]:
         "spec": json.dumps(as_dict(module.spec)) if module.spec else None,
         "size": f"{size[1]}x{size[0]}",
         "preprocessing": json.dumps(preprocessing.to_dict()) if preprocessing else None,
-        "labels": labels,
-        "classes": json.dumps(LABEL_SETS[labels].classes) if labels and labels in LABEL_SETS else None,
+        "labels": labels.name if labels else None,
+        "label_set": json.dumps(asdict(labels)) if labels and labels_about(labels) != labels.name else None,
+        "classes": json.dumps(_channel_names(labels, module.graph.output_shapes[0].channels)) if labels else None,
+        "colours": json.dumps(labels.colours) if labels else None,
         "weights": getattr(weights, "name", None) or "none: untrained",
+        "weights_miou": _score(weights),
+        "warning": None if preprocessing else UNTRAINED,
         "weights_sha256": getattr(weights, "sha256", None),
         "source": getattr(weights, "origin", None),
         "license": getattr(getattr(weights, "source", None), "license", None),
         "copyright": getattr(getattr(weights, "source", None), "holder", None),
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+UNTRAINED = "random weights, for timing only: what the network answers means nothing"
+"""The warning in a file without trained weights."""
+
+
+def _labels(module: Network) -> LabelSet | None:
+    """What the outputs mean: a label set of its own, or a declared one by name."""
+    own: LabelSet | None = getattr(module, "label_set", None)
+    return own or LABEL_SETS.get(getattr(module, "labels", ""))
+
+
+def _channel_names(labels: LabelSet, channels: int) -> list[str]:
+    """A name for each channel; those beyond the classes are void."""
+    return [*labels.classes, *["void"] * (channels - len(labels.classes))]
+
+
+def _score(weights: Any) -> str | None:
+    metric = getattr(weights, "miou", None)
+    return f"{metric.value:g} % on {metric.dataset} {metric.split}" if metric else None
 
 
 def _lowered(module: Network, size: Size) -> Graph:

@@ -285,6 +285,19 @@ class PadChannels(_Free):
 
 
 @dataclass(frozen=True, slots=True)
+class SelectChannels(_Free):
+    """Copy of some channels, in the order of `channels`."""
+
+    channels: tuple[int, ...]
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if not self.channels or not all(0 <= channel < x.channels for channel in self.channels):
+            raise ValueError(f"cannot select channels {self.channels} of {x.channels}")
+        return Shape(len(self.channels), x.height, x.width)
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelShuffle(_SameShape):
     """Channels (groups, n) transposed to (n, groups)."""
 
@@ -449,6 +462,11 @@ class Graph:
 
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        from zoo.graph_table import graph_table
+
+        return graph_table(self)
 
     @cached_property
     def by_name(self) -> Mapping[str, Layer]:

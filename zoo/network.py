@@ -97,6 +97,17 @@ class PadChannels(_OpModule):
         return functional.pad(x, (0, 0, 0, 0, 0, self.op.out_channels - x.shape[1]))
 
 
+class SelectChannels(_OpModule):
+    """Some channels, copied; the indices are no parameter, so checkpoints do not hold them."""
+
+    def __init__(self, op: Any) -> None:
+        super().__init__(op)
+        self.register_buffer("channels", torch.tensor(op.channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.get_buffer("channels"))
+
+
 class ChannelShuffle(_OpModule):
     """Channels (groups, n) transposed to (n, groups)."""
 
@@ -221,6 +232,7 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.Multiply: lambda op, *x: Multiply(),
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),
+    ops.SelectChannels: lambda op, x: SelectChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),

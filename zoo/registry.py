@@ -22,7 +22,9 @@ from zoo.models import (
     sqnet,
     vgg,
 )
+from zoo.models.pruned import PrunedSpec, narrowed, pruned_spec
 from zoo.specs import Spec, field_types
+from zoo.text import one_line
 
 FAMILIES: Mapping[str, Family] = {
     "espnet": espnet.FAMILY,
@@ -61,6 +63,8 @@ def lower(spec: Spec, size: tuple[int, int] = (512, 1024)) -> Graph:
     >>> graph.params, graph.macs
     (349449, 3470155776)
     """
+    if isinstance(spec, PrunedSpec):
+        return narrowed(lower(spec.of, size), spec)
     height, width = size
     if not all(1 <= side <= MAX_SIDE for side in size):
         raise SpecError(f"size {width}x{height}: each side must be from 1 to {MAX_SIDE} pixels")
@@ -73,6 +77,8 @@ def lower(spec: Spec, size: tuple[int, int] = (512, 1024)) -> Graph:
 
 def with_changes(spec: Spec, **changes: Any) -> Spec:
     """A spec with fields changed, lists taken for tuples. Raises SpecError for an unknown field or a wrong value."""
+    if isinstance(spec, PrunedSpec):
+        raise SpecError("pruned: the fields of a pruned network cannot be changed; change the whole one, prune it anew")
     known = field_types(type(spec))
     for key in changes:
         if key not in known:
@@ -87,8 +93,15 @@ def spec_from_dict(entry: Mapping[str, Any], where: str = "spec") -> Spec:
     >>> spec_from_dict({"family": "espnet", "variant": "C", "alpha3": 3}).alpha3
     3
     """
+    if not isinstance(entry, Mapping):
+        raise SpecError(f"{where}: must be a mapping with the fields of a spec, but is {one_line(repr(entry), 80)}")
     if "family" not in entry:
         raise SpecError(f"{where}: the key 'family' is missing; add one of {', '.join(FAMILIES)}")
+    if entry["family"] == PrunedSpec.family:
+        whole = entry.get("of")
+        if not isinstance(whole, Mapping):
+            raise SpecError(f"{where}.of: must be the spec of the network that was pruned")
+        return pruned_spec(spec_from_dict(whole, f"{where}.of"), entry, where)
     try:
         kind = family(str(entry["family"])).spec
     except SpecError as error:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from annotated_types import Interval
 
 from zoo.errors import SpecError, did_you_mean
+from zoo.text import one_line
 
 Rule = Callable[[Any], str | None]
 
@@ -64,20 +65,20 @@ def mismatch(value: object, hint: Any) -> str | None:
         for limit in limits:
             if isinstance(limit, Interval) and (wrong or not limit.ge <= value <= limit.le):  # type: ignore[operator]
                 noun = "an integer" if base is int else "a number"
-                return f"must be {noun} from {limit.ge} to {limit.le}, but is {value!r}"
+                return f"must be {noun} from {limit.ge} to {limit.le}, but is {_shown(value)}"
         return wrong
     if origin is Literal:
         if value in get_args(hint) and type(value) is type(get_args(hint)[0]):
             return None
         choices = [str(choice) for choice in get_args(hint)]
-        return f"must be one of {', '.join(choices)}, but is {value!r}; {did_you_mean(str(value), choices)}"
+        return f"must be one of {', '.join(choices)}, but is {_shown(value)}; {did_you_mean(str(value), choices)}"
     if origin is tuple:
         items = get_args(hint)
         if isinstance(value, tuple) and items[-1] is Ellipsis:
             items = items[:1] * len(value)
         if not isinstance(value, tuple) or len(value) != len(items):
             noun = "a list of values" if items[-1] is Ellipsis else f"{len(items)} values"
-            return f"must be {noun}, but is {value!r}"
+            return f"must be {noun}, but is {_shown(value)}"
         return next((w for item, kind in zip(value, items, strict=True) if (w := mismatch(item, kind))), None)
     if origin in (Union, UnionType):
         kinds = get_args(hint)
@@ -87,11 +88,22 @@ def mismatch(value: object, hint: Any) -> str | None:
     # bool is an int to Python, never to a spec.
     if type(value) is hint or (hint is float and type(value) is int):
         return None
-    return f"must be of type {getattr(hint, '__name__', hint)}, but is {value!r}"
+    return f"must be of type {getattr(hint, '__name__', hint)}, but is {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return one_line(repr(value), 80)
 
 
 def as_dict(spec: Spec) -> dict[str, Any]:
     """Family and fields as plain values for JSON and YAML; `registry.spec_from_dict` reads them back."""
-    fields = dataclasses.asdict(spec)  # type: ignore[call-overload]
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    return {"family": spec.family} | plain
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+    return {"family": spec.family} | {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return as_dict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

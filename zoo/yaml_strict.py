@@ -12,9 +12,17 @@ from typing import Any
 import yaml
 
 from zoo.errors import ConfigError
+from zoo.reading import MAX_DEPTH, MAX_INTEGER, read_text
+from zoo.text import one_line, shown
 
 MAX_VALUES = 100_000
 """Values in one document: a few aliases of aliases would stand for billions."""
+
+MAX_DIGITS = 400
+"""Longest number."""
+
+MAX_BYTES = 4 * 2**20
+"""Longest file that is parsed, which takes PyYAML about a minute."""
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+")
 _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|0[bBoOxX].*|\d+(:\d+)+(\.\d*)?)")
@@ -22,12 +30,7 @@ _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|0[bBoOxX].*|\d+(:\d+)+(\.\d*)?)")
 
 def read_yaml(path: Path) -> Any:
     """Parse a file. Raises ConfigError with the file and the path to the key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {reason}; check the path") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(read_text(path, limit=MAX_BYTES), shown(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -42,14 +45,50 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(f"{source}{where}: not valid YAML: {problem}") from None
+        raise ConfigError(f"{source}{where}: not valid YAML: {one_line(problem, 120)}") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply to be read; flatten it") from None
     if node is None:
         return None
+    if _depth(node) > MAX_DEPTH:
+        raise ConfigError(f"{source}: nested too deeply to be read; flatten it")
     if _size(node, {}) > MAX_VALUES:
         raise ConfigError(f"{source}: its aliases stand for more than {MAX_VALUES:,} values; write fewer")
     return _plain(node, source, "", frozenset())
+
+
+def _depth(node: yaml.Node) -> int:
+    """Levels of collections inside one another, aliases written out; `MAX_DEPTH` + 1 for whatever is deeper."""
+    level, depth = {id(node): node}, 0
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = {id(inner): inner for outer in level.values() for inner in _inner(outer)}
+    return depth - 1 if depth <= MAX_DEPTH or not _is_loop(node) else 1
+
+
+def _is_loop(node: yaml.Node) -> bool:
+    """Whether a collection contains itself by an alias, which has a message of its own."""
+    state: dict[int, bool] = {}
+    stack = [(node, False)]
+    while stack:
+        current, left = stack.pop()
+        if left:
+            state[id(current)] = False
+            continue
+        if state.get(id(current)) is not None:
+            if state[id(current)]:
+                return True
+            continue
+        state[id(current)] = True
+        stack.append((current, True))
+        stack += [(inner, False) for inner in _inner(current)]
+    return False
+
+
+def _inner(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
@@ -77,7 +116,11 @@ def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> An
 
 def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for key_node, value in node.value:
+        if key_node.tag == MERGE:
+            merged |= {key: item for key, item in _merged(value, source, path, above).items() if key not in merged}
+            continue
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(
                 f"{source}, line {key_node.start_mark.line + 1}: a key must be a plain word, not a collection"
@@ -87,6 +130,21 @@ def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[in
         if key in out:
             raise ConfigError(f"{source}: {inner}: duplicate key on line {key_node.start_mark.line + 1}; keep one")
         out[key] = _plain(value, source, inner, above)
+    return {**{key: item for key, item in merged.items() if key not in out}, **out}
+
+
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key `<<`, whose mappings fill in what a mapping does not say itself (yaml.org/type/merge)."""
+
+
+def _merged(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
+    """What `<<` adds: a mapping, or a list of them of which the earlier ones count."""
+    value = _plain(node, source, f"{path}.<<" if path else "<<", above)
+    out: dict[str, Any] = {}
+    for mapping in value if isinstance(value, list) else [value]:
+        if not isinstance(mapping, dict):
+            raise ConfigError(f"{source}: {path}.<<: must be a mapping or a list of them, but is {mapping!r}")
+        out |= {key: item for key, item in mapping.items() if key not in out}
     return out
 
 
@@ -113,9 +171,11 @@ def _scalar(node: yaml.Node, where: str) -> Any:
 
 def _number(kind: type[int] | type[float], text: str, where: str) -> int | float:
     try:
-        value: int | float = kind(text.replace("_", ""))
+        value: int | float = kind(text.replace("_", "")) if len(text) < MAX_DIGITS else math.inf
     except ValueError:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where}: {text} is not a finite number; write one")
+        raise ConfigError(f"{where}: {one_line(text, 30)} is not a finite number; write one")
+    if abs(value) > MAX_INTEGER and isinstance(value, int):
+        raise ConfigError(f"{where}: {one_line(text, 30)} has more than 64 bits; write a smaller number")
     return value

@@ -5,7 +5,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from math import log2

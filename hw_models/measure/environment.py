@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -38,7 +39,7 @@ class Conditions:
     @property
     def stack(self) -> str:
         """The backend as one of `kernels.STACKS`."""
-        return "onnxruntime" if self.backend == "onnxruntime" else "pytorch-eager"
+        return self.backend if self.backend in ("onnxruntime", "openvino") else "pytorch-eager"
 
     @property
     def text(self) -> str:
@@ -69,6 +70,45 @@ def conditions(backend: str, threads: int, batch: int = 1, root: Path = Path("/"
     )
 
 
+BUSY = 0.1
+"""Cores that other programs may keep busy on a quiet machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Seconds that all CPUs and this process have worked, at one moment of the wall clock."""
+
+    all_s: float
+    own_s: float
+    wall_s: float
+
+
+def cpu_time(root: Path = Path("/")) -> CpuTime | None:
+    """The present counts (Linux, proc(5), /proc/stat); None where the system does not tell."""
+    first = _read(root / "proc/stat").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu":
+        return None
+    user, nice, system, _idle, _wait, irq, soft, steal = (int(value) for value in first[1:9])
+    own = os.times()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return CpuTime((user + nice + system + irq + soft + steal) / ticks, own.user + own.system, time.monotonic())
+
+
+def others_load(before: CpuTime | None, after: CpuTime | None) -> float | None:
+    """Cores that other programs kept busy on average in between; None where the system does not tell."""
+    if before is None or after is None or after.wall_s <= before.wall_s:
+        return None
+    others = (after.all_s - before.all_s) - (after.own_s - before.own_s)
+    return max(0.0, others / (after.wall_s - before.wall_s))
+
+
+def busy_text(load: float | None, cores: int) -> str | None:
+    """A sentence that says that the machine was busy; None where it was not."""
+    if load is None or load <= BUSY:
+        return None
+    return f"the machine was busy: other programs took {load:.1f} of its {cores} cores"
+
+
 def _clock(cpuinfo: str, root: Path) -> float:
     """The fastest core's present clock; 1000 MHz, a neutral unit, where the system does not tell."""
     found = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
@@ -92,7 +132,12 @@ def _field(text: str, name: str) -> str:
 def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
     """Conditions as `document` gives them. Raises ZooError where something is missing."""
     try:
-        return Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+        found = Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+        if not (
+            isinstance(found.clock_mhz, (int, float)) and 0 < found.clock_mhz < 1e6 and isinstance(found.versions, dict)
+        ):
+            raise TypeError
+        return found
     except (KeyError, TypeError):
         raise ZooError(f"{where}: does not say what it was measured with; measure again") from None
 

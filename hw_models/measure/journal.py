@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.device import home
 from hw_models.device_writer import NOT_MEASURED, checked_name
 from hw_models.measure.environment import Conditions, from_document, refuse_mixture
 from hw_models.measure.timing import Timing
 from zoo.errors import ZooError
 from zoo.files import make_folder
+from zoo.folders import data_home
+from zoo.reading import exists, read_bytes, read_lines
+from zoo.text import one_line
 
 
 @dataclass
@@ -34,18 +36,19 @@ class Visits:
     seconds: float = 0.0
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Take in one line of the journal."""
-        self.seconds += float(entry.get("seconds", 0.0))
+        """Take in one line of the journal. Raises ValueError for values that no measurement gives."""
+        if "seconds" in entry:
+            self.seconds += _number(entry, "seconds", zero=True)
         if "watts" in entry:
-            self.watts.append(float(entry["watts"]))
+            self.watts.append(_number(entry, "watts"))
         if "idle_w" in entry:
-            self.idle_w, self.covers = float(entry["idle_w"]), str(entry["covers"])
+            self.idle_w, self.covers = _number(entry, "idle_w", zero=True), str(entry.get("covers"))
         if "reference" in entry:
-            self.reference.append(float(entry["reference"]))
+            self.reference.append(_number(entry, "reference"))
         if "block" in entry:
-            self.blocks.setdefault(entry["block"], []).append(Timing(**entry["timing"]))
+            self.blocks.setdefault(str(entry["block"]), []).append(_timing(entry.get("timing")))
         if "network" in entry:
-            self.networks.setdefault(int(entry["network"]), []).append(Timing(**entry["timing"]))
+            self.networks.setdefault(int(_number(entry, "network", zero=True)), []).append(_timing(entry.get("timing")))
 
     @property
     def drift(self) -> float:
@@ -53,6 +56,30 @@ class Visits:
         if len(self.reference) < 2:
             return 0.0
         return float(np.quantile(self.reference, 0.75)) / min(self.reference) - 1.0
+
+
+LONGEST_S = 1e7
+"""Bound of every time and power in a journal."""
+
+
+def _number(entry: Mapping[str, Any], name: str, *, zero: bool = False) -> float:
+    value = entry.get(name)
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST_S
+    if not good or (value == 0 and not zero):
+        raise ValueError(f"{name} must be a positive number, but is {one_line(repr(value), 60)}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _timing(entry: Any) -> Timing:
+    names = tuple(Timing.__dataclass_fields__)
+    if not isinstance(entry, dict) or set(entry) != set(names):
+        raise ValueError(f"timing must have {', '.join(names)}, but is {one_line(repr(entry), 60)}")
+    median, low, high = (_number(entry, name) for name in ("median_s", "low_s", "high_s"))
+    if not low <= median <= high:
+        raise ValueError("timing must have low_s <= median_s <= high_s")
+    return Timing(
+        median, low, high, _number(entry, "spread", zero=True), entry["settled"] is True, int(_number(entry, "n"))
+    )
 
 
 class Journal:
@@ -65,8 +92,8 @@ class Journal:
         """Begin, or continue. Raises ZooError where the conditions, or what is to be measured, differ."""
         visits = Visits()
         head = {"conditions": conditions.document(), "recipe": dict(recipe)}
-        if not resume or not self.path.exists():
-            if self.path.exists():
+        if not resume or not exists(self.path):
+            if exists(self.path):
                 raise ZooError(f"{self.path}: an unfinished measurement; continue it with --resume, or remove the file")
             make_folder(self.path.parent)
             self.append(head)
@@ -74,11 +101,17 @@ class Journal:
         lines = self._lines()
         if not lines:
             raise ZooError(f"{self.path}: is not the journal of a measurement; remove it and start anew")
-        refuse_mixture(from_document(lines[0].get("conditions", {}), str(self.path)), conditions, str(self.path))
-        if lines[0].get("recipe") != json.loads(json.dumps(recipe)):
-            raise ZooError(f"{self.path}: was begun for {_recipe(lines[0])}; give the same, or remove the file")
-        for entry in lines[1:]:
-            visits.add(entry)
+        first = lines[0][1]
+        refuse_mixture(from_document(first.get("conditions", {}), str(self.path)), conditions, str(self.path))
+        if first.get("recipe") != json.loads(json.dumps(recipe)):
+            raise ZooError(f"{self.path}: was begun for {_recipe(first)}; give the same, or remove the file")
+        for number, entry in lines[1:]:
+            try:
+                visits.add(entry)
+            except ValueError as error:
+                raise ZooError(
+                    f"{self.path}: line {number}: {error}; remove the line, and its block is timed again"
+                ) from None
         return visits
 
     def append(self, entry: Mapping[str, Any]) -> None:
@@ -88,27 +121,26 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def _lines(self) -> list[dict[str, Any]]:
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
+    def _lines(self) -> list[tuple[int, dict[str, Any]]]:
+        data = read_bytes(self.path, ZooError)
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
             # The line that an interruption tore is taken off, so that the next one starts on its own.
-            with self.path.open("w", encoding="utf-8") as file:
-                file.write(whole)
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError:
-            raise ZooError(f"{self.path}: is damaged; remove it and start anew") from None
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+        return read_lines(self.path, ZooError)
 
 
 def _recipe(head: Mapping[str, Any]) -> str:
     recipe = head.get("recipe") or {}
+    if not isinstance(recipe, Mapping):
+        return "something else"
     return ", ".join(f"{name} {value}" for name, value in recipe.items()) or "something else"
 
 
 def journal_path(name: str) -> Path:
     """Where the journal of a device's measurement lies."""
-    return home().parent / "measuring" / f"{checked_name(name)}.jsonl"
+    return data_home() / "measuring" / f"{checked_name(name)}.jsonl"
 
 
 def difference(found: Sequence[Timing]) -> float:

@@ -168,6 +168,11 @@ def _shuffle(w: _Writer, layer: Layer) -> None:
     w.add("Reshape", [turned, _ints(w, layer, "join", [0, x.channels, x.height, x.width])], layer.name)
 
 
+def _select(w: _Writer, layer: Layer) -> None:
+    op: Any = layer.op
+    w.add("Gather", [*layer.inputs, _ints(w, layer, "channels", op.channels)], layer.name, axis=1)
+
+
 def _pad(w: _Writer, layer: Layer) -> None:
     more = layer.out_shape.channels - layer.in_shapes[0].channels
     w.add("Pad", [*layer.inputs, _ints(w, layer, "pads", [0, 0, 0, 0, 0, more, 0, 0])], layer.name)
@@ -207,6 +212,7 @@ RULES: Mapping[type[Any], _Rule] = {
     g.AdaptiveAvgPool: _adaptive,
     g.ChannelShuffle: _shuffle,
     g.PadChannels: _pad,
+    g.SelectChannels: _select,
     g.Resize: _resize,
 }
 """How each op is written."""

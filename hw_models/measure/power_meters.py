@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
+from hw_models.measure.rails import BOARD, GPU, covering
 from zoo.errors import ZooError
 
 PERIOD_S = 0.05
@@ -82,7 +83,7 @@ def rapl(root: Path = Path("/")) -> Counter | None:
 
 
 def ina(root: Path = Path("/")) -> Sensor | None:
-    """The GPU's rail, or the board's input, of a Jetson: milliwatts (INA3221 below /sys/bus/i2c)."""
+    """The GPU's own rail, or the board's input, of a Jetson: milliwatts (INA3221 below /sys/bus/i2c)."""
     rails: dict[str, Callable[[], float]] = {}
     for base in ("sys/bus/i2c/drivers/ina3221x", "sys/bus/i2c/drivers/ina3221"):
         for label in sorted((root / base).glob("*/iio:device*/rail_name_*")):
@@ -95,10 +96,9 @@ def ina(root: Path = Path("/")) -> Sensor | None:
             if volts.is_file() and amperes.is_file():
                 # Millivolts times milliamperes.
                 rails[_text(label)] = lambda v=volts, a=amperes: _number(v) * _number(a) / 1e6  # type: ignore[misc]
-    for wanted, covers in (("GPU", "GPU rail"), ("IN", "board")):
-        for name, read in rails.items():
-            if wanted in name.upper():
-                return Sensor(name, covers, read)
+    for covers in (GPU, BOARD):
+        for name in covering(rails, covers):
+            return Sensor(name, covers, rails[name])
     return None
 
 

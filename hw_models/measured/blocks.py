@@ -16,6 +16,7 @@ from typing import Any
 from zoo import graph as g
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Layer, Op, Shape
+from zoo.reading import parse_json
 
 ACTIVATIONS = (g.PReLU, g.ReLU, g.ELU, g.Sigmoid)
 KINDS = ("unit", "conv", "transposed", "linear", "concat", "pool", "elementwise", "other")
@@ -32,7 +33,7 @@ OPS: Mapping[str, type[Any]] = {
     for kind in (
         *(g.Conv, g.ConvTranspose, g.Linear, g.BatchNorm, g.Scale, g.PReLU, g.ReLU, g.ELU, g.Sigmoid, g.Dropout),
         *(g.Add, g.Maximum, g.Multiply, g.Concat, g.PadChannels, g.ChannelShuffle, g.AvgPool, g.MaxPool, g.MaxUnpool),
-        *(g.AdaptiveAvgPool, g.Resize, g.Crop),
+        *(g.AdaptiveAvgPool, g.Resize, g.Crop, g.SelectChannels),
     )
 }
 """Ops by the names that tables have for them."""
@@ -192,7 +193,7 @@ def chained(block: Block) -> Block:
 def from_text(text: str) -> Block:
     """A block from its JSON. Raises BlockError, naming what is wrong."""
     try:
-        entry = json.loads(text)
+        entry = parse_json(text, f"block {text[:60]!r}", BlockError)
         shapes = {f"x{i}": _shape(one) for i, one in enumerate(entry["inputs"])}
         rows = [(str(name), dict(settings), tuple(map(str, inputs))) for name, settings, *inputs in entry["layers"]]
     except (ValueError, KeyError, TypeError) as error:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from hw_models.analytic.predictor import Predictor
 from hw_models.cost import KernelCost
-from hw_models.device import Device, DeviceError, read_device
+from hw_models.device import BLOCKS, Device, DeviceError, read_device
 from hw_models.device_writer import NOT_MEASURED
 from hw_models.kernels import work_of
 from hw_models.measured.block_model import BlockModel, Estimate, Measured
@@ -32,10 +32,11 @@ from hw_models.points import graph_of, usable
 from hw_models.schema import SHARES
 from hw_models.tables import PROVENANCES, Point, TableError, _read
 from zoo.graph import Graph, Layer
+from zoo.reading import exists, inside
 
 Array = NDArray[np.float64]
 
-TABLE = "blocks.csv"
+TABLE = BLOCKS
 NETWORK = "network"
 """Whole networks, among the kinds of `Device.held_out`."""
 SHARE_GRADIENT = slice(GRADIENT.start, GRADIENT.start + len(SHARES))
@@ -66,14 +67,12 @@ class BlockRow:
 
 def is_measured(device: Device) -> bool:
     """Whether a device predicts from measured blocks."""
-    return (device.folder / TABLE).is_file()
+    return exists(device.folder / TABLE)
 
 
 def read_blocks(folder: Path) -> tuple[BlockRow, ...]:
     """The table of blocks. Raises TableError; a table holds rows of one stack and no block twice."""
-    path = folder / TABLE
-    if folder.resolve() not in path.resolve().parents:
-        raise TableError(f"{path}: lies outside the device's folder; copy the file into it")
+    path = inside(folder, TABLE, folder, TableError, "device's folder")
     rows: list[BlockRow] = []
     seen: dict[tuple[str, int, float], int] = {}
     for line, values in _read(path, BlockRow):
@@ -93,7 +92,7 @@ def read_blocks(folder: Path) -> tuple[BlockRow, ...]:
 
 def model_of(folder: Path) -> BlockModel:
     """The block model of a device folder; read anew when its table changes."""
-    return _model_of(folder, (folder / TABLE).stat().st_mtime_ns)
+    return _model_of(folder, inside(folder, TABLE, folder, TableError, "device's folder").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)

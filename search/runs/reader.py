@@ -17,6 +17,7 @@ from search.accuracy import MODELS, published_points
 from search.query import DEVICE_METRICS, EXACT_METRICS, DeviceAt, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.reading import csv_reader, exists
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
 
@@ -130,13 +131,13 @@ def load_run(folder: Path) -> Run:
             raise ValueError("its front is empty")
         for entries in (front, predicted, tried):
             _check_entries(entries, [str(device) for device in query.devices])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
     if not 1 <= chosen <= len(front):
         raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
     held = folder / "certificate.json"
-    certificate = read_json(held) if held.exists() else {}
+    certificate = read_json(held) if exists(held) else {}
     sample = _sample(folder / "sample.csv")
     return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
 
@@ -178,9 +179,8 @@ def _check_entries(entries: Sequence[Mapping[str, Any]], devices: Sequence[str])
 
 def _sample(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error):
+        return list(csv_reader(path))
+    except (ConfigError, csv.Error):
         return []
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from search.runs.writer import read_json
 from zoo.errors import ConfigError
+from zoo.reading import is_file
+from zoo.text import shown
 
 BEST = "best.safetensors"
 
@@ -46,12 +48,13 @@ def trained_weights(text: str) -> TrainedWeights | None:
 def _checked(folder: Path, kept: Any, text: str) -> TrainedWeights:
     try:
         path, digest = folder / kept["path"], str(kept["sha256"])
-    except (KeyError, TypeError):
+        outside = not path.resolve().is_relative_to(folder.resolve())
+    except (KeyError, TypeError, OSError, RuntimeError, ValueError):
         raise ConfigError(f"{text}: what front.json says of its weights is damaged; run the search again") from None
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(f"{text}: its weights, {path}, lie outside of the run; run the search again")
-    if not path.is_file():
-        raise ConfigError(f"{text}: its weights, {path}, are missing; put them back, or export its spec alone")
+    if outside:
+        raise ConfigError(f"{text}: its weights, {shown(path)}, lie outside of the run; run the search again")
+    if not is_file(path):
+        raise ConfigError(f"{text}: its weights, {shown(path)}, are missing; put them back, or export its spec alone")
     if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise ConfigError(f"{text}: its weights, {path}, are not those that the search trained; run the search again")
     return TrainedWeights(path, digest, f"{text}, trained in {Path(kept['path']).parent.as_posix()}")

@@ -20,9 +20,17 @@ from search.pricing import accuracy_of
 from search.query import DeviceAt, Query
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest, space_from
+from zoo import claims, reading
 from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
+from zoo.reading import exists
+from zoo.specs import Spec
+from zoo.text import csv_cell, one_line, shown
+
+MAX_BYTES = 512 * 2**20
+"""Longest document of a run that is read."""
+
 
 def default_folder(query: Query) -> Path:
     """runs/ and the query's own name, so that the same question goes to the same folder."""
@@ -33,20 +41,13 @@ def default_folder(query: Query) -> Path:
 def claimed(folder: Path, asked: Query) -> Iterator[None]:
     """Hold a folder for writing. Raises ZooError where another run holds it or where it answers another query."""
     make_folder(folder)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ZooError(f"{folder}: another run is writing to this folder; choose another with -o") from None
-    except OSError as error:
-        raise ZooError(f"{folder}: cannot be written: {error.strerror}; choose another folder with -o") from None
-    try:
+    with claims.claimed(folder, claims.SEARCH):
         held = folder / "certificate.json"
-        if held.exists() and read_json(held).get("asked") != asked.describe():
-            raise ZooError(f"{folder}: holds the answer to another search; choose another folder with -o, or remove it")
+        if exists(held) and read_json(held).get("asked") != asked.describe():
+            raise ZooError(
+                f"{shown(folder)}: holds the answer to another search; choose another folder with -o, or remove it"
+            )
         yield
-    finally:
-        lock.release()
 
 
 def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
@@ -124,18 +125,19 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             elif len(value) > 1:
                 out |= _flat(value)
         else:
-            out[name] = " ".join(map(str, value)) if isinstance(value, list) else value
+            out[name] = csv_cell(" ".join(map(str, value)) if isinstance(value, list) else value)
     return out
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file of a run. Raises ZooError, naming the file, where it is missing or damaged."""
+    if not exists(path):
+        raise ConfigError(f"{shown(path)}: does not exist; {shown(path.parent)} is not the folder of a finished search")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: does not exist; {path.parent} is not the folder of a finished search") from None
-    except (OSError, ValueError):
-        raise ConfigError(f"{path}: is damaged or cannot be read; run the search again") from None
+        document = reading.read_json(path, limit=MAX_BYTES)
+    except ConfigError as error:
+        why = str(error).removeprefix(f"{shown(path)}: ")
+        raise ConfigError(f"{shown(path)}: is damaged or cannot be read ({why}); run the search again") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: is not the document of a search; run the search again")
     return document
@@ -144,6 +146,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def query_from(document: Mapping[str, Any]) -> Query:
     """The query that `Query.describe` described. Raises ConfigError for a damaged document."""
     try:
+        if not isinstance(document["accuracy"], str) or not isinstance(document["confidence"], (int, float)):
+            raise TypeError("accuracy and confidence must be a name and a number")
+        if not all(isinstance(name, str) for name in document["objectives"]):
+            raise TypeError("objectives must be names")
         return Query(
             space=space_from(document["space"]),
             devices=tuple(DeviceAt(d["name"], d["clock_mhz"]) for d in document["devices"]),
@@ -152,5 +158,5 @@ def query_from(document: Mapping[str, Any]) -> Query:
             confidence=document["confidence"],
             accuracy=document["accuracy"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"the query of this run is damaged: {error}; run the search again") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"the query of this run is damaged: {one_line(error, 200)}; run the search again") from None

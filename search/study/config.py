@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from search.study.evaluators import Evaluator, Published, Train
 from search.study.samplers import check_sampler
-from search.study.storage import masked
+from search.study.storage import absolute, masked
 from zoo.errors import ConfigError
+from zoo.specs import mismatch
 
 PLAN = "study.json"
+
+MOST = 2**32 - 1
+"""Largest whole number of a plan."""
 
 MEASURED = ("published", "train")
 """Where the mIOU of a trial may come from."""
@@ -48,14 +52,17 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_sampler(self.sampler)
+        if self.storage is not None:
+            object.__setattr__(self, "storage", absolute(self.storage))
         if self.accuracy not in MEASURED:
             raise ConfigError(f"accuracy {self.accuracy!r}: a study measures by one of {', '.join(MEASURED)}")
         if self.accuracy == "train" and not self.dataset:
             raise ConfigError("--accuracy train needs a data set; name it with --dataset (and --data)")
         low = {"trials": 1, "epochs": 1, "long_epochs": 1, "seed": 0, "promote": 0, "repeats": 0, "threads": 1}
         for name, least in low.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, but is {getattr(self, name)}")
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= MOST:
+                raise ConfigError(f"{name} must be at least {least} and at most {MOST}, but is {value!r}")
 
     def evaluators(self, folder: Path) -> tuple[Evaluator, Evaluator]:
         """Short and long protocol."""
@@ -82,6 +89,13 @@ class Plan:
 def plan_from(document: Mapping[str, Any]) -> Plan:
     """The plan that `Plan.document` described. Raises ConfigError for a damaged one."""
     try:
-        return Plan(**{**document, "size": tuple(document["size"])})
-    except (KeyError, TypeError) as error:
+        values = {**document, "size": tuple(document["size"])}
+        for name, hint in get_type_hints(Plan).items():
+            wrong = mismatch(values.get(name), hint) if name in values and name not in ("changes", "size") else None
+            if wrong:
+                raise TypeError(f"{name}: {wrong}")
+        return Plan(**values)
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{PLAN}: is damaged ({error}); start the study again in another folder") from None

@@ -30,11 +30,16 @@ from search.study.observations import history
 from search.study.progress import Outlook, Watch
 from search.study.promotion import follow_ups
 from search.study.samplers import SAMPLERS, Exhausted, Sampler, Setting, choose
-from search.study.storage import FolderLock, open_storage
+from search.study.storage import JOURNAL, FolderLock, open_storage
 from search.study.surrogate import Prior, Scale, prior
-from search.study.trials import Entry, Ledger, Wanted, Worker, difference
+from search.study.trials import Entry, Ledger, Wanted, difference
+from search.study.trust import remember
+from search.study.workers import Worker
+from zoo import claims
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
+from zoo.reading import exists
+from zoo.text import quoted, shown
 
 SEARCH, FOLLOW_UP = "search", "follow-up"
 FOLLOW_SHARE = 0.4
@@ -189,17 +194,21 @@ def start(
     say: is told every event. watch: is shown how the study stands, about once a second. Whatever stops it, every
     trial that was told is kept, and `resume` continues where it was.
     """
-    if not resume and (folder / PLAN).exists():
+    if not resume and exists(folder / PLAN):
         raise ZooError(
-            f"{folder}: holds a study already; go on with it by --resume {folder}, or choose another with -o"
+            f"{folder}: holds a study already; go on with it by --resume {quoted(folder)}, or choose another with -o"
         )
     study = Study(query, plan, folder, progress=progress)
     study.short.check()
     if resume:
         _same_study(folder, study.asked())
-    with atomic(folder / PLAN) as partial:
-        document = {"query": query.describe(), "plan": plan.document(), "asked": study.asked()}
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        _check_journal(folder, plan)
+        claims.refuse_other_kinds(folder, claims.STUDY)
+        _keep_plan(study)
+    else:
+        with claims.claimed(folder, claims.STUDY):
+            _keep_plan(study)
+    remember(folder, plan)
     say(f"{len(study.found):,} of {study.found.enumerated:,} candidates are within the limits")
     say(f"sampler {study.sampler_name}: {study.why}")
     with study.opened() as (search, follow):
@@ -209,11 +218,31 @@ def start(
     return _studied(study, searched, followed)
 
 
+def _keep_plan(study: Study) -> None:
+    with atomic(study.folder / PLAN) as partial:
+        query = study.found.query.describe()
+        document = {"query": query, "plan": study.plan.document(), "asked": study.asked()}
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _check_journal(folder: Path, plan: Plan) -> None:
+    """Raise ConfigError where there are results without their journal: all would begin anew over them."""
+    if plan.storage is not None or exists(folder / JOURNAL):
+        return
+    results = [name for name in ("trials.csv", "front.json", "trained") if exists(folder / name)]
+    if results:
+        raise ConfigError(
+            f"{shown(folder)}: its journal {JOURNAL} is missing, and {results[0]} is there; put the journal back, "
+            "or start another study with -o, so that nothing is measured over these results"
+        )
+
+
 def so_far(query: Query, plan: Plan, folder: Path) -> Studied:
     """What a study has come to that was interrupted, or that another process goes on with; nothing is evaluated.
 
     Raises ZooError where nothing was told yet, or the study is another.
     """
+    _check_journal(folder, plan)
     study = Study(query, plan, folder)
     with study.opened() as (search, follow):
         searched, followed = search.entries(), follow.entries()
@@ -242,6 +271,7 @@ class _Course:
     def __init__(self, study: Study, search: Ledger, follow: Ledger, say: Say, watch: Watch | None) -> None:
         self.study, self.search, self.follow, self.say, self.watch = study, search, follow, say, watch
         self._before = float(search.study.user_attrs.get("spent_s", 0.0))
+        self._said: set[tuple[str, int]] = set()
         self._started = self._shown = time.monotonic()
 
     def left_s(self, ledger: Ledger | None = None) -> float:
@@ -257,6 +287,22 @@ class _Course:
         if self.study.plan.budget_s is not None:
             spent = self._before + time.monotonic() - self._started
             self.search.storage.set_study_user_attr(self.search.study._study_id, "spent_s", spent)
+
+    def say_waiting(self, ledger: Ledger) -> None:
+        """Say once of each trial that another process evaluates for whom this one waits, and until when."""
+        for number, sight in ledger.waiting():
+            if (ledger.name, number) in self._said:
+                continue
+            self._said.add((ledger.name, number))
+            if sight.left_s is None:
+                until = "as long as that process lives"
+            else:
+                until = (
+                    f"until {time.strftime('%d %b %H:%M', time.localtime(time.time() + sight.left_s))} at the latest"
+                )
+            self.say(
+                f"{ledger.name} {number + 1}: waiting for a worker on {sight.host}, {until}; then it is measured here"
+            )
 
     def show(self, slots: int) -> None:
         """Let the watcher see how the study stands."""
@@ -303,6 +349,7 @@ def _stage(
             if not running and all(before) and [e.ended for e in ledger.entries()] == before:
                 return
             if not running:
+                course.say_waiting(ledger)
                 time.sleep(0.2)  # another process evaluates the last trials; it may yet die
             course.show(runner.slots)
             for task, outcome in runner.finished(min(1.0, left)):
@@ -365,9 +412,9 @@ def _check_any(searched: list[Entry], plan: Plan, folder: Path) -> None:
 
 def resumed(folder: Path) -> tuple[Query, Plan]:
     """Query and plan of the study in a folder. Raises ConfigError where there is none."""
-    if not (folder / PLAN).is_file():
+    if not exists(folder / PLAN):
         raise ConfigError(
-            f"{folder}: holds no study to resume ({PLAN} is missing); an exact search is simply run again"
+            f"{shown(folder)}: holds no study to resume ({PLAN} is missing); an exact search is simply run again"
         )
     document = read_json(folder / PLAN)
     return query_from(document.get("query", {})), plan_from(document.get("plan", {}))

@@ -5,64 +5,19 @@ process may die between any two. What it was evaluating then belongs to nobody a
 next process that asks, under the same number and seed.
 """
 
-import os
-import socket
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from search.study.engines.local import Outcome, Task
 from search.study.feasible import Candidates
 from search.study.storage import FolderLock, reachable
+from search.study.workers import Sight, Worker, seen
 from zoo.errors import ConfigError
 from zoo.specs import as_dict
-
-LEASE_S = 6 * 3600.0
-"""Seconds after which a trial of another machine, without a time limit, belongs to nobody."""
-
-
-class Worker:
-    """A process that evaluates trials, as others see it: alive while it holds its lock."""
-
-    def __init__(self, folder: Path) -> None:
-        workers = folder / "workers"
-        workers.mkdir(parents=True, exist_ok=True)
-        self.path = (workers / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.lock").resolve()
-        self._lock = FileLock(self.path)
-        self._lock.acquire()
-        self.name = [socket.gethostname(), str(self.path)]
-
-    def close(self) -> None:
-        """Be gone."""
-        self._lock.release()
-        self.path.unlink(missing_ok=True)
-
-
-def gone(name: Any, started_ago_s: float, limit_s: float | None) -> bool:
-    """Whether the process that evaluates a trial is no more.
-
-    On this machine its lock says so at once; of another machine, only that the trial is long overdue does.
-    """
-    host, path = name
-    if host != socket.gethostname():
-        return started_ago_s > (LEASE_S if limit_s is None else 2 * limit_s + 60)
-    if not Path(path).exists():
-        return True
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
-        return False
-    lock.release()
-    Path(path).unlink(missing_ok=True)
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +152,14 @@ class Ledger:
                 self._end(task.number, void, void=True)
 
     def _gone(self, entry: Entry) -> bool:
-        return gone(entry.worker, entry.age_s, self.limit_s)
+        return self._seen(entry).gone
+
+    def _seen(self, entry: Entry) -> Sight:
+        return seen(entry.worker, self.worker.folder, entry.age_s, self.limit_s)
+
+    def waiting(self) -> list[tuple[int, Sight]]:
+        """Trials that other processes evaluate, with what is seen of these."""
+        return [(e.number, self._seen(e)) for e in self.entries() if not e.ended and e.number not in self.mine]
 
     def _task(self, number: int, index: int, seed: int) -> Task:
         return Task(number, self.found.query.space.spec(int(self.found.rows[index])), seed)
@@ -222,6 +184,7 @@ class Ledger:
             user_attrs={
                 "row": row,
                 "spec": as_dict(found.query.space.spec(row)),
+                **{f"spec.{field}": plain_value(found, field, int(code[index])) for field, code in found.codes.items()},
                 "seed": wanted.seed,
                 "notes": dict(wanted.notes),
                 "worker": self.worker.name,
@@ -261,6 +224,12 @@ class Ledger:
         self.storage.set_trial_state_values(trial_id, state, values=values)
 
 
+def plain_value(found: Candidates, field: str, code: int) -> Any:
+    """The value of a field that a code stands for, as optuna-dashboard shows it."""
+    value = found.query.space.choices.values[field][code]
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _search(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Without the protocol of the follow-up, which may change before anything trained by it."""
     return {key: value for key, value in asked.items() if key != "follow_up"}
@@ -281,7 +250,7 @@ def metric_names(found: Candidates) -> list[str]:
 
 
 def constraints(found: Candidates, index: int) -> dict[str, float]:
-    """The probability of passing each limit beyond what is allowed for all, as a share of that; below zero is within."""
+    """The probability of passing each limit over what is allowed for all, less 1; below zero is within."""
     out, allowed = {}, 1 - found.query.confidence
     for bound, value in zip(found.query.bounds(), found.failures[index], strict=True):
         where = "" if bound.device is None else f"@{found.query.devices[bound.device]}"

@@ -33,7 +33,7 @@ def candidates(backend: str) -> tuple[str, ...]:
         raise ZooError(f"backend {backend!r} is unknown; {did_you_mean(backend, CHOICES)}")
     if not installed(backend):
         raise ZooError(
-            f"backend {backend} is not installed; pip install 'edgeseg-zoo[{EXTRAS[backend]}]', "
+            f"backend {backend} is not installed; pip install '.[{EXTRAS[backend]}]', "
             f"or take --backend {_others(backend)}"
         )
     return (backend,)

@@ -2,28 +2,40 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.terminal import console_of, say
 from zoo.errors import ZooError
+from zoo.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hw_models.cost import Interval
     from search.model_ref import Model
+    from zoo.cli.tables import WordTable
     from zoo.config import Config
 
 Arguments = argparse.Namespace
+
+MAX_SIDE = 65_536
+"""Longest side of an image in pixels, as in the registry, which is not imported for it."""
+
+LEAST, MOST = 1e-12, 1e18
+"""Bounds of positive numbers: what lies beyond them overflows on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command of `zoo`: how it is called and the function that runs it and returns the exit code.
 
-    `example` is shown by --help. Options --json and --config are added to every command.
+    `example` is shown by --help, and so are `more`, one for each other task. Options --json and --config are added
+    to every command.
     """
 
     name: str
@@ -31,6 +43,12 @@ class Command:
     example: str
     run: Callable[[Arguments], int]
     configure: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    more: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """All of them."""
+        return (self.example, *self.more)
 
 
 def size_argument(text: str) -> tuple[int, int]:
@@ -39,10 +57,14 @@ def size_argument(text: str) -> tuple[int, int]:
     >>> size_argument("1024x512")
     (512, 1024)
     """
-    width, x, height = text.lower().partition("x")
-    if not x or not width.isdecimal() or not height.isdecimal() or not int(width) or not int(height):
-        raise argparse.ArgumentTypeError(f"must be WIDTHxHEIGHT in pixels such as 1024x512, but is {text!r}")
-    return int(height), int(width)
+    match = re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", text.lower())
+    width, height = map(int, match.groups()) if match else (0, 0)
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise argparse.ArgumentTypeError(
+            f"must be WIDTHxHEIGHT in pixels such as 1024x512, each at most {MAX_SIDE}, "
+            f"but is {one_line(repr(text), 40)}"
+        )
+    return height, width
 
 
 def count_argument(text: str) -> int:
@@ -51,14 +73,14 @@ def count_argument(text: str) -> int:
     >>> count_argument("400k")
     400000
     """
-    scale = {"k": 10**3, "m": 10**6, "g": 10**9}.get(text[-1:].lower(), 1)
+    from zoo.config import count
+
     try:
-        value = float(text[:-1] if scale > 1 else text) * scale
+        return count(text)
     except ValueError:
-        value = 0
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive count such as 400k, but is {text!r}")
-    return round(value)
+        raise argparse.ArgumentTypeError(
+            f"must be a positive count such as 400k, but is {one_line(repr(text), 40)}"
+        ) from None
 
 
 def positive_argument(text: str) -> float:
@@ -67,29 +89,48 @@ def positive_argument(text: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number, but is {text!r}")
+    if not LEAST <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"must be a positive number, but is {one_line(repr(text), 40)}")
     return value
 
 
 def probability_argument(text: str) -> float:
-    """A probability between 0 and 1, both excluded."""
+    """A probability between 0 and 1, both excluded, and no nearer to either than a million draws could tell."""
     value = positive_argument(text)
-    if value >= 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, but is {text!r}")
+    if not 1e-6 <= value <= 1 - 1e-6:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, both excluded, but is {one_line(repr(text), 40)}")
     return value
 
 
-def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = (512, 1024)) -> None:
-    """--size, stored as (height, width)."""
-    text = f" (default {default[1]}x{default[0]})" if default else ""
+DEFAULT_SIZE = (512, 1024)
+"""Height and width of an image where neither --size nor the model says another."""
+
+MODEL_HELP = (
+    "a name of `zoo list` with or without a weight tag, a spec (.yaml), a run of `zoo train`, its weights "
+    "(.safetensors), a candidate of a search (RUN#RANK), or an exported network (.onnx)"
+)
+
+
+def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = DEFAULT_SIZE, own: str = "") -> None:
+    """--size, stored as (height, width); `own` says what holds without it."""
+    text = f" (default {default[1]}x{default[0]})" if default else f" (default: {own})" if own else ""
     parser.add_argument("--size", type=size_argument, default=default, metavar="WxH", help=f"image size{text}")
+
+
+def add_model_size(parser: argparse.ArgumentParser) -> None:
+    """--size, without which a run, a file or a candidate has its own; see `size_of`."""
+    add_size(parser, None, f"that of the run or file, else {DEFAULT_SIZE[1]}x{DEFAULT_SIZE[0]}")
+
+
+def size_of(args: Arguments, model: "Model") -> tuple[int, int]:
+    """(height, width): the one asked for, the model's own, or `DEFAULT_SIZE`."""
+    size: tuple[int, int] = args.size or model.conditions.size or DEFAULT_SIZE
+    return size
 
 
 def add_model(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     """MODEL and --set."""
-    text = "a name from zoo.yaml with or without a weight tag, a spec YAML, or RUN#RANK"
-    parser.add_argument("model", metavar="MODEL", nargs=nargs, help=text)
+    parser.add_argument("model", metavar="MODEL", nargs=nargs, help=MODEL_HELP)
     add_settings(parser)
 
 
@@ -102,16 +143,19 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def config_of(args: Arguments) -> "Config":
     """The configuration that the command runs under."""
+    from search.device_ref import check_devices
     from zoo.config import load_config
 
-    return load_config(args.config)
+    config = load_config(args.config)
+    check_devices(config)
+    return config
 
 
 def model_of(args: Arguments, name: str | None = None) -> "Model":
     """The model that MODEL and --set name."""
     from search.model_ref import resolve
 
-    return resolve(name or args.model, config_of(args), args.settings)
+    return resolve(args.model if name is None else name, config_of(args), args.settings)
 
 
 def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> None:
@@ -119,14 +163,12 @@ def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> N
     if args.json:
         print(json.dumps(document, allow_nan=False, indent=2))
         return
-    from rich.console import Console
-
-    show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    show(console_of(soft_wrap=not sys.stdout.isatty()))
 
 
 def note(message: str) -> None:
     """A message for the user, on stderr."""
-    print(message, file=sys.stderr)
+    say(message)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -137,17 +179,11 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:
-    """A rich table; the first `left` columns are text, the others numbers."""
-    from rich import box
-    from rich.table import Table
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> "WordTable":
+    """A table for a console; the first `left` columns are text, the others numbers."""
+    from zoo.cli.tables import WordTable
 
-    out = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
-    for i, column in enumerate(columns):
-        out.add_column(column, justify="left" if i < left else "right", overflow="fold")
-    for row in rows:
-        out.add_row(*row)
-    return out
+    return WordTable(title, columns, rows, left)
 
 
 def si(value: float, unit: str, digits: int = 3) -> str:
@@ -168,3 +204,15 @@ def usage(message: str) -> ZooError:
 
 class UsageError(ZooError):
     """The command was called in a way that means nothing (exit code 2)."""
+
+
+def with_bounds(interval: "Interval", unit: str) -> str:
+    """Estimate and bounds in one unit, as `114 ms (92–142)`."""
+    text = si(interval.mean, unit)
+    scale = float(text.partition(" ")[0]) / interval.mean
+    return f"{text} ({_short(interval.low * scale)}–{_short(interval.high * scale)})"
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import note, si, table
 from zoo.cli.specs import apart, settings
+from zoo.cli.terminal import console_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,9 +71,7 @@ def _ended(outlook: "Outlook") -> Any:
 @contextmanager
 def watching(first: Callable[[], None] = lambda: None) -> Iterator[Watched]:
     """Watch a study; the table goes when it ends."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = console_of(stderr=True)
     watched = Watched(console if console.is_terminal else None, first)
     try:
         yield watched

@@ -6,15 +6,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import (
+    MODEL_HELP,
     Arguments,
     Command,
     UsageError,
+    add_model_size,
     add_settings,
-    add_size,
     config_of,
     emit,
     model_of,
     si,
+    size_of,
     table,
 )
 
@@ -28,14 +30,14 @@ def _configure_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--published", action="store_true", help="print the published comparisons beside our counts instead"
     )
+    parser.add_argument("--ablations", action="store_true", help="print the papers' ablations instead")
 
 
 def _list(args: Arguments) -> int:
-    if args.published:
-        from zoo.cli.published import list_published
+    if args.published or args.ablations:
+        from zoo.cli.published import list_ablations, list_published
 
-        return list_published(args)
-    from pretrained import weights_of
+        return list_ablations(args) if args.ablations else list_published(args)
     from zoo.registry import lower
     from zoo.specs import as_dict
 
@@ -47,7 +49,7 @@ def _list(args: Arguments) -> int:
             "spec": as_dict(entry.spec),
             "alias_of": entry.alias_of,
             "params": lower(entry.spec).params,
-            "weights": weights_of(entry.alias_of or name),
+            "weights": _weights(entry.alias_of or name),
         }
         for name, entry in config.models.items()
     ]
@@ -55,22 +57,34 @@ def _list(args: Arguments) -> int:
     def show(console: "Console") -> None:
         cells = [(r["name"], r["alias_of"] or "", _weights_text(r["weights"]), f"{r['params']:,}") for r in rows]
         console.print(table(None, ("model", "alias of", "weights (mIOU %, data set)", "parameters"), cells, left=3))
+        console.print("* taken where no tag is named, by `zoo segment`, `eval` and `get`")
 
     emit(args, rows, show)
     return 0
 
 
+def _weights(model: str) -> list[dict[str, Any]]:
+    """A model's weights, of which one is the default."""
+    from pretrained import find, weights_of
+
+    rows = weights_of(model)
+    default = find(model).tag if rows else None
+    return [row | {"default": row["tag"] == default} for row in rows]
+
+
 def _weights_text(weights: list[dict[str, Any]]) -> str:
     return ", ".join(
-        f"{w['tag']} ({w['miou']:g}, {w['dataset']})" if w["miou"] is not None else w["tag"] for w in weights
+        f"{w['tag']}{'*' * w['default']}" + ("" if w["miou"] is None else f" ({w['miou']:g}, {w['dataset']})")
+        for w in weights
     )
 
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="*", help="a name from zoo.yaml, a spec YAML, or RUN#RANK")
+    parser.add_argument("model", metavar="MODEL", nargs="*", help=MODEL_HELP)
     parser.add_argument("--blocks", action="store_true", help="compare the papers' units by their formulas instead")
     add_settings(parser)
-    add_size(parser)
+    add_model_size(parser)
+    parser.add_argument("--cite", action="store_true", help="print the paper of each network as BibTeX")
     parser.add_argument("--layers", action="store_true", help="print every layer")
     parser.add_argument(
         "--count-with", choices=("fvcore", "ptflops", "torch"), help="a second opinion beside our count"
@@ -87,13 +101,17 @@ def _show(args: Arguments) -> int:
     models = [model_of(args, name) for name in args.model]
     documents = []
     for model in models:
-        graph = lower(model.spec, args.size)
+        graph = lower(model.spec, size_of(args, model))
         document = _document(model.name, model.spec, graph, args)
         if len(models) > 1:
             document |= {"cost": _costs(graph, args), "published": _published(model.canonical)}
         documents.append(document)
 
     def show(console: "Console") -> None:
+        if args.cite:
+            for entry in dict.fromkeys(document["citation"] or "" for document in documents):
+                console.print(entry, markup=False)
+            return
         _print_counts(console, documents)
         for document in documents:
             if args.layers:
@@ -131,12 +149,15 @@ def _show_blocks(args: Arguments) -> int:
 
 
 def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str, Any]:
+    from zoo.citations import citation
     from zoo.specs import as_dict
 
-    height, width = args.size
+    shape = graph.input_shape
+    height, width = shape.height, shape.width
     document: dict[str, Any] = {
         "name": name,
         "spec": as_dict(spec),
+        "citation": citation(spec.family),
         "size": f"{width}x{height}",
         "params": graph.params,
         "macs": graph.macs,
@@ -158,7 +179,7 @@ def _document(name: str, spec: Any, graph: "Graph", args: Arguments) -> dict[str
     if args.count_with:
         from zoo.counters import count_with
 
-        document["second_opinion"] = count_with(args.count_with, spec, args.size)._asdict()
+        document["second_opinion"] = count_with(args.count_with, spec, (height, width))._asdict()
     return document
 
 
@@ -200,7 +221,9 @@ def _print_counts(console: "Console", documents: list[dict[str, Any]]) -> None:
             rows.append((label, *(f"{si(c[metric]['mean'], unit)} ({_span(c[metric], unit)})" for c in costs)))
     if "published" in documents[0]:
         rows.append(("published mIOU, %", *("; ".join(map(_miou_text, d["published"])) for d in documents)))
-    console.print(table(f"at {documents[0]['size']}", ("", *(d["name"] for d in documents)), rows))
+    sizes = list(dict.fromkeys(d["size"] for d in documents))
+    rows += [("image size", *(d["size"] for d in documents))] if len(sizes) > 1 else []
+    console.print(table(f"at {' and '.join(sizes)}", ("", *(d["name"] for d in documents)), rows))
     for document in documents:
         fields = ", ".join(f"{key}={value}" for key, value in document["spec"].items())
         console.print(f"{document['name']}: {fields}")

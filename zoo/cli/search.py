@@ -22,6 +22,7 @@ from zoo.cli.command import (
 )
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.reading import exists
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)"
     )
     parser.add_argument("--device", action="append", metavar="D", help="device, or DEVICE@MHZ; repeat for joint limits")
-    parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)")
+    parser.add_argument(
+        "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
+    )
     for name, (kind, metavar, text) in LIMITS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
@@ -62,7 +65,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
-    parser.add_argument("--top", type=int, default=0, metavar="N", help="rows of the front to print after the shortlist")
+    parser.add_argument(
+        "--top", type=int, default=0, metavar="N", help="rows of the front to print after the shortlist"
+    )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     configure_study(parser)
@@ -176,7 +181,7 @@ def _draw(folder: Path) -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != "matplotlib":
             raise
-        note("zoo: no charts: matplotlib is not installed; pip install 'edgeseg-zoo[plots]', then zoo pareto RUN")
+        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
         return
     draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 
@@ -199,7 +204,7 @@ def _verify(args: Arguments) -> int:
     from zoo.errors import ConfigError
 
     folder = Path(args.run_folder)
-    if (folder / "study.json").exists():
+    if exists(folder / "study.json"):
         raise ConfigError(
             f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
         )
@@ -213,8 +218,8 @@ def _verify(args: Arguments) -> int:
     certificate = read_json(folder / "certificate.json")
     if certificate.get("format", 1) != FORMAT:
         note(
-            f"zoo: {folder} was written by version {certificate['basis']['version']}, whose certificate covers the front "
-            "and its counts only; they were checked by its rule. Search again for a certificate of every file."
+            f"zoo: {folder} was written by version {certificate['basis']['version']}, whose certificate covers the "
+            "front and its counts only; they were checked by its rule. Search again for a certificate of every file."
         )
     emit(
         args,

@@ -2,19 +2,24 @@
 
 import argparse
 import contextlib
+import glob
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.backends.choice import CHOICES, threads_of
-from zoo.cli.command import Arguments, Command, add_size, config_of, count_argument, emit, note
+from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, count_argument, emit, note
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
+    from search.opening import Opened, Taken
     from zoo.backends.session import Engine
     from zoo.inference.overlay import Legend
     from zoo.inference.segment import Settings
@@ -40,12 +45,18 @@ def add_backend(parser: argparse.ArgumentParser, default: str, choices: Iterable
     parser.add_argument("--backend", choices=tuple(choices), default=default, help=f"what runs it (default {default})")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device of torch."""
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu (default), or cuda or cuda:N in torch")
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
-    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, or folders of them"
-    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", type=Path, help=kinds)
-    parser.add_argument("--model", required=True, metavar="MODEL.TAG", help="a model with weights, see `zoo list`")
+    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, folders of them and of folders, or patterns such as '*.png'"
+    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help=kinds)
+    parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
+    parser.add_argument("--legend", action="store_true", help="put a legend below the overlay, which makes it taller")
     add_size(parser, default=None)
     parser.add_argument(
         "--labels-at",
@@ -56,6 +67,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, metavar="N", help=TILES_HELP)
     parser.add_argument("--overlap", type=int, metavar="M", help="pixels that neighbouring tiles share (default: N/4)")
     add_backend(parser, "auto")
+    add_device(parser)
     parser.add_argument("--threads", type=count_argument, metavar="N", help="threads in all (default: all cores)")
     parser.add_argument(
         "--workers", type=count_argument, metavar="N", help=f"images at once (default: threads, at most {MOST_WORKERS})"
@@ -67,10 +79,12 @@ class _Job(NamedTuple):
     """What is done with every image."""
 
     module: "Network"
-    engine: "Engine"
+    taken: "Taken"
+    engine: "Engine | _Given"
     settings: "Settings"
     key: "Legend"
     outputs: dict[Path, tuple[Path, Path | None]]
+    legend: bool
     track: Callable[[list[Any]], Iterable[Any]]
 
 
@@ -78,7 +92,7 @@ def _segment(args: Arguments) -> int:
     from zoo.inference.images import ImageError
     from zoo.inference.pipeline import images_in, in_order
 
-    images = images_in(args.images, ENDINGS)
+    images = images_in(_paths(args.images), ENDINGS)
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
@@ -92,8 +106,22 @@ def _segment(args: Arguments) -> int:
         else:
             rows.append(outcome)
     _say_end(rows, failed, time.monotonic() - start)
-    emit(args, rows, lambda console: _print_segmented(console, rows))
+    emit(args, rows, lambda console: _print_segmented(console, rows, job.taken))
     return 1 if failed else 0
+
+
+def _paths(texts: Iterable[str]) -> Iterator[Path]:
+    """Files and folders that the texts name; patterns are expanded as a shell does. Raises ZooError."""
+    for text in texts:
+        if "://" in text:
+            raise ZooError(f"{text}: a URL is not fetched; save the image and give its file")
+        if glob.has_magic(text) and not Path(text).exists():
+            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+            if not found:
+                raise ZooError(f"{text}: the pattern fits no file; check it, ** goes through folders")
+            yield from map(Path, found)
+        else:
+            yield Path(text)
 
 
 def _outputs(args: Arguments, images: list[Path]) -> dict[Path, tuple[Path, Path | None]]:
@@ -115,22 +143,53 @@ def _missing(images: list[Path], outputs: dict[Path, tuple[Path, Path | None]]) 
 
 
 def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | None]]) -> _Job:
-    from pretrained import load
     from search.model_ref import resolve
-    from zoo.backends.session import Engine
-    from zoo.data.classes import label_set
+    from search.opening import open_model, open_onnx
     from zoo.inference.overlay import legend
     from zoo.inference.segment import Settings, fitting
 
     settings = Settings(size=args.size, labels_at=args.labels_at, tile=args.tile, overlap=args.overlap)
     model = resolve(args.model, config_of(args))
-    module = load(f"{model.canonical}.{model.tag}" if model.tag else model.canonical)
-    key = legend(label_set(module.labels), module.graph.output_shapes[0].channels)
+    opened = open_onnx(model) if model.kind == "onnx" else open_model(model)
+    module = opened.module
+    key = legend(opened.labels, module.graph.output_shapes[0].channels)
     most = max(1, min(images, threads_of(args.threads), MOST_WORKERS))
     workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
-    engine = Engine(module, args.backend, threads_of(args.threads, workers), streams=workers, say=_say)
+    engine = _engine(args, opened, workers)
     tracks_tiles = images == 1 and args.tile is not None
-    return _Job(module, engine, settings, key, outputs, _tiles if tracks_tiles else list)
+    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, _tiles if tracks_tiles else list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A network that is run in one way only, in the place of an `Engine`."""
+
+    run: "Callable[[Tensor], Any]"
+    backend: str
+    threads: int
+    streams: int = 1
+
+    def __call__(self, images: "Tensor") -> Any:
+        return self.run(images)
+
+
+def _engine(args: Arguments, opened: "Opened", workers: int) -> "Engine | _Given":
+    """What runs the network. Raises ZooError where --backend and --device exclude each other."""
+    from search.opening import torch_device
+    from zoo.backends.session import Engine
+    from zoo.inference.segment import plain
+
+    threads = threads_of(args.threads, workers)
+    device = torch_device(args.device) if args.device != "cpu" else "cpu"
+    if opened.run is not None:
+        if args.backend not in ("auto", "onnxruntime") or device != "cpu":
+            raise ZooError("an ONNX file is run by onnxruntime on the CPU; leave out --backend and --device")
+        return _Given(opened.run, "onnxruntime", threads, workers)
+    if device == "cpu":
+        return Engine(opened.module, args.backend, threads, streams=workers, say=_say)
+    if args.backend not in ("auto", "torch"):
+        raise ZooError(f"--device {device} is for torch and not for {args.backend}; leave out one of them")
+    return _Given(plain(opened.module.to(device)), f"torch on {device}", threads, workers)
 
 
 def _say(message: str) -> None:
@@ -150,7 +209,7 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
     labels, overlay = job.outputs[image]
     save_labels(labels, found, job.key)
     if overlay:
-        save_overlay(overlay, pixels, found, job.key)
+        save_overlay(overlay, pixels, found, job.key, legend=job.legend)
     return {
         "image": str(image),
         "labels": str(labels),
@@ -158,6 +217,7 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
         "size": f"{found.shape[1]}x{found.shape[0]}",
         "shares": shares(found, job.key.names),
         "backend": job.engine.backend,
+        **job.taken.document(),
         "peak_memory_bytes": _peak_memory(),
     }
 
@@ -197,7 +257,9 @@ def _say_end(rows: list[dict[str, Any]], failed: list[Path], seconds: float) -> 
         note(f"zoo: {len(failed)} of {len(rows) + len(failed)} images were not segmented: {names}")
 
 
-def _print_segmented(console: "Console", rows: list[dict[str, Any]]) -> None:
+def _print_segmented(console: "Console", rows: list[dict[str, Any]], taken: "Taken") -> None:
+    if rows:
+        console.print(f"weights: {taken}", markup=False)
     for row in rows:
         written = " and ".join(path for path in (row["labels"], row["overlay"]) if path)
         console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}", markup=False)

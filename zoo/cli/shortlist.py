@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
+from zoo.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,7 @@ def print_answer(console: "Console", document: Mapping[str, Any], top: int) -> N
             console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
     run, size = document["run"], query["space"]["size"]
     console.print(
-        f"chosen: {run}#1, best {query['objectives'][0]} in the limits; zoo export {run}#1 --size {size}"
+        f"chosen: {run}#1, best {query['objectives'][0]} in the limits; zoo export {quoted(f'{run}#1')} --size {size}"
     )
 
 
@@ -168,4 +169,5 @@ def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
     title = "networks with weights within the limits; mIOU of different data sets does not compare"
     columns = ("weights", "size", "mIOU, %", "measured on", "predicted", "parameters", *heads)
     console.print(table(title, columns, rows, left=2))
-    console.print(f"get the first: zoo get {found[0]['name'].rpartition('.')[0]} --pretrained {found[0]['name'].rpartition('.')[2]}")
+    model, _, tag = found[0]["name"].rpartition(".")
+    console.print(f"get the first: zoo get {model} --pretrained {tag}")

@@ -25,6 +25,8 @@ from zoo.cli.live import watching
 from zoo.cli.specs import apart
 from zoo.config_study import seconds
 from zoo.errors import ZooError
+from zoo.reading import exists
+from zoo.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -178,16 +180,23 @@ def _write_so_far(query: "Query", plan: "Plan", folder: Path) -> None:
 
     with suppress(ZooError):
         write_findings(so_far(query, plan, folder), folder)
-        note(f"zoo: what was measured so far is in {folder}/front.csv; go on with zoo search --resume {folder}")
+        note(f"zoo: what was measured so far is in {folder}/front.csv; go on with zoo search --resume {quoted(folder)}")
 
 
 def refresh(folder: Path) -> None:
     """Bring the front of a study that has not ended up to date, where its storage is at hand; else leave it."""
     from search.study.results import write_findings
     from search.study.study import resumed, so_far
+    from search.study.trust import is_trusted
 
-    if (folder / "study.json").is_file() and not (folder / "front.json").exists():
-        write_findings(so_far(*resumed(folder), folder), folder)
+    if exists(folder / "study.json") and not exists(folder / "front.json"):
+        query, plan = resumed(folder)
+        if not is_trusted(folder, plan):
+            raise ZooError(
+                f"{folder}: the study was not begun here, and its trials are not in its folder; go on with "
+                f"zoo search --resume {quoted(folder)} and --storage or --data"
+            )
+        write_findings(so_far(query, plan, folder), folder)
 
 
 def _given(args: Arguments) -> dict[str, Any]:
@@ -214,11 +223,25 @@ def _resumed(args: Arguments) -> "tuple[Query, Plan, Path]":
         raise usage(f"--resume goes on with the study as it was begun, so that {options} cannot be given with it")
     folder = Path(args.resume)
     query, plan = resumed(folder)
+    _refuse_strange(folder, plan, args)
     if plan.storage and "***" in plan.storage and not args.storage:
         raise usage(
             f"{folder}: its storage {plan.storage} has a password, which is not kept; give the URL with --storage"
         )
     return query, replace(plan, **_given(args)), folder
+
+
+def _refuse_strange(folder: Path, plan: "Plan", args: Arguments) -> None:
+    """Raise UsageError where the folder names a database or data that the user did not give on this machine."""
+    from search.study.trust import is_trusted
+
+    named = [name for name in ("storage", "data") if getattr(plan, name) is not None and not getattr(args, name)]
+    if named and not is_trusted(folder, plan):
+        options = " and ".join(f"--{name}" for name in named)
+        raise usage(
+            f"{folder}: the study was not begun here, so that the {' and '.join(named)} that its folder names "
+            f"{'are' if len(named) > 1 else 'is'} not used unasked; give {options}"
+        )
 
 
 def _engine(args: Arguments) -> "MakeEngine":
@@ -265,4 +288,4 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     equal = sum(not d["exceeds_noise"] for d in document["differences"])
     if document["differences"]:
         console.print(f"{equal} of {len(front) - 1} neighbours on the front differ by no more than noise (95 %)")
-    console.print(f"chosen: {document['run']}#1; every trial: {document['run']}/trials.csv")
+    console.print(f"chosen: {quoted(document['run'] + '#1')}; every trial: {document['run']}/trials.csv")

@@ -1,4 +1,4 @@
-"""`zoo train` and `zoo eval`: train a network on a data set, and score one."""
+"""`zoo train`: train a network on a data set."""
 
 import argparse
 import json
@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.opening import scored_of, start_from, teacher_of
-from zoo.backends.choice import CHOICES
-from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, table, write_text
+from search.model_ref import resolve
+from search.opening import start_from, teacher_of, torch_device
+from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, usage, write_text
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zoo.evaluate.segmentation import Evaluation
+    from search.model_ref import Model
     from zoo.train.loop import Trained
     from zoo.train.trainer import Job
 
@@ -29,10 +29,11 @@ OPTIONS = (
 MINUTE_S = 60.0
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """--dataset, --data and --threads."""
     parser.add_argument(
         "--dataset",
-        required=True,
+        required=required,
         help="camvid, cityscapes, pascal, mapillary, folder, scenes, which is generated, or folders, for classifiers",
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data set's folder")
@@ -40,16 +41,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    _add_data(parser)
+    add_model(parser, "?")
+    add_data(parser, required=False)
     add_size(parser, None)
     parser.add_argument(
         "--recipe", help="zoo (default), authors, the published one, or classifier (default with folders)"
     )
-    parser.add_argument(
-        "--init", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to start from; what fits is taken"
-    )
-    parser.add_argument("--teacher", metavar="WEIGHTS", help="MODEL.TAG, a run, or a file to distil from")
+    parser.add_argument("--init", metavar="MODEL", help="a MODEL with weights to start from; what fits is taken")
+    parser.add_argument("--teacher", metavar="MODEL", help="a MODEL with weights to distil from")
     parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
@@ -74,10 +73,14 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: Arguments) -> int:
+    from zoo.train.checkpoint import STATE
     from zoo.train.loop import train
 
     job = _job(args)
-    done = train(job, resume=args.resume, progress=_Printer(quiet=not job.ranks.first), stop_after=args.stop_after)
+    progress = _Printer(quiet=not job.ranks.first)
+    if job.ranks.first and not (job.run / STATE).exists():
+        _keep_options(args, job.run)
+    done = train(job, resume=args.resume, progress=progress, stop_after=args.stop_after)
     if job.ranks.first:
         _curve(done)
     document = {
@@ -102,8 +105,10 @@ def _job(args: Arguments) -> "Job":
     from zoo.train.start import begin, check_task
     from zoo.train.trainer import Job
 
-    _use_threads(args.threads)
-    model = model_of(args)
+    use_threads(args.threads)
+    torch_device(args.device)
+    _take_up(args)
+    config, model = config_of(args), model_of(args)
     name = args.recipe or ("classifier" if args.dataset == "folders" else "zoo")
     changes = {key: value for key in OPTIONS if (value := getattr(args, key)) is not None}
     run = args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{args.dataset}"
@@ -111,8 +116,9 @@ def _job(args: Arguments) -> "Job":
     saved = identity_of(run) if args.resume else {}
     how = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
-    init = args.init or (f"{model.canonical}.{model.tag}" if model.tag else None)
-    begun = begin(model.spec, data.labels, how.size, how.seed, start_from(init) if init else None)
+    init = args.init or (_own_weights(model) if not saved else None)
+    start = start_from(resolve(init, config)) if init else None
+    begun = begin(model.spec, data.labels, how.size, how.seed, start)
     if saved and not init:
         begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
         init = saved.get("init")
@@ -130,12 +136,56 @@ def _job(args: Arguments) -> "Job":
         args.device,
         args.workers,
         args.score_every,
-        teacher_of(args.teacher, len(data.labels.classes)) if args.teacher else None,
+        teacher_of(resolve(args.teacher, config), len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
 
 
-def _use_threads(count: int) -> None:
+OPTIONS_FILE = "options.json"
+"""What a run was begun with, so that `zoo train --resume -o RUN` says enough."""
+
+
+def _take_up(args: Arguments) -> None:
+    """Fill in MODEL, --dataset and --data of a run that goes on. Raises UsageError where they are missing."""
+    if args.resume and args.out and not (args.model and args.dataset):
+        from search.runs.writer import read_json
+
+        path = args.out / OPTIONS_FILE
+        begun = read_json(path) if path.is_file() else {}
+        for name in ("model", "dataset", "data"):
+            if getattr(args, name) is None and isinstance(begun.get(name), str):
+                setattr(args, name, Path(begun[name]) if name == "data" else begun[name])
+        args.settings = args.settings or [text for text in begun.get("settings", []) if isinstance(text, str)]
+        if args.data:
+            note(f"zoo: goes on with {args.model} on {args.dataset} in {args.data}")
+    if not args.model:
+        raise usage("train: MODEL is missing; `zoo list` names the models, and --resume -o RUN goes on with a run")
+    if not args.dataset:
+        raise usage("train: --dataset is missing; zoo train --help names the data sets")
+
+
+def _keep_options(args: Arguments, run: Path) -> None:
+    """Write what `_take_up` reads, once the run's folder is known to be this run's."""
+    begun = {
+        "model": args.model,
+        "settings": args.settings,
+        "dataset": args.dataset,
+        "data": str(args.data.resolve()) if args.data else None,
+    }
+    write_text(run / OPTIONS_FILE, json.dumps(begun, indent=2) + "\n")
+
+
+def _own_weights(model: "Model") -> str | None:
+    """What a run starts from where MODEL names weights and --set changes nothing of it."""
+    if model.settings:
+        return None
+    if model.tag:
+        return f"{model.canonical}.{model.tag}"
+    return model.name if model.kind in ("weights", "run") else None
+
+
+def use_threads(count: int) -> None:
+    """Set up torch for a training or a scoring on `count` threads, 0 for all cores. Raises ZooError."""
     import torch
 
     from zoo.allocator import keep_freed_memory
@@ -171,7 +221,7 @@ def _curve(done: "Trained") -> None:
 
         save_curve(done.run / "curve.png", done.rows)
     except ModuleNotFoundError:
-        note("matplotlib is not installed, so no curve.png was drawn; pip install 'edgeseg-zoo[plots]'")
+        note("matplotlib is not installed, so no curve.png was drawn; pip install '.[plots]' in the repository")
 
 
 def _protocol(job: "Job") -> dict[str, Any]:
@@ -206,115 +256,6 @@ def _said(best: dict[str, Any]) -> str:
     return ", ".join(f"{said(key)} {value:.2f}" for key, value in best.items() if key != "epoch")
 
 
-def _configure_eval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL.TAG|RUN|FILE", help="weights by name, of a run, or an ONNX file")
-    _add_data(parser)
-    add_size(parser, None)
-    parser.add_argument("--split", default="val", help="split to score (default val)")
-    parser.add_argument("--map", metavar="FROM-TO", help="map of the network's classes, such as cityscapes-camvid")
-    parser.add_argument(
-        "--protocol",
-        choices=("zoo", "authors"),
-        default="zoo",
-        help="zoo (default): void is ignored; authors: void counts as a class that the mean leaves out",
-    )
-    parser.add_argument(
-        "--backend", choices=CHOICES, help="what runs it (default: torch; onnxruntime for an ONNX file)"
-    )
-    parser.add_argument("--flip", action="store_true", help="mean of the image's and its mirror image's logits")
-    parser.add_argument("--boundary", action="store_true", help="also score the pixels near a boundary")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
-    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="and the first N images, side by side")
-
-
-def _eval(args: Arguments) -> int:
-    from zoo.data.classes import label_map
-    from zoo.data.datasets import data_set
-    from zoo.evaluate.segmentation import Protocol, evaluate
-
-    if args.pictures and not args.out:
-        raise ZooError("--pictures needs a folder to write to; give one with -o DIR")
-    _use_threads(args.threads)
-    how = Protocol(args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary)
-    data = data_set(args.dataset, args.data, args.split)
-    if args.dataset == "folders":
-        return _eval_classes(args, data)
-    network = scored_of(
-        args.model,
-        config_of(args),
-        args.backend,
-        threads=args.threads or None,
-        size=args.size,
-        say=lambda message: note(f"zoo: {message}"),
-    )
-    visit = _pictures(args, data.labels) if args.pictures else lambda *sample: None
-    result = evaluate(network, data, how, visit=visit)
-    document = result.document()
-    if args.out:
-        _write(args.out, result, document)
-    emit(args, document, lambda console: _show_scores(console, document))
-    return 0
-
-
-def _eval_classes(args: Arguments, data: Any) -> int:
-    from search.opening import module_of
-    from zoo.evaluate.classification import evaluate_classes
-
-    for name in ("map", "flip", "boundary", "pictures", "backend"):
-        if getattr(args, name):
-            raise ZooError(f"--{name} is for maps of classes, and folders hold a class an image; leave it out")
-    module, labels, digest = module_of(args.model)
-    document = evaluate_classes(module, labels, data, args.size)
-    document["protocol"] |= {"network": args.model, "weights_sha256": digest}
-    if args.out:
-        write_text(args.out / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    emit(args, document, lambda console: _show_ranking(console, document))
-    return 0
-
-
-def _show_ranking(console: "Console", document: dict[str, Any]) -> None:
-    said = document["protocol"]
-    console.print(f"top-1 {document['top1']:.2f} %, top-5 {document['top5']:.2f} % of {document['images']} images")
-    console.print(", ".join(f"{key} {value}" for key, value in said.items() if value is not None))
-
-
-def _pictures(args: Arguments, labels: Any) -> Any:
-    from zoo.evaluate.pictures import save_side_by_side
-
-    def visit(index: int, image: Any, truth: Any, found: Any) -> None:
-        if index < args.pictures:
-            save_side_by_side(args.out / f"{index:04}.png", image, truth, found, labels)
-
-    return visit
-
-
-def _write(folder: Path, result: "Evaluation", document: dict[str, Any]) -> None:
-    from zoo.evaluate.pictures import save_confusion
-
-    write_text(folder / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    save_confusion(folder / "confusion.png", result.scores.matrix, result.labels)
-
-
-def _show_scores(console: "Console", document: dict[str, Any]) -> None:
-    def percent(value: float | None) -> str:
-        return "–" if value is None else f"{value:.2f}"
-
-    rows = [(name, percent(value)) for name, value in document["per_class_iou"].items()]
-    for key, label in (
-        ("miou", "mIOU"),
-        ("class_average", "class average"),
-        ("pixel_accuracy", "pixel accuracy"),
-        ("category_miou", "category mIOU"),
-        ("boundary_miou", "boundary mIOU"),
-    ):
-        if document[key] is not None:
-            rows.append((label, percent(document[key])))
-    said = document["protocol"]
-    console.print(table(f"{said['network']} on {said['dataset']} {said['split']}", ("IOU of", "%"), rows))
-    shown = ", ".join(f"{key} {value}" for key, value in said.items() if value is not None)
-    console.print(f"{document['images']} images; {shown}")
-
-
 COMMANDS = (
     Command(
         "train",
@@ -322,12 +263,5 @@ COMMANDS = (
         "zoo train espnet-c-8 --dataset camvid --data camvid --size 480x360 --init espnet-c-8.cityscapes",
         _train,
         _configure_train,
-    ),
-    Command(
-        "eval",
-        "score a network on a data set",
-        "zoo eval espnet.cityscapes --dataset camvid --data camvid --map cityscapes-camvid",
-        _eval,
-        _configure_eval,
     ),
 )

@@ -2,64 +2,183 @@
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from search.opening import candidate_of
-from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note
+from search.opening import check_unchanged, has_weights, open_model
+from zoo.cli.command import (
+    DEFAULT_SIZE,
+    Arguments,
+    Command,
+    add_model,
+    add_model_size,
+    config_of,
+    emit,
+    model_of,
+    note,
+    size_argument,
+)
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    from pretrained.weights import PretrainedNetwork
+    from collections.abc import Mapping
+
     from search.model_ref import Model
+    from search.opening import Opened
+    from zoo.compress.variants import Variant
+    from zoo.kit import Board, Kit
     from zoo.network import Network
     from zoo.specs import Spec
 
 
-def _trained(model: "Model") -> "PretrainedNetwork":
-    """The model with the weights of its tag, or its default ones."""
-    from pretrained import load
-
-    return load(f"{model.canonical}.{model.tag}" if model.tag else model.canonical)
-
-
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    add_size(parser, default=None)
+    add_model_size(parser)
     parser.add_argument("--opset", type=int, default=13, metavar="N", help="ONNX opset (default 13, for old Jetsons)")
     parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
     parser.add_argument("--optimize", action="store_true", help="rewrite the network to run faster on CPUs first")
+    parser.add_argument("--half", action="store_true", help="compute in float16; input and output stay float32")
+    parser.add_argument(
+        "--with-preprocessing",
+        choices=("NHWC", "NCHW"),
+        nargs="?",
+        const="NHWC",
+        metavar="LAYOUT",
+        help="take 8-bit RGB pixels, NHWC (default) or NCHW, at the network's size",
+    )
+    parser.add_argument(
+        "--with-argmax",
+        type=_labels_size,
+        nargs="?",
+        const="network",
+        metavar="WxH",
+        help="give labels, at the network's input size or at the image's size WxH",
+    )
+    parser.add_argument("--device", metavar="D", help="whose clock setting the notes give, as tx2@850")
+    parser.add_argument("--strict", action="store_true", help="refuse a network without trained weights")
+    parser.add_argument("--no-kit", action="store_true", help="write the ONNX file alone, without notes and script")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL-WxH.onnx)")
 
 
+def _labels_size(text: str) -> tuple[int, int] | str:
+    return text if text == "network" else size_argument(text)
+
+
+def _variant(args: Arguments, size: tuple[int, int]) -> "Variant":
+    """The form that the options ask for. Raises ZooError where they exclude each other."""
+    from zoo.compress.variants import Variant
+
+    labels = size if args.with_argmax == "network" else args.with_argmax
+    variant = Variant(half=args.half, preprocessing=args.with_preprocessing, argmax=labels)
+    if args.dynamic and not variant.plain:
+        raise ZooError("--half, --with-preprocessing and --with-argmax are for one input size; leave out --dynamic")
+    return variant
+
+
 def _export(args: Arguments) -> int:
+    from zoo.compress.variants import describe, write_variant
     from zoo.export import export_onnx
+    from zoo.kit import check_ending
 
     model = model_of(args)
-    if model.tag and args.settings:
-        raise ZooError(f"--set makes {model.name} another network, which its weights do not fit; leave out one of them")
-    candidate = candidate_of(model.name) if "#" in model.name and not args.settings else None
-    module: Network = candidate[0] if candidate else _trained(model) if model.tag else _untrained(model)
-    weights = candidate[1].name if candidate else f"{model.canonical}.{model.tag}" if model.tag else None
-    own = getattr(getattr(module, "preprocessing", None), "size", None)
-    height, width = args.size or own or (512, 1024)
-    name = Path(model.name).name.replace("#", "-") + (f".{model.tag}" if model.tag else "")
-    path = args.out or Path(f"{name}-{width}x{height}.onnx")
-    said = {"weights": candidate[1].name, "weights_sha256": candidate[1].sha256} if candidate else None
+    if args.out:
+        check_ending(args.out)
+    board = _board(args, model)
+    opened = _opened(args, model)
+    module: Network = opened.module if opened else _untrained(model)
+    height, width = _size(args, model, module)
+    variant = _variant(args, (height, width))
+    path = args.out or Path(f"{_stem(model)}-{width}x{height}{'-fp16' if args.half else ''}.onnx")
+    about = {"weights": opened.taken.name, "weights_sha256": opened.taken.sha256} if opened else {}
     settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
-    written = export_onnx(module, path, size=(height, width), **settings, metadata=said)
+    with TemporaryDirectory() as folder:
+        first = path if variant.plain else Path(folder) / "float.onnx"
+        written = export_onnx(module, first, size=(height, width), **settings, metadata=about)
+        form = None if variant.plain else write_variant(first, variant, path)
+    said = form.about if form else describe(variant, (height, width))
     document = {
-        "path": str(written.path),
+        "path": str(path),
         "opset": written.opset,
-        "max_abs_diff": written.max_abs_diff,
+        "max_abs_diff": written.max_abs_diff if form is None else form.max_abs_diff,
+        "differing_labels": form.differing_labels if form else None,
+        **{key: said[key] for key in ("precision", "input", "output")},
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
         "passes": list(written.passes),
-        "weights": weights,
+        **(opened.taken.document() if opened else {"weights": None}),
+        **_kit(args, path, written.about, board, scripts=variant.plain),
     }
-    if "#" in model.name:
-        document |= _papers(args, model, written.path, weights, module.spec if candidate else None)
-    emit(args, document, lambda console: console.print(_written(document), markup=False))
+    if model.kind == "candidate":
+        document |= _papers(args, model, path, document["weights"], module.spec if opened else None)
+    emit(args, document, lambda console: console.print(_written(document, opened), markup=False))
     return 0
+
+
+def _opened(args: Arguments, model: "Model") -> "Opened | None":
+    """The network with the weights that were named with it; None for random ones, which --strict refuses."""
+    if model.kind == "onnx":
+        raise ZooError(f"{model.name}: is an ONNX file already; export the weights that it is made of")
+    if model.tag or model.kind in ("weights", "run"):
+        check_unchanged(model)
+    if not model.settings and has_weights(model):
+        return open_model(model)
+    if args.strict:
+        raise ZooError(f"--strict refuses random weights: {_random(model)}")
+    note(f"zoo: {_random(model)}")
+    return None
+
+
+def _random(model: "Model") -> str:
+    """That the weights are random, and which there are."""
+    from pretrained import weights_of
+    from search.lacking import lacks_weights
+
+    if model.settings:
+        return f"--set makes {model.name} a network without weights, so they are random"
+    if model.kind != "name":
+        return f"{lacks_weights(model)}; until then the weights are random"
+    tags = [f"{model.name}.{row['tag']}" for row in weights_of(model.canonical)]
+    hint = f"; trained ones: {', '.join(tags)}" if tags else f"; {lacks_weights(model)}"
+    return f"{model.name} has no tag, so the weights are random{hint}"
+
+
+def _size(args: Arguments, model: "Model", module: "Network") -> tuple[int, int]:
+    own = getattr(getattr(module, "preprocessing", None), "size", None)
+    size: tuple[int, int] = args.size or own or model.conditions.size or DEFAULT_SIZE
+    return size
+
+
+def _stem(model: "Model") -> str:
+    name = Path(model.canonical if model.kind in ("run", "weights") else model.name).name.replace("#", "-")
+    return name + (f".{model.tag}" if model.tag else "")
+
+
+def _board(args: Arguments, model: "Model") -> "Board | None":
+    """The device that the notes are for: the one asked for, or the run's; None where there is none."""
+    from hw_models.device import load_device
+    from search.device_ref import device_at
+    from zoo.kit import Board
+
+    at = device_at(args.device) if args.device else next(iter(model.conditions.devices), None)
+    if at is None:
+        return None
+    device = load_device(at.name)
+    return Board(device.name, device.title, device.clock(at.clock_mhz), device.clocks.modes)
+
+
+def _kit(
+    args: Arguments, path: Path, about: "Mapping[str, str]", board: "Board | None", *, scripts: bool
+) -> dict[str, Any]:
+    """Commands for the board and, for a plain file, notes and a script, which describe float32 input and logits."""
+    from zoo.kit import clock_commands, trtexec, write_kit
+
+    commands: dict[str, Any] = {"trtexec": trtexec(path, about["size"], dynamic=args.dynamic)}
+    if board and board.jetson:
+        commands["clock"] = clock_commands(board)
+    if args.no_kit or not scripts:
+        return {"commands": commands}
+    kit: Kit = write_kit(path, about, dynamic=args.dynamic, board=board)
+    return {"commands": commands, "notes": str(kit.notes), "script": str(kit.script) if kit.script else None}
 
 
 def _papers(args: Arguments, model: "Model", path: Path, weights: str | None, trained: "Spec | None") -> dict[str, Any]:
@@ -77,24 +196,29 @@ def _papers(args: Arguments, model: "Model", path: Path, weights: str | None, tr
 def _untrained(model: "Model") -> "Network":
     import torch
 
-    from pretrained import weights_of
     from zoo.network import build
 
-    tags = [row["tag"] for row in weights_of(model.canonical)]
-    hint = f"; name trained ones with {model.name}.{tags[0]}" if tags else ""
-    note(f"zoo: {model.name} has no tag, so the weights are random{hint}")
     torch.manual_seed(0)
-    return build(model.spec).eval()
+    return build(model.spec, model.conditions.size or DEFAULT_SIZE).eval()
 
 
-def _written(document: dict[str, Any]) -> str:
-    papers = f"; beside it {document['spec']} and {document['card']}" if "spec" in document else ""
+def _written(document: dict[str, Any], opened: "Opened | None") -> str:
+    names = ("spec", "card", "notes", "script")
+    beside = "".join(f"\n  {name}: {document[name]}" for name in names if document.get(name))
     passes = f", rewritten by {', '.join(document['passes'])}" if document["passes"] else ""
     return (
         f"{document['path']}: opset {document['opset']}, {document['size']}"
-        f"{' (dynamic)' if document['dynamic'] else ''}{passes}, weights {document['weights'] or 'random'}; "
-        f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}{papers}"
+        f"{' (dynamic)' if document['dynamic'] else ''}{passes}, weights {opened.taken if opened else 'random'}; "
+        f"{_difference(document)}{beside}\n"
+        f"  {document['precision']}; in: {document['input']}; out: {document['output']}\n"
+        f"  on the board: {document['commands']['trtexec']}"
     )
+
+
+def _difference(document: dict[str, Any]) -> str:
+    if document["differing_labels"] is not None:
+        return f"{document['differing_labels']:.2%} of the labels of random pixels differ from the float32 file's"
+    return f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}"
 
 
 COMMANDS = (

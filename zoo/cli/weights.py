@@ -52,6 +52,7 @@ def _asked(args: Arguments) -> tuple[str, str | None]:
 def _print(console: "Console", got: "Ready") -> None:
     entry = got.entry
     rows = [
+        ("weights", entry.name),
         ("file", got.path),
         ("SHA-256", f"{got.sha256} ({si(got.bytes, 'B')})"),
         ("made from", entry.origin),

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.classes import LabelSet, palette
-from zoo.data.pairs import SUFFIXES
+from zoo.data.pairs import files_in, is_systems
 from zoo.data.split import DataError, Pixels
-from zoo.inference.images import read_image
+from zoo.inference.images import SUFFIXES, read_image
+from zoo.reading import is_folder
 
 TRAIN = "train"
 """The split whose folders are the classes."""
@@ -53,7 +54,7 @@ def folders(root: Path, split: str) -> Folders:
     for name in _classes(root / split):
         if name not in indices:
             raise DataError(f"{root / split / name}: is a class that {root / TRAIN} lacks; add it there, or remove it")
-        files = sorted(x for x in (root / split / name).iterdir() if x.suffix.lower() in SUFFIXES)
+        files = sorted(x for x in files_in(root / split / name) if x.suffix.lower() in SUFFIXES)
         if split == TRAIN and not files:
             raise DataError(f"{root / split / name}: holds no image; add some, or remove the class")
         samples += [(path, indices[name]) for path in files]
@@ -64,6 +65,6 @@ def folders(root: Path, split: str) -> Folders:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"expected the folder {folder}, with a folder of images for each class in it; add it")
-    return tuple(sorted(x.name for x in folder.iterdir() if x.is_dir() and not x.name.startswith(".")))
+    return tuple(sorted(x.name for x in folder.iterdir() if is_folder(x) and not is_systems(x)))

@@ -1,9 +1,12 @@
 """Label sets: the classes of a data set in the order of a network's outputs, their colours, and maps between sets."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.errors import ZooError, did_you_mean
+from zoo.text import one_line
 
 Colour = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
@@ -131,6 +134,30 @@ def label_set(name: str) -> LabelSet:
     if name not in LABEL_SETS:
         raise ZooError(f"label set {name!r} is unknown; {did_you_mean(name, LABEL_SETS)}")
     return LABEL_SETS[name]
+
+
+MAX_CLASSES = 255
+"""Most classes of a label set from a file: masks are bytes, and one value is void."""
+
+
+def labels_about(labels: LabelSet) -> Any:
+    """A label set for metadata: its name where it is declared, else all of it."""
+    return labels.name if LABEL_SETS.get(labels.name) == labels else dataclasses.asdict(labels)
+
+
+def labels_from(about: Any) -> LabelSet:
+    """The label set that `labels_about` wrote. Raises ZooError where it is none."""
+    if isinstance(about, str) and about in LABEL_SETS:
+        return LABEL_SETS[about]
+    try:
+        if not isinstance(about, dict) or not 0 < len(about["classes"]) <= MAX_CLASSES:
+            raise TypeError
+        colours = tuple((int(r), int(g), int(b)) for r, g, b in about["colours"])
+        return LabelSet(str(about["name"]), tuple(map(str, about["classes"])), colours, tuple(about.get("groups", ())))
+    except (TypeError, KeyError, ValueError):
+        raise ZooError(
+            f"labels: must be one of {', '.join(LABEL_SETS)} or a whole label set, but is {one_line(repr(about), 80)}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,19 @@ from pathlib import Path
 from zoo.data.class_folders import folders
 from zoo.data.classes import CAMVID, CATEGORIES, CITYSCAPES, PASCAL
 from zoo.data.mask_folders import folder
-from zoo.data.mask_values import CAMVID_CODES, CITYSCAPES_CODES, MAPILLARY_CODES, PASCAL_CODES
-from zoo.data.pairs import listing, pairs, samples_of
+from zoo.data.mask_values import (
+    CAMVID_CODES,
+    CITYSCAPES_CODES,
+    CITYSCAPES_TRAIN_CODES,
+    MAPILLARY_CODES,
+    PASCAL_CODES,
+)
+from zoo.data.pairs import file_named, listing, pairs, samples_of
 from zoo.data.split import DataError, DataSet, Sample, Split
 from zoo.data.synthetic import Scenes
 from zoo.errors import did_you_mean
+from zoo.reading import exists, is_folder, read_text, reason
+from zoo.text import one_line, shown
 
 
 def _camvid(root: Path, split: str) -> DataSet:
@@ -20,14 +28,16 @@ def _camvid(root: Path, split: str) -> DataSet:
 
 
 def _cityscapes(root: Path, split: str) -> DataSet:
-    """leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png."""
+    """leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png and gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png.
+
+    Where there are no label ids, NAME_gtFine_labelTrainIds.png is read, in which 255 is void.
+    """
     images, masks = root / "leftImg8bit" / split, root / "gtFine" / split
-    found = samples_of(
-        listing(images, "*/*_leftImg8bit.png", "_leftImg8bit"),
-        listing(masks, "*/*_gtFine_labelIds.png", "_gtFine_labelIds"),
-        (images, masks),
-    )
-    return DataSet("cityscapes", split, CITYSCAPES, found, CITYSCAPES_CODES)
+    ids, codes = listing(masks, "_gtFine_labelIds", deep=True), CITYSCAPES_CODES
+    if not ids:
+        ids, codes = listing(masks, "_gtFine_labelTrainIds", deep=True), CITYSCAPES_TRAIN_CODES
+    found = samples_of(listing(images, "_leftImg8bit", deep=True), ids, (images, masks))
+    return DataSet("cityscapes", split, CITYSCAPES, found, codes)
 
 
 def _pascal(root: Path, split: str) -> DataSet:
@@ -36,39 +46,37 @@ def _pascal(root: Path, split: str) -> DataSet:
     The split `trainaug` takes its masks from SegmentationClassAug (Hariharan et al., 2011).
     """
     inner = root / "VOCdevkit" / "VOC2012"
-    root = inner if inner.is_dir() else root
+    root = inner if is_folder(inner) else root
     masks = root / ("SegmentationClassAug" if split == "trainaug" else "SegmentationClass")
     names = _names(root / "ImageSets" / "Segmentation" / f"{split}.txt")
-    found = tuple(Sample(root / "JPEGImages" / f"{name}.jpg", masks / f"{name}.png") for name in names)
-    for sample in found:
-        for path in (sample.image, sample.mask):
-            if not path.is_file():
-                raise DataError(f"{path}: the list of the split {split} names it and it is not there; add it")
+    where = f"the list of the split {split}"
+    found = tuple(
+        Sample(file_named(root / "JPEGImages", name, where), file_named(masks, name, where)) for name in names
+    )
     return DataSet("pascal", split, PASCAL, found, PASCAL_CODES)
 
 
 def _names(path: Path) -> list[str]:
-    try:
-        names = path.read_text(encoding="utf-8").split()
-    except OSError as error:
+    if not exists(path):
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected JPEGImages, SegmentationClass and "
-            f"ImageSets/Segmentation in {path.parents[2]}, found {_found(path.parents[2])}"
-        ) from None
+            f"{shown(path)}: cannot be read (No such file or directory); expected JPEGImages, SegmentationClass and "
+            f"ImageSets/Segmentation in {shown(path.parents[2])}, found {_found(path.parents[2])}"
+        )
+    names = [line.split()[0] for line in read_text(path, DataError).splitlines() if line.strip()]
     if not names:
         raise DataError(f"{path}: names no sample; a split must not be empty")
     return names
 
 
 def _found(folder: Path) -> str:
-    return ", ".join(sorted(x.name for x in folder.iterdir())[:8]) if folder.is_dir() else "nothing"
+    return ", ".join(sorted(x.name for x in folder.iterdir())[:8]) if is_folder(folder) else "nothing"
 
 
 def _mapillary(root: Path, split: str) -> DataSet:
     """Vistas 1.2: training or validation, with images/NAME.jpg and labels/NAME.png, or v1.2/labels/NAME.png."""
     base = root / {"train": "training", "val": "validation"}.get(split, split)
     masks = base / "v1.2" / "labels"
-    found = pairs(base / "images", masks if masks.is_dir() else base / "labels")
+    found = pairs(base / "images", masks if is_folder(masks) else base / "labels")
     return DataSet("mapillary", split, CATEGORIES, found, MAPILLARY_CODES)
 
 
@@ -97,9 +105,14 @@ def data_set(name: str, root: Path | None, split: str) -> Split:
         raise DataError(f"data set {name!r} is unknown; {did_you_mean(name, LAYOUTS)}")
     if name in GENERATED:
         return LAYOUTS[name](Path(), split)
-    if root is None or not root.is_dir():
-        raise DataError(f"{root or name}: there is no such folder; give the folder of {name} with --data DIR")
-    return LAYOUTS[name](root, split)
+    if root is None or not is_folder(root):
+        raise DataError(f"{shown(root or name)}: there is no such folder; give the folder of {name} with --data DIR")
+    if not split or Path(split).name != split or split.startswith("."):
+        raise DataError(f"split {one_line(split, 60)!r}: must be a name such as train or val; correct --split")
+    try:
+        return LAYOUTS[name](root, split)
+    except OSError as error:
+        raise DataError(f"{shown(error.filename or root)}: cannot be read: {reason(error)}; check it") from None
 
 
 def names() -> Iterable[str]:

@@ -21,6 +21,9 @@ CAMVID_CODES: Codes = {i: i for i in range(11)} | {11: VOID}
 CITYSCAPES_CODES: Codes = dict.fromkeys((*range(34), VOID), VOID) | {v: i for i, v in enumerate(CITYSCAPES_IDS)}
 """Label ids 0 to 33, of which those that are not evaluated are void."""
 
+CITYSCAPES_TRAIN_CODES: Codes = {i: i for i in range(len(CITYSCAPES_IDS))} | {VOID: VOID}
+"""Train ids 0 to 18, and 255, which is void."""
+
 PASCAL_CODES: Codes = {i: i for i in range(21)} | {255: VOID}
 """Class indices; 255 is the contour that is left out."""
 

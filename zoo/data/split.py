@@ -7,12 +7,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from zoo.data.classes import Colour, LabelSet
 from zoo.data.mask_values import Codes
 from zoo.errors import ZooError
 from zoo.evaluate.metrics import VOID
-from zoo.inference.images import ImageError, opened, read_image
+from zoo.inference.images import ImageError, opened, orientation, read_image
+from zoo.reading import exists
+from zoo.text import one_line
 
 Pixels = NDArray[np.uint8]
 
@@ -56,7 +59,9 @@ class DataSet:
 
     codes: class index, or VOID, of each value that a mask may hold; another value is an error.
     colours: the value for which each colour of an RGB mask stands, where masks are RGB. window: the values
-    of 16-bit grey images that become black and white; without one the upper 8 bits are kept.
+    of 16-bit grey images that become black and white; without one the upper 8 bits are kept. upright: whether
+    images and masks are turned as
+    the EXIF tag of each says.
     """
 
     name: str
@@ -65,7 +70,8 @@ class DataSet:
     samples: tuple[Sample, ...]
     codes: Codes
     colours: Mapping[Colour, int] | None = None
-    window: tuple[int, int] | None = None
+    window: tuple[float, float] | None = None
+    upright: bool = True
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -77,18 +83,28 @@ class DataSet:
         value that is no class.
         """
         sample = self.samples[index]
-        image = _image(sample.image, self.window)
-        values = _mask(sample.mask, self.colours)
+        image = _image(sample.image, self.window, upright=self.upright)
+        values = _mask(sample.mask, self.colours, upright=self.upright)
         if image.shape[:2] != values.shape:
             sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (image, values)]
-            raise DataError(f"{sample.mask} is {sizes[1]} and {sample.image} is {sizes[0]}; both must be of one size")
+            turned = self._turned(sample)
+            raise DataError(
+                f"{sample.mask} is {sizes[1]} and {sample.image} is {sizes[0]}{turned}; both must be of one size"
+            )
         return image, self._classes(values, sample.mask)
+
+    def _turned(self, sample: Sample) -> str:
+        """What EXIF tags have to do with sizes that differ."""
+        tags = orientations(sample) if self.upright else (1, 1)
+        if tags[0] == tags[1]:
+            return ""
+        return f", turned by EXIF orientation {tags[0]} of the image and {tags[1]} of the mask"
 
     def _classes(self, values: NDArray[Any], path: Path) -> Pixels:
         beyond = max(self.codes) + 1
         table = np.full(beyond + 1, -1, np.int16)
         table[list(self.codes)] = list(self.codes.values())
-        classes = table[np.minimum(values, beyond)]
+        classes = table[np.clip(values, -1, beyond)]  # -1 is the last place, as beyond is
         if classes.min() < 0:
             wrong = int(values[classes < 0][0])
             known = spans(self.codes)
@@ -108,14 +124,30 @@ def spans(values: Mapping[int, int]) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def _image(path: Path, window: tuple[int, int] | None) -> Pixels:
+def orientations(sample: Sample) -> tuple[int, int]:
+    """EXIF orientations of image and mask, 1 for none. Raises DataError."""
+    found = []
+    for path in (sample.image, sample.mask):
+        try:
+            with opened(path) as file:
+                found.append(orientation(file, path))
+        except ImageError as error:
+            raise DataError(str(error)) from None
+    return found[0], found[1]
+
+
+def _image(path: Path, window: tuple[float, float] | None, *, upright: bool) -> Pixels:
     try:
-        if window is None:
+        if window is None and upright:
             pixels: Pixels = read_image(path)
             return pixels
+        if window is None:
+            with opened(path) as file:
+                file.getexif().clear()
+                return np.asarray(file.convert("RGB"))
         with opened(path) as file:
-            grey = np.asarray(file, np.float32)
-    except (ImageError, OSError, SyntaxError) as error:
+            grey = _array(file, np.float32, upright=upright)
+    except (ImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(_about(path, error)) from None
     if grey.ndim != 2:
         raise DataError(f"{path}: a window is for grey images, and this one has {grey.shape[2]} channels; leave it out")
@@ -124,10 +156,18 @@ def _image(path: Path, window: tuple[int, int] | None) -> Pixels:
     return np.repeat(scaled[:, :, None], 3, axis=2)
 
 
-def _mask(path: Path, colours: Mapping[Colour, int] | None) -> NDArray[Any]:
+def _array(file: Image.Image, kind: Any = None, *, upright: bool) -> NDArray[Any]:
+    """Pixels of an image, turned as its EXIF tag says where that is wanted."""
+    if upright:
+        file = ImageOps.exif_transpose(file)
+    return np.asarray(file, kind)
+
+
+def _mask(path: Path, colours: Mapping[Colour, int] | None, *, upright: bool) -> NDArray[Any]:
     try:
         with opened(path) as file:
-            array = np.asarray(file.convert("RGB") if colours else file)
+            turned = ImageOps.exif_transpose(file) if upright else file
+            array = np.asarray(turned.convert("RGB") if colours else turned)
     except (ImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(_about(path, error)) from None
     if colours:
@@ -153,9 +193,9 @@ def _decoded(array: NDArray[Any], colours: Mapping[Colour, int], path: Path) -> 
 
 
 def _about(path: Path, error: Exception) -> str:
-    if not path.exists():
+    if not exists(path):
         return f"{path}: there is no such file, although its pair is there; add it, or remove the pair"
-    text = str(error)
+    text = one_line(error)
     return text if text.startswith(str(path)) else f"{path}: cannot be read ({text}); replace it by an intact file"
 
 

@@ -14,6 +14,7 @@ from zoo.data.classes import CAMVID, Colour, LabelSet
 from zoo.data.split import DataError, Pixels
 from zoo.errors import did_you_mean
 from zoo.evaluate.metrics import VOID
+from zoo.memory import refuse_beyond
 
 COUNTS: Mapping[str, int] = {"train": 64, "val": 16, "test": 16}
 """Scenes of each split."""
@@ -104,6 +105,10 @@ class _Canvas:
         return (r, g, b)
 
 
+SCENE_BYTES = 100
+"""Memory for each pixel of a scene while its light and noise are computed."""
+
+
 def scene(seed: int, size: tuple[int, int] = (360, 480)) -> tuple[Pixels, Pixels]:
     """Image (H, W, 3) and CamVid class indices (H, W) of a generated street; the same for the same seed and size.
 
@@ -113,6 +118,7 @@ def scene(seed: int, size: tuple[int, int] = (360, 480)) -> tuple[Pixels, Pixels
     """
     if min(size) < 16:
         raise DataError(f"a scene must be at least 16x16 pixels, but {size[1]}x{size[0]} was asked for")
+    refuse_beyond(SCENE_BYTES * size[0] * size[1], f"a scene of {size[1]}x{size[0]}", "ask for a smaller one")
     rng = np.random.default_rng(seed)
     canvas = _Canvas(size, rng)
     horizon = rng.uniform(0.38, 0.5)

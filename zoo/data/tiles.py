@@ -5,7 +5,13 @@ from functools import cached_property
 
 from zoo.data.classes import LabelSet
 from zoo.data.split import DataError, DataSet, Pixels, Sample
-from zoo.inference.images import image_size
+from zoo.inference.images import image_size, opened
+
+SMALLEST, LARGEST = 4, 65_536
+"""Sides that a tile may have: smaller ones make more tiles than memory can list, and show a network nothing."""
+
+MAX_TILES = 2_000_000
+"""Most tiles of a split."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,8 @@ class Tiles:
     _kept: dict[int, tuple[Pixels, Pixels]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.side < 1:
-            raise DataError(f"tile must be at least 1 pixel, but is {self.side}")
+        if not SMALLEST <= self.side <= LARGEST:
+            raise DataError(f"tile must be from {SMALLEST} to {LARGEST} pixels, but is {self.side}")
 
     @property
     def name(self) -> str:
@@ -46,9 +52,11 @@ class Tiles:
     @cached_property
     def windows(self) -> tuple[tuple[int, int, int], ...]:
         """(slide, top, left) of each tile, slide by slide."""
-        found = []
+        found: list[tuple[int, int, int]] = []
         for i, sample in enumerate(self.data.samples):
-            height, width = image_size(sample.image)
+            height, width = upright_size(self.data, sample)
+            if len(found) > MAX_TILES:
+                raise DataError(f"tiles of {self.side} pixels are more than {MAX_TILES:,}; make them larger")
             found += [(i, top, left) for top in starts(height, self.side) for left in starts(width, self.side)]
         return tuple(found)
 
@@ -70,6 +78,14 @@ class Tiles:
             self._kept[slide] = kept
         image, mask = (x[top : top + self.side, left : left + self.side].copy() for x in kept)
         return image, mask
+
+
+def upright_size(data: DataSet, sample: Sample) -> tuple[int, int]:
+    """Height and width of a slide as `DataSet.load` gives it."""
+    if data.upright:
+        return image_size(sample.image)
+    with opened(sample.image) as image:
+        return image.height, image.width
 
 
 def starts(length: int, side: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Pictures of a scoring: the confusion matrix, and images beside truth and prediction."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,23 +10,80 @@ from zoo.data.split import Pixels
 from zoo.evaluate.metrics import Labels, Matrix
 from zoo.files import atomic
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 GAP = 4
 """Pixels between the parts of a side-by-side picture."""
 
+TITLES = ("image", "truth", "prediction", "white where they differ")
+
+VOID_SHADES = ((96, 96, 96), (160, 160, 160))
+"""Stripes of void, which no class has the colour of."""
+
+STRIPE = 4
+"""Width of a stripe in pixels."""
+
+BANNER = 20
+"""Height of the titles, and of a row of the legend."""
+
 
 def save_side_by_side(path: Path, image: Pixels, truth: Labels, found: Labels, labels: LabelSet) -> None:
-    """Write image, truth, prediction and, in white, where they differ; void is black."""
+    """Write image, truth, prediction and where they differ, each titled, above a legend; void is striped in grey."""
     from PIL import Image
 
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(labels.colours)] = labels.colours
     known = truth < len(labels.classes)
     wrong = np.where((known & (truth != found))[:, :, None], np.uint8(255), np.array(BLACK, np.uint8))
-    parts = [image, colours[truth], colours[found], np.broadcast_to(wrong, image.shape)]
+    wrong = np.where(known[:, :, None], wrong, _stripes(truth.shape))
+    parts = [image, coloured(truth, labels), coloured(found, labels), wrong]
     gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
-    row = [x for part in parts for x in (part, gap)][:-1]
+    row = np.concatenate([x for part in parts for x in (part, gap)][:-1], 1)
+    picture = _framed(Image.fromarray(row), image.shape[1], _present(truth, found, labels), labels)
     with atomic(path) as partial:
-        Image.fromarray(np.concatenate(row, 1)).save(partial, format="PNG")
+        picture.save(partial, format="PNG")
+
+
+def coloured(indices: Labels, labels: LabelSet) -> Pixels:
+    """Class indices (H, W) in the classes' colours (H, W, 3); what is no class is striped."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(labels.colours)] = labels.colours
+    known = indices < len(labels.classes)
+    picture: Pixels = np.where(known[:, :, None], colours[indices], _stripes(indices.shape))
+    return picture
+
+
+def _stripes(shape: tuple[int, ...]) -> Pixels:
+    """Diagonal stripes (H, W, 3)."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    stripes: Pixels = np.array(VOID_SHADES, np.uint8)[(rows + columns) // STRIPE % 2]
+    return stripes
+
+
+def _present(truth: Labels, found: Labels, labels: LabelSet) -> list[int]:
+    """Classes that occur, and one more for void."""
+    return sorted({min(int(x), len(labels.classes)) for x in (*np.unique(truth), *np.unique(found))})
+
+
+def _framed(picture: "Image.Image", width: int, present: list[int], labels: LabelSet) -> "Image.Image":
+    """Titles above the parts, each `width` wide, and below them a legend."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(BANNER * 3 // 5)
+    names = [*labels.classes, "void"]
+    cell = 2 * BANNER + max(int(font.getlength(names[i])) for i in present)
+    columns = max(1, picture.width // cell)
+    rows = -(-len(present) // columns)
+    canvas = Image.new("RGB", (max(picture.width, cell), picture.height + BANNER * (1 + rows)), "white")
+    canvas.paste(picture, (0, BANNER))
+    draw = ImageDraw.Draw(canvas)
+    for i, title in enumerate(TITLES):
+        draw.text((i * (width + GAP) + 2, BANNER // 2), title, fill="black", font=font, anchor="lm")
+    for place, i in enumerate(present):
+        x, y = place % columns * cell, BANNER + picture.height + place // columns * BANNER
+        swatch = coloured(np.full((BANNER - 6, BANNER), i, np.uint8), labels)
+        canvas.paste(Image.fromarray(swatch), (x, y + 3))
+        draw.text((x + BANNER + 4, y + BANNER // 2), names[i], fill="black", font=font, anchor="lm")
+    return canvas
 
 
 def save_confusion(path: Path, matrix: Matrix, labels: LabelSet) -> None:

@@ -17,9 +17,15 @@ from zoo.evaluate.metrics import VOID, Labels, Matrix, Scores, confusion, merged
 from zoo.inference.label_map import labels_of
 from zoo.inference.preprocess import Preprocessing, network_input
 from zoo.inference.segment import Run, logits_of, plain
+from zoo.memory import inference_bytes, refuse_beyond
+from zoo.reading import opened
+from zoo.registry import lower
 
 Size = tuple[int, int]
 Scoring = Literal["zoo", "authors"]
+
+INPUT_BYTES = 36
+"""Memory for each pixel of a network's input while it is made: three floats, three times."""
 
 BOUNDARY_PIXELS = 3
 """Half width of the band along the truth's boundaries in which the boundary score is taken."""
@@ -30,7 +36,8 @@ class Scored:
     """A network to be scored.
 
     logits: (1, 3, h, w) -> (outputs, h', w'), which the next call may overwrite. labels: the classes of its
-    first outputs; one more output is void. fixed_size: (height, width) where it takes no other.
+    first outputs; one more output is void. fixed_size: (height, width) where it takes no other. memory: bytes that
+    it needs at (height, width), where that is known.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Scored:
     sha256: str | None = None
     fixed_size: Size | None = None
     backend: str = "torch"
+    memory: Callable[[Size], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,8 @@ def evaluate(
     classes = len(data.labels.classes)
     count = classes + (how.scoring == "authors")
     size = network.fixed_size or how.size or network.preprocessing.size
+    if size:
+        _check_memory(network, size)
     total, edges = np.zeros((count, count), np.int64), np.zeros((count, count), np.int64)
     with torch.inference_mode():
         for index in range(len(data)):
@@ -129,6 +139,12 @@ def evaluate(
     boundary = Scores(edges, classes) if how.boundary else None
     said = _said(network, data, how, size)
     return Evaluation(data.labels, Scores(total, classes), boundary, len(data), said)
+
+
+def _check_memory(network: Scored, size: Size) -> None:
+    """Raise ZooError where memory does not suffice for the input and the network."""
+    needed = INPUT_BYTES * size[0] * size[1] + (network.memory(size) if network.memory else 0)
+    refuse_beyond(needed, f"{network.name} at {size[1]}x{size[0]}", "give a smaller --size")
 
 
 def outputs(source: LabelSet, target: LabelSet, how: Protocol) -> tuple[list[int], Labels]:
@@ -189,13 +205,17 @@ def module_scored(
 ) -> Scored:
     """A module with weights and `module.preprocessing`, in evaluation mode; `run` of a `backend` may run it."""
     chosen = run or plain(module)
-    return Scored(name, lambda x: logits_of(chosen, x), module.preprocessing, labels, sha256, backend=backend)
+    spec = getattr(module, "spec", None)
+    memory = None if spec is None else lambda size: inference_bytes(lower(spec, size))
+    return Scored(
+        name, lambda x: logits_of(chosen, x), module.preprocessing, labels, sha256, backend=backend, memory=memory
+    )
 
 
 def sha256_of(path: Path) -> str:
     """Hash of a file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path, ZooError) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()

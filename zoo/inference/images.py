@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from zoo.errors import ZooError
+from zoo.reading import kind_of, reason
+from zoo.text import shown
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3) in RGB, or (H, W) of class indices; 8 bits a value."""
@@ -29,11 +31,14 @@ MAX_PIXELS = 2**30
 BYTES_PER_PIXEL = 8
 """Memory for each pixel while an image is read: Pillow's four bytes, our three, and a label."""
 
+ORIENTATION = 274
+"""EXIF tag of the orientation."""
+
+TURNED = range(5, 9)
+"""Orientations that exchange width and height."""
+
 STRIP = 256
 """Rows that are taken out of Pillow's memory at a time."""
-
-UNKNOWN_MEMORY_BYTES = 2**32
-"""Free memory that is assumed where the system does not say."""
 
 _pillow = threading.Lock()
 
@@ -63,19 +68,50 @@ def read_image(path: Path) -> Pixels:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width as stored, without decoding. Raises ImageError."""
+    """Height and width of the upright image, without decoding. Raises ImageError."""
     with opened(path) as image:
-        return image.height, image.width
+        turned = orientation(image, path) in TURNED
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def orientation(image: Image.Image, path: Path) -> int:
+    """The EXIF orientation, from 1 for upright to 8; 1 where there is none. Raises ImageError for a damaged image."""
+    if image.format == "PNG" and not _png_says(image, path):
+        return 1  # Pillow would decode the whole image to look for a tag behind its pixels
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception as error:  # a damaged file may raise nearly anything
+        raise ImageError(f"{path}: is damaged ({_first_line(error)}); replace it by an intact file") from None
+    return value if value in range(1, 9) else 1
+
+
+def _png_says(image: Image.Image, path: Path) -> bool:
+    """Whether a PNG file has anything that may hold an orientation, before its pixels or behind them."""
+    if any("exif" in str(key).lower() or "xmp" in str(key).lower() for key in image.info):
+        return True
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            if head[4:] == b"eXIf":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file whose header is sound and whose size is allowed. Raises ImageError."""
     try:
+        mode = path.stat().st_mode
+        wrong = kind_of(mode)
+        if wrong:
+            raise ImageError(f"{shown(path)}: cannot be read: Is {wrong}; give an image file")
         with _any_size_for_pillow():
             image = Image.open(path, formats=FORMATS)
+    except ImageError:
+        raise
     except OSError as error:
-        raise ImageError(f"{path}: {_why(path, error)}") from None
+        raise ImageError(f"{shown(path)}: {_why(path, error)}") from None
     except Exception as error:  # a damaged header may raise nearly anything
         raise ImageError(f"{path}: is damaged ({_first_line(error)}); replace it by an intact file") from None
     with image:
@@ -97,8 +133,8 @@ def _any_size_for_pillow() -> Iterator[None]:
 
 
 def _why(path: Path, error: OSError) -> str:
-    if error.strerror:
-        return f"cannot be read: {error.strerror}; check the path"
+    if error.errno:
+        return f"cannot be read: {reason(error)}; check the path"
     if path.stat().st_size == 0:
         return "is empty; replace it by an image"
     return f"is not an image that can be read; use one of {', '.join(FORMATS)}"
@@ -148,12 +184,3 @@ def too_large(path: Path, size: tuple[int, int], *, tiled: bool = False) -> Imag
     """Error for an image of `size` = (width, height) that does not fit into memory."""
     way_out = "cut it into several files" if tiled else "use --tile N to work in pieces"
     return ImageError(f"{path}: {size[0]}x{size[1]} pixels are more than memory holds at once; {way_out}")
-
-
-def free_bytes() -> int:
-    """Memory that the system has free, in bytes."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return UNKNOWN_MEMORY_BYTES

@@ -51,14 +51,14 @@ def save_labels(path: Path, labels: Pixels, key: Legend) -> None:
         picture.save(partial, format="PNG")
 
 
-def save_overlay(path: Path, pixels: Pixels, labels: Pixels, key: Legend) -> None:
-    """Write the image with its classes in colour, and below it the legend, as an RGB PNG."""
-    picture = overlay(pixels, labels, key)
+def save_overlay(path: Path, pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> None:
+    """Write the image with its classes in colour and, unless without it, the legend below, as an RGB PNG."""
+    picture = overlay(pixels, labels, key, legend=legend)
     with atomic(path) as partial:
         picture.save(partial, format="PNG")
 
 
-def overlay(pixels: Pixels, labels: Pixels, key: Legend) -> Image.Image:
+def overlay(pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> Image.Image:
     """The image (H, W, 3), tinted with its classes' colours, above a legend of the classes that occur.
 
     `labels` (h, w) may be of another size. At most `MAX_OVERLAY_SIDE` pixels a side, without the legend.
@@ -73,6 +73,8 @@ def overlay(pixels: Pixels, labels: Pixels, key: Legend) -> Image.Image:
     indices = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
     colours = np.array(key.colours, np.uint8)[indices]
     tinted = Image.blend(picture, Image.fromarray(colours), OPACITY)
+    if not legend:
+        return tinted
     return _stacked(tinted, _drawn(key, class_counts(labels, len(key.names)), size[0]))
 
 

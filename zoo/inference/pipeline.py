@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from zoo.errors import ZooError
 from zoo.inference.images import SUFFIXES, ImageError
+from zoo.reading import is_folder
 
 AHEAD = 2
 """Images for each worker that are begun, or wait to be, before the first of them is done."""
@@ -18,23 +19,35 @@ Outcome = tuple[Path, Found | ImageError]
 
 
 def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
-    """The files named, and of each folder the images directly in it, by name, but for names that end as `ours` do.
+    """The files named, and the images in each folder and in its folders, by name, but for those that end as `ours` do.
 
-    Each is there once. Raises ZooError for a folder without images.
+    Hidden ones are left out. Each is there once. Raises ZooError for a folder without images.
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             found.append(path)
             continue
         try:
-            inside = sorted(x for x in path.iterdir() if x.suffix.lower() in SUFFIXES and not x.name.endswith(ours))
+            inside = sorted(x for x in _walked(path) if x.suffix.lower() in SUFFIXES and not x.name.endswith(ours))
         except OSError as error:
             raise ZooError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
         if not inside:
             raise ZooError(f"{path}: holds no images; give a folder with files such as *.png or *.jpg")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    """Files below a folder; links to folders are not followed, and what is hidden is left out."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not path.is_symlink():
+                yield from _walked(path)
+        else:
+            yield path
 
 
 def in_order(images: Iterable[Path], work: Callable[[Path], Found], workers: int = 1) -> Iterator[Outcome[Found]]:

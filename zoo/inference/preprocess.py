@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zoo.errors import ConfigError, did_you_mean
+from zoo.errors import ConfigError, ZooError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image as PILImage
     from torch import Tensor
 
 Triple = tuple[float, float, float]
@@ -26,7 +27,10 @@ class Preprocessing:
     The pixels' channels are put in the order `channels`, scaled from 0…255 to 0…`maximum`; `mean` is
     subtracted and the difference divided by `std`, for each channel in that order; the result is resized
     to `size` = (height, width), bilinearly with half-pixel centres and no antialiasing, and divided by
-    `divisor`. Without a size the network takes images as they are.
+    `divisor`. Without a size the network takes images as they are. With `antialias` the 8-bit pixels are
+    resized first, as Pillow does, which smooths what it shrinks: `zoo train` shows a network such images.
+
+    Called with an image, it makes the network's input of it.
     """
 
     channels: Literal["RGB", "BGR"] = "RGB"
@@ -35,10 +39,24 @@ class Preprocessing:
     std: Triple = (1.0, 1.0, 1.0)
     divisor: float = 1.0
     size: tuple[int, int] | None = None
+    antialias: bool = False
+
+    def __call__(self, image: "NDArray[np.uint8] | PILImage", size: tuple[int, int] | None = None) -> "Tensor":
+        """Input (1, 3, h, w), float32, of an image (H, W, 3) in RGB, 8 bits a channel, or a Pillow image."""
+        import numpy as np
+
+        pixels = image if isinstance(image, np.ndarray) else np.array(image.convert("RGB"))
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ZooError(
+                f"an image must be (height, width, 3) of uint8 in RGB, but is {pixels.shape} of {pixels.dtype}"
+            )
+        return network_input(pixels, self, size)
 
     def __post_init__(self) -> None:
         if self.channels not in ("RGB", "BGR"):
             raise ConfigError(f"preprocessing.channels: must be RGB or BGR, but is {self.channels!r}")
+        if not isinstance(self.antialias, bool):
+            raise ConfigError(f"preprocessing.antialias: must be true or false, but is {self.antialias!r}")
         for name in ("maximum", "divisor"):
             _check_numbers(name, (getattr(self, name),), 1, positive=True)
         _check_numbers("mean", self.mean, 3, positive=False)
@@ -63,8 +81,10 @@ class Preprocessing:
         return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML and JSON."""
+        """Plain values for YAML and JSON; `antialias` only where it is true, as files of before lack it."""
         values = dataclasses.asdict(self)
+        if not self.antialias:
+            del values["antialias"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -94,6 +114,9 @@ def network_input(
     """
     import torch
 
+    height, width = size or preprocessing.size or pixels.shape[:2]
+    if preprocessing.antialias:
+        pixels = smoothed(pixels, (height, width))
     rows, columns = pixels.shape[:2]
     order = [0, 1, 2] if preprocessing.channels == "RGB" else [2, 1, 0]
     # The channels of a row lie side by side: one long line is computed with several times as fast as three planes.
@@ -108,11 +131,22 @@ def network_input(
             values *= preprocessing.maximum / 255
         return values.sub_(mean).div_(std)
 
+    if not pixels.flags.writeable:
+        pixels = pixels.copy()  # torch warns of memory that it must not write to
     image = torch.from_numpy(pixels).reshape(1, rows, 3 * columns)
-    height, width = size or preprocessing.size or (rows, columns)
     lines = resized_rows(image, (height, 3 * columns), 0, height, normalised)
     planes = lines.reshape(height, columns, 3).permute(2, 0, 1)[order]
     return resized_rows(planes, (height, width), 0, height).div_(preprocessing.divisor)[None]
+
+
+def smoothed(pixels: "NDArray[np.uint8]", size: tuple[int, int]) -> "NDArray[np.uint8]":
+    """An image (H, W, 3) at `size` = (height, width), bilinear with antialiasing; itself where that is its size."""
+    import numpy as np
+    from PIL import Image
+
+    if pixels.shape[:2] == size:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def resized_rows(

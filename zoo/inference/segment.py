@@ -17,13 +17,13 @@ from zoo.inference.images import (
     ImageError,
     Pixels,
     class_counts,
-    free_bytes,
     image_size,
     read_image,
     too_large,
 )
 from zoo.inference.label_map import labels_of
 from zoo.inference.preprocess import Preprocessing, network_input
+from zoo.memory import free_bytes
 from zoo.network import Network
 from zoo.registry import lower
 from zoo.specs import Spec

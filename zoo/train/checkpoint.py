@@ -2,29 +2,37 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from zoo.data.classes import LABEL_SETS, LabelSet
+from zoo.data.classes import LabelSet, labels_from
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.preprocess import Preprocessing
 from zoo.network import flush_subnormals_
-from zoo.registry import spec_from_dict
+from zoo.reading import exists, opened, parse_json
+from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
+from zoo.text import one_line, shown
+from zoo.train.recipe import Recipe
+from zoo.weights_file import header_of, ordered
 
 STATE = "last.pt"
 """Everything that the next epoch depends on."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """The weights that scored best, and those of the last epoch."""
+
+MAX_CLASSES = 4096
+"""Most classes of a label set in a file."""
 
 NO_SPACE = 28
 """errno of a full disk."""
@@ -41,6 +49,9 @@ def save_state(run: Path, state: State) -> None:
 def load_state(run: Path, identity: Mapping[str, Any]) -> State:
     """The state of a run. Raises ZooError where there is none, or where it is of another spec, recipe or data set."""
     state, saved = _read_state(run)
+    recipe, epochs = dict(saved.get("recipe", {})), identity.get("recipe", {}).get("epochs")
+    if isinstance(epochs, int) and epochs > state["epoch"]:
+        saved = saved | {"recipe": recipe | {"epochs": epochs}}  # a run may be made longer, or end earlier
     for key, value in json.loads(json.dumps(identity)).items():
         if saved.get(key) != value:
             raise ZooError(
@@ -57,17 +68,57 @@ def identity_of(run: Path) -> dict[str, Any]:
 
 def _read_state(run: Path) -> tuple[State, dict[str, Any]]:
     path = run / STATE
-    if not path.is_file():
+    if not exists(path):
         raise ZooError(
             f"{path}: there is no checkpoint to resume; leave out --resume, or give the run's folder with -o"
         )
     try:
-        state: State = torch.load(path, map_location="cpu", weights_only=True)
-        saved: dict[str, Any] = json.loads(state["identity"])
+        with opened(path, ZooError) as file:
+            state: State = torch.load(file, map_location="cpu", weights_only=True)
+        _check_state(state)
+        saved = parse_json(state["identity"], f"{path}: identity")
+        if not isinstance(saved, dict) or not isinstance(saved.get("recipe", {}), dict):
+            raise TypeError("its identity is no mapping")
     except Exception as error:  # a damaged file may raise nearly anything
         kind = type(error).__name__
-        raise ZooError(f"{path}: is no checkpoint of a run ({kind}); train anew in another folder") from None
+        raise _no_checkpoint(path, kind) from None
+    # A field that a later version added had its default before.
+    if "recipe" in saved:
+        saved["recipe"] = {**plain(Recipe()), **saved["recipe"]}
     return state, saved
+
+
+def _no_checkpoint(path: Path, why: str) -> ZooError:
+    return ZooError(f"{path}: is no checkpoint of a run ({one_line(why, 100)}); train anew in another folder")
+
+
+STATE_TYPES: Mapping[str, type] = {
+    **{"identity": str, "module": dict, "mean": dict, "optimizer": dict, "rng": Tensor, "epoch": int, "step": int},
+    "rows": str,
+}
+"""What a checkpoint holds."""
+
+
+def _check_state(state: Any) -> None:
+    """Raise TypeError or ValueError for a state that no trainer wrote."""
+    if not isinstance(state, dict) or set(state) != set(STATE_TYPES):
+        raise TypeError("its parts are others")
+    for name, kind in STATE_TYPES.items():
+        if not isinstance(state[name], kind) or isinstance(state[name], bool):
+            raise TypeError(f"its {name} is another kind of value")
+    if min(state["epoch"], state["step"]) < 0 or not {"state", "param_groups"} <= set(state["optimizer"]):
+        raise ValueError("its values cannot be")
+
+
+@contextmanager
+def restoring(run: Path) -> Iterator[None]:
+    """Around what takes a checkpoint apart; whatever does not fit is one sentence. Raises ZooError."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:  # torch raises nearly anything for tensors and groups that do not fit
+        raise _no_checkpoint(run / STATE, f"{type(error).__name__}: {error}") from None
 
 
 def _differing(saved: Any, wanted: Any) -> str:
@@ -100,44 +151,43 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
     flush_subnormals_(plain)
     text = {key: json.dumps(value) for key, value in about.items()}
     with atomic(path) as partial:
-        _written(partial, lambda: save_file(plain, partial, metadata=text))
+        _written(partial, lambda: partial.write_bytes(ordered(save(plain, metadata=text))))
 
 
 def read_weights(path: Path) -> Kept:
     """Weights that `save_weights` wrote. Raises ZooError for a file that does not say what it is."""
+    texts = header_of(path).get("__metadata__", {})
+    about = {
+        key: parse_json(str(value), f"{shown(path)}: its metadata {key}", ZooError) for key, value in texts.items()
+    }
     try:
         with safe_open(path, "pt") as file:
-            about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors' own errors share no base with OSError and ValueError
-        raise ZooError(f"{path}: cannot be read as weights ({error}); give a file that `zoo train` wrote") from None
+        raise ZooError(
+            f"{path}: cannot be read as weights ({one_line(error, 120)}); give a file that `zoo train` wrote"
+        ) from None
     missing = [key for key in ("spec", "labels", "preprocessing") if key not in about]
     if missing:
         raise ZooError(f"{path}: its metadata lacks {', '.join(missing)}; give a file that `zoo train` wrote")
     preprocessing = Preprocessing.from_dict(about["preprocessing"])
     spec = spec_from_dict(about["spec"], f"{path}: spec")
+    refuse_bomb(path, spec, preprocessing, state)
     return Kept(state, spec, labels_from(about["labels"]), preprocessing, about)
 
 
-def labels_about(labels: LabelSet) -> Any:
-    """A label set for metadata: its name where it is declared, else all of it."""
-    return labels.name if LABEL_SETS.get(labels.name) == labels else dataclasses.asdict(labels)
-
-
-def labels_from(about: Any) -> LabelSet:
-    """The label set that `labels_about` wrote. Raises ZooError where it is none."""
-    if isinstance(about, str) and about in LABEL_SETS:
-        return LABEL_SETS[about]
-    try:
-        colours = tuple((int(r), int(g), int(b)) for r, g, b in about["colours"])
-        return LabelSet(str(about["name"]), tuple(map(str, about["classes"])), colours, tuple(about.get("groups", ())))
-    except (TypeError, KeyError, ValueError):
+def refuse_bomb(path: Path, spec: Spec, preprocessing: Preprocessing, state: Mapping[str, Tensor]) -> None:
+    """Raise ZooError where the network of a file would take far more memory than the file has weights."""
+    params = lower(spec, preprocessing.size or (512, 1024)).params
+    held = sum(tensor.numel() for tensor in state.values())
+    if params > 4 * held + 1_000_000:
         raise ZooError(
-            f"labels: must be one of {', '.join(LABEL_SETS)} or a whole label set, but is {about!r}"
-        ) from None
+            f"{path}: its spec is a network of {params:,} parameters, and it holds {held:,} values; "
+            "give weights that fit"
+        )
 
 
-def _written(path: Path, write: Callable[[], None]) -> None:
+def _written(path: Path, write: Callable[[], object]) -> None:
     """Call `write`; what torch and safetensors raise on a full disk becomes an OSError, which `atomic` words."""
     try:
         write()

@@ -2,14 +2,17 @@
 
 import csv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import torch
 
+from zoo.claims import TRAINING, claimed
 from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
+from zoo.reading import exists
 from zoo.train.checkpoint import BEST, LAST, STATE, plain, save_weights
 from zoo.train.trainer import Job, Progress, Row, Trainer
 
@@ -45,8 +48,15 @@ def train(
     folder holds another run or cannot be written, or the data are not what they should be.
     """
     make_folder(job.run)
-    if not resume and (job.run / STATE).exists():
-        raise ZooError(f"{job.run}: holds a run already; go on with it by --resume, or give another folder with -o")
+    with ExitStack() as claim:
+        if job.ranks.first:
+            claim.enter_context(claimed(job.run, TRAINING))
+        if not resume and exists(job.run / STATE):
+            raise ZooError(f"{job.run}: holds a run already; go on with it by --resume, or give another folder with -o")
+        return _train(job, resume, progress, stop_after)
+
+
+def _train(job: Job, resume: bool, progress: Progress, stop_after: int | None) -> Trained:
     torch.manual_seed(job.recipe.seed)
     trainer = Trainer(job)
     if resume:

@@ -25,7 +25,7 @@ def class_weights(pixels: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 class Loss(nn.Module):
-    """Logits (N, C, h, w) and labels (N, H, W), `void` being ignored, to a scalar.
+    """Logits (N, C, h, w) and labels (N, H, W), `void` being ignored, to a scalar; 0 where all is void.
 
     With `at` "image" the logits are up-sampled bilinearly to the labels, with "network" the labels are
     sub-sampled by nearest neighbour to the logits.
@@ -48,7 +48,16 @@ class Loss(nn.Module):
         self.void = void
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if not (labels != self.void).any():
+            return logits.float().sum() * 0.0  # nothing to learn from, and no gradient; a mean would be 0 / 0
+        return self.of_labelled(logits, labels)
+
+    def of_labelled(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss where at least one pixel has a label."""
         logits, labels = self.aligned(logits, labels)
+        known = labels != self.void
+        if self.at == "network" and not known.any():  # none is left of them at the network's size
+            return logits.sum() * 0.0
         log_p = functional.log_softmax(logits, 1)
         loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=self.void)
         return loss + self.jaccard * jaccard_loss(log_p, labels) if self.jaccard else loss
@@ -65,11 +74,13 @@ class Loss(nn.Module):
 
     def compiled(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The same, compiled but for resizing, of which torch 2.13 makes slower code on a CPU than its own."""
-        whole = torch.compile(self)
+        whole = torch.compile(self.of_labelled)
 
         def loss(logits: Tensor, labels: Tensor) -> Tensor:
             if logits.shape[2:] != labels.shape[1:]:
                 logits, labels = self.aligned(logits, labels)
+            if not (labels != self.void).any():
+                return logits.float().sum() * 0.0
             found: Tensor = whole(logits, labels)
             return found
 

@@ -4,14 +4,31 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from zoo.data.augment import Augmentation
 from zoo.errors import ZooError, did_you_mean
+from zoo.registry import MAX_SIDE
+from zoo.specs import mismatch
 from zoo.train.amp import Amp
 from zoo.train.schedules import cyclic
 
 Schedule = Literal["constant", "step", "poly", "cosine", "cyclic"]
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "warmup": (0, 1e6),
+    "weight_decay": (0, 1e3),
+    "lr": (1e-12, 1e3),
+    "jaccard": (0, 1e6),
+    "seed": (0, 2**32 - 1),
+    "epochs": (1, 1e6),
+    "batch": (1, 65_536),
+}
+"""Fields and their least and largest values, which numpy and torch can take."""
+
+
+MAX_LR = 10.0
+"""Largest learning rate that is tried: beyond it every optimiser here diverges in its first steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Recipe:
     labels to the logits (as published for the encoder). jaccard: weight of the soft Jaccard loss beside
     the cross-entropy. class_weights: 1 / ln(1.10 + frequency). ema: decay of the weights' running mean,
     which is what is scored and kept; 0 for none. amp: bfloat16 autocast; with "auto" where the processor has
-    instructions for it.
+    instructions for it. encoder_lr: factor on the learning rate of a network's encoder, which may be trained already.
     """
 
     epochs: int = 60
@@ -45,19 +62,35 @@ class Recipe:
     flip: float = 0.5
     colour: float = 0.3
     amp: Amp = "auto"
+    encoder_lr: float = 1.0
     channels_last: bool = True
     compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            wrong = mismatch(getattr(self, name), hint)
+            if wrong:
+                raise ZooError(f"recipe.{name}: {wrong}")
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
         for name in ("epochs", "batch", "accumulate", "halve_every"):
             if getattr(self, name) < 1:
                 raise ZooError(f"recipe.{name} must be at least 1, but is {getattr(self, name)}")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise ZooError(f"recipe.{name} must be from {low:g} to {high:g}, but is {getattr(self, name)}")
+        if not all(1 <= side <= MAX_SIDE for side in self.size):
+            raise ZooError(f"recipe.size: each side must be from 1 to {MAX_SIDE} pixels, but it is {self.size}")
         if self.batch % self.accumulate:
             raise ZooError(f"recipe.accumulate ({self.accumulate}) must divide recipe.batch ({self.batch})")
-        if not (self.lr > 0 and math.isfinite(self.lr)) or not 0 <= self.ema < 1 or self.jaccard < 0:
+        if not (self.encoder_lr >= 0 and math.isfinite(self.encoder_lr)):
+            raise ZooError(f"recipe.encoder_lr must be a number from 0, but is {self.encoder_lr}")
+        if not 0 < self.lr <= MAX_LR or not 0 <= self.ema < 1 or self.jaccard < 0:
             values = f"lr {self.lr}, ema {self.ema}, jaccard {self.jaccard}"
-            raise ZooError(f"recipe: {values}: lr must be above 0, ema from 0 up to 1, jaccard at least 0")
+            rule = f"lr must be above 0 and at most {MAX_LR:g}, ema from 0 up to 1, jaccard at least 0"
+            raise ZooError(f"recipe: {values}: {rule}")
 
     @property
     def augmentation(self) -> Augmentation:

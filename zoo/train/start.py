@@ -11,13 +11,14 @@ from zoo.data.classes import LabelSet
 from zoo.data.split import Split
 from zoo.errors import ZooError
 from zoo.inference.preprocess import Preprocessing
+from zoo.memory import refuse_beyond, training_bytes
 from zoo.network import Network, build
-from zoo.registry import with_changes
+from zoo.registry import lower, with_changes
 from zoo.specs import Spec
 from zoo.train.recipe import Recipe
 from zoo.train.transfer import Transfer, classes_between, transfer_
 
-SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+SCRATCH = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), antialias=True)
 """What a network that starts without weights expects: the channel statistics of ImageNet."""
 
 SMALL = 64
@@ -50,16 +51,24 @@ def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start:
     Raises SpecError where the size does not suit the network, ZooError where no tensor of `start` fits.
     """
     spec = with_changes(spec, classes=len(labels.classes))
+    graph = lower(spec, size)
+    refuse_beyond(5 * graph.weight_bytes, f"a network of {graph.params:,} parameters", "train a smaller one")
     torch.manual_seed(seed)
     module = build(spec, size)
     if start is None:
         return Begun(module, spec, replace(SCRATCH, size=size), None)
     done = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
-    return Begun(module, spec, replace(start.preprocessing, size=size), done)
+    return Begun(module, spec, replace(start.preprocessing, size=size, antialias=True), done)
 
 
 def check_task(module: Network, data: Split, how: Recipe) -> None:
     """Raise ZooError where one of network, data and recipe is for whole images and another for pixels."""
+    batch = how.batch // how.accumulate
+    refuse_beyond(
+        training_bytes(module.graph, batch),
+        f"training on {batch} images of {how.size[1]}x{how.size[0]} at once",
+        "give a smaller --size or --batch, or a larger --accumulate",
+    )
     out = module.graph.output_shapes[0]
     whole = (out.height, out.width) == (1, 1)
     if isinstance(data, Folders):

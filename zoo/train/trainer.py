@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.data.batches import Batch, Cache, Maker, ahead, order
 from zoo.data.class_folders import Folders
+from zoo.data.classes import labels_about
 from zoo.data.crops import RandomPart, resized
 from zoo.data.split import Pixels, Split
 from zoo.errors import ZooError
@@ -22,12 +23,14 @@ from zoo.evaluate.classification import Ranking, ranking
 from zoo.evaluate.metrics import VOID, Scores
 from zoo.evaluate.segmentation import pooled
 from zoo.inference.preprocess import Preprocessing
+from zoo.reading import parse_json
+from zoo.text import one_line
 from zoo.train.amp import multiplies_bfloat16, pad_convolutions_
-from zoo.train.checkpoint import labels_about, load_state, plain, save_state
+from zoo.train.checkpoint import load_state, plain, restoring, save_state
 from zoo.train.distil import StoredTeacher, Teaches
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
-from zoo.train.optimise import average_, optimizer_of
+from zoo.train.optimise import average_, optimizer_of, set_learning_rate
 from zoo.train.parallel import ALONE, Ranks
 from zoo.train.prelu import speed_up_prelus_
 from zoo.train.recipe import Recipe, learning_rate
@@ -37,6 +40,22 @@ NO_VOID = -100
 
 Progress = Callable[[str], None]
 """Is told how far the run is; a text that ends with a newline ends an epoch."""
+
+
+MOST = 1024
+"""Most threads that prepare batches, and epochs between two scores."""
+
+
+def check_device(name: str) -> None:
+    """Raise ZooError unless this machine has the device of a name: cpu, cuda, or cuda:N."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (kind == "cpu" and number):
+        raise ZooError(f"--device {one_line(name, 40)}: must be cpu, cuda, or cuda:N for the N-th of several")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ZooError(
+            f"--device {name}: torch sees {count or 'no'} such device{'s'[: count > 1]} here; give --device cpu"
+        )
 
 
 class TrainingError(ZooError):
@@ -63,6 +82,13 @@ class Job:
     score_every: int = 1
     teacher: Teaches | None = None
     ranks: Ranks = ALONE
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        least = {"workers": 0, "score_every": 1}
+        for name, low in least.items():
+            if not low <= getattr(self, name) <= MOST:
+                raise ZooError(f"{name} must be from {low} to {MOST}, but is {getattr(self, name)}")
 
     @property
     def classifies(self) -> bool:
@@ -100,6 +126,16 @@ class Row:
     top1: float | None = None
     top5: float | None = None
     waiting: float | None = None
+
+    @classmethod
+    def from_plain(cls, values: Any) -> "Row":
+        """The row of plain values. Raises TypeError or ValueError for values that are none."""
+        row = cls(**values)
+        for name, value in values.items():
+            absent = value is None and name in ("miou", "top1", "top5", "waiting")
+            if not absent and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+                raise ValueError(f"{name} is {value!r}")
+        return row
 
     @property
     def score(self) -> float | None:
@@ -150,17 +186,24 @@ class Trainer:
         total = np.zeros(256, np.int64)
         for index in range(len(self.job.train)):
             total += np.bincount(self.load_train(index)[1].ravel(), minlength=256)
+        if not total[: len(self.job.train.labels.classes)].any():
+            raise ZooError(
+                f"{self.job.train.name}: no pixel of the split {self.job.train.split} has a label; check the masks"
+            )
         return torch.from_numpy(class_weights(total[: len(self.job.train.labels.classes)]))
 
     def resume(self) -> None:
         """Go on from the run's checkpoint. Raises ZooError where it is of another run."""
         state = load_state(self.job.run, self.job.identity)
-        self.module.load_state_dict(state["module"])
-        self.mean.load_state_dict(state["mean"] or state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.rows = [Row(**row) for row in json.loads(state["rows"])]
+        with restoring(self.job.run):
+            rows = [Row.from_plain(row) for row in parse_json(state["rows"], "rows")]
+            if [row.epoch for row in rows] != [*range(1, state["epoch"] + 1)]:
+                raise ValueError("its rows are not those of its epochs")
+            self.module.load_state_dict(state["module"])
+            self.mean.load_state_dict(state["mean"] or state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+        self.epoch, self.step, self.rows = state["epoch"], state["step"], rows
 
     def save(self) -> None:
         """Write the run's checkpoint."""
@@ -225,8 +268,7 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> float:
         how = self.job.recipe
         arrays = [torch.from_numpy(x).to(self.job.device) for x in batch]
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for images, labels, *stored in zip(*(x.chunk(how.accumulate) for x in arrays), strict=True):
@@ -248,11 +290,22 @@ class Trainer:
     def _loss(self, images: Tensor, labels: Tensor, stored: Sequence[Tensor]) -> Tensor:
         x = self.normalise(images).contiguous(memory_format=self.layout)
         with torch.autocast(self.job.device.partition(":")[0], torch.bfloat16, enabled=self.amp):
-            logits: Tensor = self.forward(x)
+            logits: Tensor = self._forward(x)
         loss: Tensor = self.criterion(logits, labels)
         if self.job.teacher is not None:
             loss = loss + self.job.teacher.loss(logits.float(), images, *stored)
         return loss
+
+    def _forward(self, x: Tensor) -> Any:
+        try:
+            return self.forward(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                f"a batch of {len(x)} image{'s'[: len(x) > 1]} leaves this network's batch normalisation one value: "
+                "this network needs a batch of at least 2; raise --batch, lower --accumulate, or add images"
+            ) from None
 
     def scores(self) -> dict[str, Any]:
         """Scores on the validation split, by their names in a `Row`."""

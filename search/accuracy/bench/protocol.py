@@ -17,8 +17,10 @@ from search.accuracy.bench.design import Entry
 from search.trainable import trained_spec
 from zoo.errors import SpecError, ZooError, did_you_mean
 from zoo.files import atomic
+from zoo.reading import csv_reader, exists, parse_json
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec, as_dict
+from zoo.text import one_line
 
 if TYPE_CHECKING:
     from zoo.data.split import Split
@@ -80,12 +82,11 @@ class Run:
 
 def read_runs(path: Path = TABLE) -> tuple[Run, ...]:
     """All rows; none where there is no table. Raises BenchError for a row that is not one, naming its line."""
-    if not path.exists():
+    if not exists(path):
         return ()
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            runs = tuple(_runs(csv.DictReader(file), path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        runs = tuple(_runs(csv_reader(path, BenchError), path))
+    except csv.Error as error:
         raise BenchError(f"{path}: cannot be read as a table ({error}); give another with --table") from None
     lines: dict[tuple[str, str, int], int] = {}
     for line, run in enumerate(runs, 2):
@@ -140,11 +141,12 @@ def _run(row: Mapping[str, str], where: str) -> Run:
 
 def _spec(text: str, where: str) -> dict[str, Any]:
     try:
-        entry = json.loads(text)
-    except ValueError:
+        entry = parse_json(text, where)
+    except ZooError:
         entry = None
     if not isinstance(entry, dict):
-        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {text!r}; remove the line")
+        given = one_line(repr(text), 80)
+        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {given}; remove the line")
     try:
         return as_dict(spec_from_dict(entry, f"{where}, spec"))
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""`zoo predict` and `zoo device`: what a network costs, where, and what that rests on."""
+"""`zoo device`: devices that predictions are made for, and what their numbers rest on."""
 
 import argparse
 from collections import Counter
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.command import (
     Arguments,
     Command,
-    add_model,
     add_size,
     count_argument,
     emit,
@@ -19,156 +18,21 @@ from zoo.cli.command import (
     probability_argument,
     si,
     table,
+    with_bounds,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from hw_models.device import Device
-    from hw_models.predictors import Cost, Interval
-    from hw_models.sweep import Step
+    from hw_models.measurements import Subject
     from hw_models.validate import Validation
 
-TOP = 10
-"""Kernels that `zoo predict` prints."""
 
-
-def _configure_predict(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    parser.add_argument("--device", required=True, metavar="NAME", help="a name from `zoo device list`")
-    parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="GPU clock (default: the device's)")
-    add_size(parser)
-    parser.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once (default 1)")
-    parser.add_argument(
-        "--confidence", type=probability_argument, default=0.9, metavar="C", help="of the intervals (default 0.9)"
-    )
-    parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
-
-
-def _predict(args: Arguments) -> int:
-    from hw_models.device import load_device
-    from hw_models.predictors import predict
-    from zoo.registry import lower
-
-    model, device = model_of(args), load_device(args.device)
-    if args.sweep:
-        return _sweep(args, model.name, device)
-    cost = predict(lower(model.spec, args.size), device, args.clock_mhz, args.batch, args.confidence)
-    document = _cost_document(model.name, args.size, cost, device)
-    emit(args, document, lambda console: _print_cost(console, model.name, cost, device))
-    return 0
-
-
-def _cost_document(name: str, size: tuple[int, int], cost: "Cost", device: "Device") -> dict[str, Any]:
-    return {
-        "model": name,
-        "size": f"{size[1]}x{size[0]}",
-        **asdict(cost),
-        "stack": device.stack,
-        "power_covers": device.power_covers,
-        "kinds": _share_by_kind(cost),
-    }
-
-
-def _share_by_kind(cost: "Cost") -> dict[str, float]:
-    shares: Counter[str] = Counter()
-    for kernel in cost.kernels:
-        shares[kernel.kind] += kernel.share  # type: ignore[assignment]  # Counter counts floats as well
-    return dict(shares.most_common())
-
-
-def _print_cost(console: "Console", name: str, cost: "Cost", device: "Device") -> None:
-    clock = f"{cost.clock_mhz:g} MHz" + (f", batch {cost.batch}" if cost.batch > 1 else "")
-    rows = [
-        ("latency", *_cells(cost.latency_s, "s")),
-        (f"power ({device.power_covers})", *_cells(cost.power_w, "W")),
-        ("energy", *_cells(cost.energy_j, "J")),
-    ]
-    title = f"{name} on {device.title}, {clock}"
-    console.print(table(title, ("", "predicted", f"{cost.confidence:.0%} interval"), rows))
-    bound = "the host's dispatch" if cost.host_bound else "the device"
-    console.print(
-        f"{cost.fps:.3g} frames/s, {si(cost.memory_bytes, 'B')} of weights and activations; "
-        f"{cost.dispatches:.0f} operations, bound by {bound}\n"
-    )
-    top = sorted(cost.kernels, key=lambda k: k.latency_s, reverse=True)[:TOP]
-    cells = [
-        (k.name, k.kind, si(k.latency_s, "s"), f"{k.share:.1%}", f"{k.of_peak:.0%}", f"{k.of_bandwidth:.0%}")
-        for k in top
-    ]
-    columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
-    console.print(table(None, columns, cells, left=2))
-    console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
-    console.print("rests on: " + ", ".join(f"{p} {v:.0%}" for p, v in cost.provenance.items()))
-    console.print(device.power_note)
-
-
-def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
-    return si(interval.mean, unit), f"{si(interval.low, unit)} to {si(interval.high, unit)}"
-
-
-def _with_bounds(interval: "Interval", unit: str) -> str:
-    """Estimate and bounds in one unit, as `114 ms (92–142)`."""
-    text = si(interval.mean, unit)
-    scale = float(text.partition(" ")[0]) / interval.mean
-    return f"{text} ({_short(interval.low * scale)}–{_short(interval.high * scale)})"
-
-
-def _short(value: float) -> str:
-    """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _sweep(args: Arguments, name: str, device: "Device") -> int:
-    from hw_models.sweep import sensitivity, sweep
-    from zoo.registry import lower
-
-    spec = model_of(args).spec
-    steps = sweep(
-        args.sweep, lambda size: lower(spec, size), device, args.size, args.clock_mhz, args.batch, args.confidence
-    )
-    document: dict[str, Any] = {"model": name, "device": device.name, "sweep": args.sweep, "path": None}
-    document["points"] = [
-        {"at": step.at, "value": step.value}
-        | {key: value for key, value in asdict(step.cost).items() if key != "kernels"}
-        for step in steps
-    ]
-    if args.sweep == "clock":
-        first, last = steps[0], steps[-1]
-        document["sensitivity"] = sensitivity(first.cost.fps, last.cost.fps, first.value, last.value)
-    if args.output:
-        from hw_models.plots import draw_sweep
-
-        document["path"] = str(draw_sweep(steps, f"{name} on {device.title}", args.sweep, args.output))
-        note(f"wrote {args.output}")
-
-    def show(console: "Console") -> None:
-        _print_sweep(console, name, device, steps)
-        if "sensitivity" in document:
-            console.print(
-                f"sensitivity to the clock (gain in frame rate over gain in clock): {document['sensitivity']:.2f}"
-            )
-
-    emit(args, document, show)
-    return 0
-
-
-def _print_sweep(console: "Console", name: str, device: "Device", steps: "tuple[Step, ...]") -> None:
-    longest = max(step.cost.fps for step in steps)
-    rows = [
-        (
-            step.at,
-            "#" * max(1, round(10 * step.cost.fps / longest)),
-            f"{step.cost.fps:.3g}",
-            _with_bounds(step.cost.latency_s, "s"),
-            _with_bounds(step.cost.power_w, "W"),
-            si(step.cost.energy_j.mean, "J"),
-        )
-        for step in steps
-    ]
-    columns = ("", "", "fps", "latency", f"power ({device.power_covers})", "energy")
-    console.print(table(f"{name} on {device.title}", columns, rows, left=2))
+TOOLS = ("tegrastats", "trtexec", "nsys", "nvprof", "nvidia-smi")
+"""Tools whose logs are read (`hw_models.measure.logs.TOOLS`)."""
+STACKS = ("pytorch-eager", "tensorrt", "tflite", "onnxruntime", "openvino")
+"""Runtimes that a log may be of, as `hw_models.kernels.STACKS` has them."""
 
 
 def _configure_device(parser: argparse.ArgumentParser) -> None:
@@ -178,10 +42,11 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
         ("show", "a device's numbers with their sources, and what a model's prediction rests on"),
         ("add", "check a device folder and add it to your devices"),
         ("validate", "predictions beside published points, with each network left out of the calibration in turn"),
-        ("calibrate", "narrow a device's intervals by a few whole networks that you measured; writes your own copy"),
+        ("calibrate", "make a device of your own machine, from whole networks that you measured"),
+        ("remove", "remove one of your own devices"),
     ):
         sub = below.add_parser(name, help=summary, description=summary)
-        if name in ("show", "validate", "calibrate"):
+        if name in ("show", "validate", "calibrate", "remove"):
             sub.add_argument("name", metavar="NAME")
         if name == "show":
             sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
@@ -198,9 +63,16 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
 
 def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
-    sub.add_argument("--model", metavar="MODEL", help="the network of a log of tegrastats, trtexec, nsys, nvprof, dmon")
+    sub.add_argument("--model", metavar="MODEL", help=f"the network of a log of {', '.join(TOOLS)}")
     add_size(sub)
+    sub.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once in a log (default 1)")
+    sub.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="GPU clock while the log was recorded")
+    sub.add_argument("--stack", choices=STACKS, help="runtime of a log that does not tell it")
+    sub.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="of a log that does not tell it")
+    sub.add_argument("--images", type=count_argument, metavar="N", help="images run in a profile of nvprof or nsys")
+    sub.add_argument("--rail", metavar="NAME", help="rail or card of a log of power, where there are several")
     sub.add_argument("--name", dest="new_name", metavar="NEW", help="name of your copy (default: NAME-calibrated)")
+    sub.add_argument("--force", action="store_true", help="take a measurement that is far off its prediction")
 
 
 def _device(args: Arguments) -> int:
@@ -210,6 +82,7 @@ def _device(args: Arguments) -> int:
         "add": _device_add,
         "validate": _device_validate,
         "calibrate": _device_calibrate,
+        "remove": _device_remove,
     }
     return actions[args.action](args)
 
@@ -297,7 +170,7 @@ def _without_settings(args: Arguments) -> Arguments:
 
 
 def _device_add(args: Arguments) -> int:
-    from hw_models.device import add_device
+    from hw_models.device_writer import add_device
 
     device = add_device(args.folder)
     emit(args, {"name": device.name, "path": str(device.folder)}, lambda console: console.print(f"added {device.name}"))
@@ -324,18 +197,45 @@ def _device_validate(args: Arguments) -> int:
 
 
 def _device_calibrate(args: Arguments) -> int:
-    from hw_models import recalibrate
+    from hw_models import measurements, recalibrate
     from hw_models.device import load_device
 
     device = load_device(args.name)
     if args.model:
-        spec = model_of(_without_settings(args), args.model).spec
-        points = recalibrate.points_from_log(args.bench, spec, args.size, device)
+        measured = measurements.from_log(args.bench, _subject(args), device.power_covers)
     else:
-        points = recalibrate.points_from_bench(args.bench, device)
-    result = recalibrate.recalibrate(device, points, args.new_name)
+        measured = measurements.from_bench(args.bench)
+    own = measurements.own_points(measured, device)
+    for remark in own.remarks:
+        note(remark)
+    result = recalibrate.recalibrate(own.device, own.points, args.new_name, force=args.force)
     document = recalibrate.document(result)
     emit(args, document, lambda console: _print_recalibration(console, document))
+    return 0
+
+
+def _subject(args: Arguments) -> "Subject":
+    from hw_models.measurements import Subject
+
+    model = model_of(_without_settings(args), args.model)
+    return Subject(
+        network=model.name,
+        spec=model.spec,
+        size=args.size,
+        batch=args.batch,
+        clock_mhz=args.clock_mhz,
+        stack=args.stack,
+        precision=args.precision,
+        images=args.images,
+        rail=args.rail,
+    )
+
+
+def _device_remove(args: Arguments) -> int:
+    from hw_models.device_writer import remove_device
+
+    folder = remove_device(args.name)
+    emit(args, {"name": args.name, "path": str(folder)}, lambda console: console.print(f"removed {args.name}"))
     return 0
 
 
@@ -348,13 +248,13 @@ def _print_recalibration(console: "Console", document: dict[str, Any]) -> None:
             f"{si(i['mean'], unit)} ({si(i['low'], unit)} to {si(i['high'], unit)})"
             for i in (point["before"], point["after"])
         ]
-        size = f"{point['width']}x{point['height']}"
+        size = f"{point['width']}x{point['height']}, {point['clock_mhz']:g} MHz"
         cells.append((point["network"], size, point["metric"].split("_")[0], si(point["measured"], unit), *intervals))
-    columns = ("network", "size", "metric", "measured", "predicted before", "after")
+    columns = ("network", "size, clock", "metric", "measured", "published device", "from your other networks")
     console.print(table(f"{document['device']}, in {document['path']}", columns, cells, left=3))
-    for when in ("before", "after"):
+    for when, what in (("before", "published device"), ("after", "your device, networks left out")):
         found = document[when]
-        console.print(f"{when}: mean error {found['mape']:.1%}, intervals {found['interval_width']:.0%} wide")
+        console.print(f"{what}: mean error {found['error']:.1%}, intervals ±{found['interval']:.0%}")
 
 
 def _point_document(check: Any) -> dict[str, Any]:
@@ -379,7 +279,7 @@ def _print_validation(console: "Console", device: "Device", result: "Validation"
             f"{c.clock_mhz:g}",
             ("<= " if c.bound == "lower" else "") + si(c.published, units[c.metric]),
             si(c.predicted.mean, units[c.metric]),
-            _with_bounds(c.left_out, units[c.metric]),
+            with_bounds(c.left_out, units[c.metric]),
             "" if c.bound == "lower" else f"{c.error:+.0%}",
         )
         for c in result.checks
@@ -401,11 +301,10 @@ def _print_validation(console: "Console", device: "Device", result: "Validation"
 
 COMMANDS = (
     Command(
-        "predict",
-        "predict latency, power, energy and memory of a network on a device",
-        "zoo predict espnet --device tx2 --clock-mhz 1134 --size 1024x512",
-        _predict,
-        _configure_predict,
+        "device",
+        "list, show, add, validate, calibrate and remove devices",
+        "zoo device calibrate tx2 --bench times.json --model espnet --size 1024x512",
+        _device,
+        _configure_device,
     ),
-    Command("device", "list, show, add and validate devices", "zoo device validate tx2", _device, _configure_device),
 )

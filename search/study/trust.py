@@ -1,0 +1,38 @@
+"""Which studies began here: only of them is an address that the folder names followed without being given again.
+
+A folder may come from anybody, and its `study.json` may name any database and any folder of data.
+"""
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from search.study.config import Plan
+from zoo.errors import ZooError
+from zoo.files import atomic
+from zoo.folders import data_home
+from zoo.reading import exists
+
+
+def remember(folder: Path, plan: Plan) -> None:
+    """Keep in mind that the user gave this study's storage and data; without a home folder nothing is kept."""
+    if plan.storage is None and plan.data is None:
+        return
+    with suppress(ZooError, OSError), atomic(_mark(folder, plan)) as partial:
+        partial.write_text("begun or resumed here\n", encoding="utf-8")
+
+
+def is_trusted(folder: Path, plan: Plan) -> bool:
+    """Whether nothing outside the folder is named, or the user gave it here before."""
+    if plan.storage is None and plan.data is None:
+        return True
+    try:
+        return exists(_mark(folder, plan))
+    except (ZooError, OSError):
+        return False
+
+
+def _mark(folder: Path, plan: Plan) -> Path:
+    said = [str(folder.resolve()), plan.document()["storage"], plan.data]
+    return data_home() / "studies" / hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -1,0 +1,211 @@
+"""MODEL and device mean the same to every command; what `zoo export` writes runs on its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install '.[onnx]'")
+from PIL import Image  # noqa: E402
+
+import zoo  # noqa: E402
+from search.device_ref import device_at  # noqa: E402
+from search.model_ref import resolve  # noqa: E402
+from search.query import DeviceAt, limits_from_si  # noqa: E402
+from zoo.cli import commands, main, parser  # noqa: E402
+from zoo.cli.tables import fitted  # noqa: E402
+from zoo.config import load_config  # noqa: E402
+from zoo.errors import ConfigError, nearest  # noqa: E402
+from zoo.inference.preprocess import Preprocessing, network_input  # noqa: E402
+from zoo.yaml_strict import parse_yaml  # noqa: E402
+
+MODEL = ["espnet-a", "--set", "alpha3=1", "--set", "alpha2=1"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    assert main([*argv, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of one's own whose images are larger than the network's, and a run of `zoo train` on it."""
+    root = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (root / "data" / split / kind).mkdir(parents=True)
+        for i in range(2):
+            mask = (np.add.outer(np.arange(45), np.arange(65)) // (10 + i) % 3).astype(np.uint8)
+            image = mask[..., None] * np.array([80, 50, 20]) + rng.integers(0, 60, (45, 65, 3))
+            Image.fromarray(image.astype(np.uint8)).save(root / "data" / split / "images" / f"view{i}.png")
+            Image.fromarray(mask).save(root / "data" / split / "masks" / f"view{i}.png")
+    (root / "data" / "classes.yaml").write_text("classes:\n  - {name: sky}\n  - {name: land}\n  - {name: sea}\n")
+    data = ["--dataset", "folder", "--data", str(root / "data"), "--size", "32x24", "--threads", "1"]
+    train = ["train", *MODEL, *data, "--epochs", "2", "--stop-after", "1", "--batch", "2", "--lr", "0.01"]
+    assert main([*train, "-o", str(root / "run")]) == 0
+    return root
+
+
+def test_a_run_is_a_model_to_every_command(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, image = str(work / "run"), str(work / "data" / "val" / "images" / "view0.png")
+    shown = printed(capsys, "show", run)
+    assert (shown["size"], shown["spec"]["classes"]) == ("32x24", 3)
+    assert printed(capsys, "predict", run, "--device", "tx2@850")["clock_mhz"] == 850
+    segmented = printed(capsys, "segment", image, "--model", run, "-o", str(tmp_path / "a"), "--backend", "torch")
+    assert segmented[0]["weights_dataset"] == "data"
+    assert zoo.load(run).label_set.classes == ("sky", "land", "sea")
+    shutil.copy(work / "run" / "best.safetensors", tmp_path / "w.safetensors")
+    assert printed(capsys, "show", str(tmp_path / "w.safetensors"))["params"] == shown["params"]
+
+
+def test_what_training_and_scoring_print_is_the_same(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = float((work / "run" / "log.csv").read_text().splitlines()[1].split(",")[2])
+    scored = printed(capsys, "eval", str(work / "run"), "--dataset", "folder", "--data", str(work / "data"))
+    assert scored["miou"] == pytest.approx(best, abs=1e-6)
+    assert scored["conditions"]["command"].startswith("zoo eval ")
+
+
+def test_an_export_runs_alone_and_labels_as_segment_does(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = printed(capsys, "export", str(work / "run"), "-o", "net.onnx", "--device", "tx2@850")
+    assert written["commands"]["trtexec"] == "trtexec --onnx=net.onnx --saveEngine=net.engine --fp16"
+    assert written["commands"]["clock"][0] == "sudo nvpmodel -m 1"
+    notes = Path("net.deploy.md").read_text()
+    assert all(f"| {i} | {name} |" in notes for i, name in enumerate(("sky", "land", "sea")))
+    image = work / "data" / "val" / "images" / "view0.png"
+    subprocess.run([sys.executable, "-I", "net.infer.py", str(image)], check=True, cwd=tmp_path)
+    printed(capsys, "segment", str(image), "--model", str(work / "run"), "-o", "torch", "--backend", "torch")
+    printed(capsys, "segment", str(image), "--model", "net.onnx", "-o", "onnx")
+    alone, ours, onnx = (
+        np.asarray(Image.open(path)) for path in ("view0.labels.png", "torch/view0.labels.png", "onnx/view0.labels.png")
+    )
+    assert (alone == ours).mean() > 0.995
+    assert (onnx == ours).mean() > 0.995
+    data = ["--dataset", "folder", "--data", str(work / "data")]
+    scores = printed(capsys, "eval", "net.onnx", str(work / "run"), *data, "-o", "scores", "--pictures", "1")
+    assert scores[0]["miou"] == pytest.approx(scores[1]["miou"], abs=0.5)
+    assert Path("scores/net.onnx/view0.png").is_file()
+
+
+def test_a_run_goes_on_by_its_folder_alone(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(work / "run", run)
+    assert printed(capsys, "train", "--resume", "-o", str(run), "--threads", "1")["epochs"] == 2
+
+
+def test_a_candidate_brings_its_device_clock_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    search = ["search", "--space", "tiny", "--device", "tx2@850", "--size", "512x256", "-o", run, "--no-plots"]
+    found = printed(capsys, *search)
+    cost = printed(capsys, "predict", f"{run}#1")
+    assert (cost["device"], cost["clock_mhz"], cost["size"]) == ("tx2", 850, "512x256")
+    assert cost["latency_s"]["mean"] == pytest.approx(found["front"][0]["latency_s"]["mean"])
+    assert printed(capsys, "predict", f"{run}#1", "--device", "TX2@1134")["clock_mhz"] == 1134
+    assert main(["segment", "x.png", "--model", f"{run}#1"]) == 1
+
+
+REFUSED = {
+    "an engine": ["export", "espnet", "-o", "x.engine"],
+    "random weights": ["export", "espnet", "--strict"],
+    "a URL": ["show", "https://example.org/net.yaml"],
+    "bare tensors": ["show", "net.pth"],
+    "no such path": ["show", "runs/none"],
+    "an unrelated name": ["show", "resnet50"],
+    "a URL of an image": ["segment", "https://example.org/a.png", "--model", "espnet"],
+    "an empty pattern": ["segment", "none*.png", "--model", "espnet"],
+    "a device that is none": ["predict", "espnet", "--device", "tx3"],
+}
+
+
+@pytest.mark.parametrize("argv", REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_one_sentence(
+    argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_and_devices_are_found_regardless_of_case() -> None:
+    assert resolve("ESPNet-C.CamVid", load_config()).spec == resolve("espnet-c.camvid", load_config()).spec
+    assert device_at("TX2@850") == DeviceAt("tx2", 850.0)
+    with pytest.raises(ConfigError, match="write tx2@1134"):
+        device_at("tx2@fast")
+
+
+def test_a_wrong_name_gets_near_ones_alone() -> None:
+    names = list(load_config().models)
+    assert nearest("espnet-9", names) == ["espnet-3", "espnet-5", "espnet-8"]
+    assert nearest("resnet50", names) == nearest("unet", names) == []
+
+
+def test_a_wrong_option_gets_the_commands_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "espnet", "--devise", "tx2"])
+    err = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "did you mean '--device'?" in err and "--sweep" in err
+
+
+def test_every_further_example_parses() -> None:
+    import shlex
+
+    for command in commands():
+        for example in command.more:
+            assert parser().parse_args(shlex.split(example)[1:]).run is command.run
+
+
+def test_merge_keys_fill_in_what_a_mapping_does_not_say() -> None:
+    assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}", "s")["b"] == {"x": 1, "y": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("devices: {tx3: {}}", "did you mean 'tx2'"),
+        ("searches: {a: {limits: {max_params: many}}}", "count such as 400k"),
+    ],
+)
+def test_a_wrong_entry_of_zoo_yaml(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(text)
+    assert main(["list", "--config", str(path)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_limits_have_their_units_in_their_names() -> None:
+    assert limits_from_si({"max_latency_ms": 150}) == limits_from_si({"latency_s": 0.15})
+
+
+def test_preprocessing_is_callable_and_antialiases_where_it_says_so() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    how = Preprocessing(size=(20, 30), antialias=True)
+    expected = np.asarray(Image.fromarray(pixels).resize((30, 20), Image.Resampling.BILINEAR)) / np.float32(255)
+    assert np.allclose(how(pixels)[0].permute(1, 2, 0), expected, atol=1e-6)
+    assert torch.equal(how(Image.fromarray(pixels)), network_input(pixels, how))
+
+
+def test_no_table_breaks_a_word() -> None:
+    columns = [["model", "espnet-c-8.cityscapes"], ["time", "12.5 ms (10.1–14.0)"]]
+    for most in range(10, 80):
+        widths = fitted(columns, most, 1)
+        if widths is not None:
+            assert widths[0] >= len(columns[0][1]) and widths[1] >= len("(10.1–14.0)")
+            assert sum(widths) + 5 <= most
+
+
+def test_doctor_has_the_keys_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    document = printed(capsys, "doctor")
+    assert {"version", "cpu", "backends", "cache", "data", "devices"} <= document.keys()
+    assert document["backends"]["torch"] is True

@@ -1,0 +1,1 @@
+"""Smaller and narrower forms of a trained network: channels removed, numbers of fewer bits."""
