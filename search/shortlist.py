@@ -193,7 +193,7 @@ def _spread(axes: Sequence[Axis], most: int, threshold: float) -> list[int]:
     scale = [threshold if metric in EXACT_METRICS else 1.0 for _, metric, _ in axes]
 
     def distance(i: int) -> Floats:
-        return np.max([np.abs(_scores(axis, i)) * s for axis, s in zip(axes, scale, strict=True)], axis=0)
+        return np.asarray(np.max([np.abs(_scores(axis, i)) * s for axis, s in zip(axes, scale, strict=True)], axis=0))
 
     taken, nearest = [0], distance(0)
     while len(taken) < most and nearest.max() >= threshold:

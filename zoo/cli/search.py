@@ -65,9 +65,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
-    parser.add_argument(
-        "--top", type=int, default=0, metavar="N", help="rows of the front to print after the shortlist"
-    )
+    parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     configure_study(parser)

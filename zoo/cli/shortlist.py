@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_answer(console: "Console", document: Mapping[str, Any], top: int) -> None:
+def print_answer(console: "Console", document: Mapping[str, Any], top: int | None) -> None:
     """The shortlist, what else is on the front, what is worth training, and the commands that go on."""
     query, front, shortlist = document["query"], document["front"], document["shortlist"]
     _print_question(console, document)
