@@ -30,6 +30,7 @@ from search.runs.reader import (
     load_run,
     published,
     sampled,
+    shortlisted,
     values,
 )
 from search.sensitivity import SENSITIVITIES, sensitivity
@@ -250,11 +251,25 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     panel.scatter(
         chosen[0], chosen[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=name
     )
+    _numbers(panel, run, means, alone)
     _trained(panel, run, means, colour)
     _expected(panel, run, x, y, colour)
     _tried(panel, run, x, y)
     corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
     return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
+
+
+def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
+    """The shortlist by rank, where one run is drawn."""
+    ranks = [one["rank"] for one in shortlisted(run)] if alone else []
+    if ranks:
+        places = means[[rank - 1 for rank in ranks]]
+        panel.scatter(
+            *places.T, s=42, facecolor="none", edgecolor="black", lw=0.9, zorder=5, label="shortlist, by rank"
+        )
+    for rank in ranks:
+        at = means[rank - 1]
+        panel.annotate(f"{rank}", at, (4, -9), textcoords="offset points", fontsize=7, zorder=7)
 
 
 def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: str) -> None:
