@@ -70,7 +70,10 @@ def draw(folders: Sequence[Path], outputs: Sequence[Path], axes: Sequence[tuple[
     pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or DEFAULT_AXES]
     with mpl.rc_context(RC):
         figure = Figure(figsize=(6.2 * len(pairs), 5.2), dpi=150, layout="constrained")
-        panels = [figure.add_subplot(1, len(pairs), i + 1) for i in range(len(pairs))]
+        panels: list[Axes] = []
+        for i, (_, y) in enumerate(pairs):
+            alike = next((panel for panel, (_, other) in zip(panels, pairs, strict=False) if other == y), None)
+            panels.append(figure.add_subplot(1, len(pairs), i + 1, sharey=alike))
         drawn = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
         _finish(figure, panels, _title(runs))
         for panel, (names, marks) in zip(panels, drawn, strict=True):

@@ -145,7 +145,7 @@ def load_run(folder: Path) -> Run:
 def shortlisted(run: Run) -> list[dict[str, Any]]:
     """The shortlist of a run: ranks with what is said of them; empty for runs that have none. Raises ConfigError."""
     out = []
-    for one in run.document.get("shortlist") or []:
+    for one in [] if run.study else run.document.get("shortlist") or []:
         try:
             entry = {
                 "rank": int(one["rank"]),

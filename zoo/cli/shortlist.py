@@ -98,7 +98,7 @@ def _cost_cells(cost: Mapping[str, Any], open_clock: bool) -> tuple[str, ...]:
 def _interval(parts: Mapping[str, float], scale: float, digits: int) -> str:
     """The central estimate, and its interval in a second line."""
     mean, low, high = (f"{scale * parts[part]:.{digits}f}" for part in ("mean", "low", "high"))
-    return f"{mean}\n{low}–{high}"
+    return f"{mean} ({low}–{high})"
 
 
 def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:
