@@ -414,7 +414,7 @@ def test_a_candidate_is_named_by_run_and_rank(run):
 
 def test_a_folder_belongs_to_one_run_and_one_query(run):
     mine = query(limits=LIMITED)
-    with claimed(run, mine), pytest.raises(ZooError, match="another run is writing"), claimed(run, mine):
+    with claimed(run, mine), pytest.raises(ZooError, match="is held by a search"), claimed(run, mine):
         pass
     with pytest.raises(ZooError, match="another search"), claimed(run, query()):
         pass
