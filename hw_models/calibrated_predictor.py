@@ -123,8 +123,8 @@ class CalibratedPredictor(Predictor):
             found = Spread(center, sd, np.full_like(center, fit.network_sd), fit.freedom)
         for known in self._known_networks[metric]:
             same = _same(terms, known.terms)
-            parts = ((known.value, found.center), (known.sd, found.normal), (0.0, found.network))
-            found = Spread(*(np.where(same, a, b) for a, b in parts), found.freedom)
+            center, normal = np.where(same, known.value, found.center), np.where(same, known.sd, found.normal)
+            found = Spread(center, normal, np.where(same, 0.0, found.network), found.freedom)
         return found
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:

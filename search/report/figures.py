@@ -268,7 +268,14 @@ def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
     if ranks:
         places = means[[rank - 1 for rank in ranks]]
         panel.scatter(
-            *places.T, s=42, facecolor="none", edgecolor="black", lw=0.9, zorder=5, label="shortlist, by rank"
+            places[:, 0],
+            places[:, 1],
+            s=42,
+            facecolor="none",
+            edgecolor="black",
+            lw=0.9,
+            zorder=5,
+            label="shortlist, by rank",
         )
     for rank in ranks:
         at = means[rank - 1]
