@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from search.certificate import certify
 from search.exact import Result, entries, entry
 from search.pricing import accuracy_of
@@ -25,7 +23,6 @@ from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
 from zoo.reading import exists
-from zoo.specs import Spec
 from zoo.text import csv_cell, one_line, shown
 
 MAX_BYTES = 512 * 2**20
