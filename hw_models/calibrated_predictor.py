@@ -6,6 +6,7 @@ the error of its measurement. A network is recognised by its terms, so that a se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from hw_models.analytic.predictor import Predictor, check_confidence
 from hw_models.cost import METRICS, Array, CostArrays, Interval, KernelCost
 from hw_models.device import Device
 from hw_models.machine import READING_SD, LatencyModel, PowerModel
+from hw_models.normal import score, upper_tail
 from hw_models.points import known_graph
 from zoo.errors import ZooError
 from zoo.graph import Layer
@@ -70,19 +72,60 @@ class CalibratedPredictor(Predictor):
             )
         return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
 
-    def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
-        """Median, and the standard deviation of the logarithm of the normal whose 90 % interval is the one shown."""
+    def quantile(self, terms: Array, metric: str, probability: float | Array) -> Array:
+        """The value that `metric` stays below with this probability, one for all or (...) of them.
+
+        Shape (...) for terms (..., width).
+        """
+        if isinstance(probability, float):
+            check_confidence(probability)
+        spread = self._spread(terms, metric)
+        z = score(probability)
+        value = spread[0].center * np.exp(np.sign(z) * _reach(spread, np.abs(z)))
+        return self._clip(metric, value, value)[0]
+
+    def exceeding(self, terms: Array, metric: str, value: float | Array) -> Array:
+        """Probability that `metric` is above a positive value in SI units; shape (...) for terms (..., width)."""
+        spread = self._spread(terms, metric)
+        away = np.log(value / spread[0].center)
+        low, high = np.zeros_like(away), np.full_like(away, FARTHEST)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            below = _reach(spread, middle) < np.abs(away)
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return self._cut_off(metric, value, upper_tail(np.sign(away) * high))
+
+    def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
+        """As of any predictor; what networks share is taken to be each one's own, so differences are less known."""
+        spread = self._spread(terms, metric)
+        one = np.ones_like(spread[0].center)
+        return spread[0].center, np.zeros((*one.shape, 1)), _reach(spread, one)
+
+    def _spread(self, terms: Array, metric: str) -> "tuple[Spread, ...]":
+        """The errors of a metric; energy has those of power and of latency, with the median first."""
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
         if metric != "latency_s" and self.machine.power is None:
-            self.published.quantile(terms, metric, CONFIDENCE)  # refuses where power was never read
-        high = 0.5 + CONFIDENCE / 2
-        center, reach = self._distributions_at(terms, high)[metric]
-        return center, reach / NormalDist().inv_cdf(high)
+            self.published.quantile(terms, metric, 0.5)  # refuses where power was never read
+        if metric != "energy_j":
+            return (self._spread_of(terms, metric),)
+        latency, power = (self._spread_of(terms, name) for name in ("latency_s", "power_w"))
+        center = latency.center * power.center
+        return latency._replace(center=center), power._replace(center=center)
 
-    def _loadings(self, terms: Array, metric: str) -> Array:
-        """Nothing of the error is known to be shared."""
-        return np.zeros((*terms.shape[:-1], 1))
+    def _spread_of(self, terms: Array, metric: str) -> "Spread":
+        fit = self.machine.latency if metric == "latency_s" else self.machine.power
+        if fit is None:
+            center, normal = published_error(self.published, terms, metric)
+            found = Spread(center, normal, np.zeros_like(center), 1.0)
+        else:
+            center, sd = self._moved(terms, metric)
+            found = Spread(center, sd, np.full_like(center, fit.network_sd), fit.freedom)
+        for known in self._known_networks[metric]:
+            same = _same(terms, known.terms)
+            center, normal = np.where(same, known.value, found.center), np.where(same, known.sd, found.normal)
+            found = Spread(center, normal, np.where(same, 0.0, found.network), found.freedom)
+        return found
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution, each slower than published by as much as its network."""
@@ -130,6 +173,15 @@ class CalibratedPredictor(Predictor):
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         if fit is None:
             return _published_at(self.published, terms, metric, probability)
+        center, sd = self._moved(terms, metric)
+        # Of the networks' own error alone the size is known from few networks.
+        reach = np.hypot(NormalDist().inv_cdf(probability) * sd, t_quantile(probability, fit.freedom) * fit.network_sd)
+        return Distribution(center, np.sign(probability - 0.5) * reach)
+
+    def _moved(self, terms: Array, metric: str) -> tuple[Array, Array]:
+        """Median on this machine, and the standard deviation of the logarithm without the networks' own error."""
+        fit = self.machine.latency if metric == "latency_s" else self.machine.power
+        assert fit is not None
         center, sd = published_error(self.published, terms, metric)
         if metric == "latency_s":
             (logs, slopes), own_sd = self._latency_model(terms, fit.theta), self._latency_model.own_sd(terms, sd)
@@ -137,10 +189,7 @@ class CalibratedPredictor(Predictor):
             (logs, slopes), own_sd = self._power_model(center, fit.theta), sd
         shared = ((slopes @ fit.covariance) * slopes).sum(axis=-1)
         beyond = np.maximum(own_sd**2 - fit.usual_sd**2, 0.0)
-        known = NormalDist().inv_cdf(probability) * np.sqrt(np.maximum(shared, 0.0) + beyond)
-        # Of the networks' own error alone the size is known from few networks.
-        reach = np.hypot(known, t_quantile(probability, fit.freedom) * fit.network_sd)
-        return Distribution(np.exp(logs), np.sign(probability - 0.5) * reach)
+        return np.exp(logs), np.sqrt(np.maximum(shared, 0.0) + beyond)
 
     @property
     def _known_networks(self) -> Mapping[str, tuple[Known, ...]]:
@@ -152,6 +201,37 @@ class CalibratedPredictor(Predictor):
                 for metric in ("latency_s", "power_w")
             }
         return self._looked_up
+
+
+class Spread(NamedTuple):
+    """An error of a logarithm: its median, a normal part, and the networks' own, of few degrees of freedom."""
+
+    center: Array
+    normal: Array
+    network: Array
+    freedom: float
+
+
+FARTHEST, BISECTIONS = 6.0, 40
+"""Normal scores that are told apart, from 0 to this."""
+
+
+def _reach(spread: Sequence[Spread], z: Array) -> Array:
+    """How far from the median the value lies that is passed as often as a normal variable passes z, 0 or more."""
+    squares = [(one.normal * z) ** 2 + (one.network * _t_score(z, one.freedom)) ** 2 for one in spread]
+    return np.asarray(np.sqrt(np.sum(squares, axis=0)))
+
+
+def _t_score(z: Array, freedom: float) -> Array:
+    """The value that Student's t passes as often as a normal variable passes z."""
+    scores, values = _t_table(freedom)
+    return np.asarray(np.interp(z, scores, values))
+
+
+@lru_cache(maxsize=16)
+def _t_table(freedom: float) -> tuple[Array, Array]:
+    scores = np.linspace(0.0, FARTHEST, 301)
+    return scores, np.array([t_quantile(float(p), freedom) for p in 1 - upper_tail(scores)])
 
 
 _IDENTITY = [DEVICE, DISPATCHES, MACS, BYTES]

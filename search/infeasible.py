@@ -58,7 +58,7 @@ def _same_metric(priced: Priced, place: int, left_out: Sequence[int]) -> Floats:
     """Probability with which the tightest other limit on the same metric is passed, which the sum counts already."""
     group = next(group for group in priced.query.groups if place in group)
     others = [i for i in group if i not in left_out]
-    return np.asarray(priced.failures[:, others].max(axis=1, initial=0.0), np.float64)
+    return np.asarray(priced.failures[:, others].max(axis=1, initial=0.0))
 
 
 def _inside(probability: Floats) -> Floats:

@@ -218,7 +218,7 @@ class Priced:
     fastest: "Priced | None" = None
 
     def chance(self, bound: Bound, value: Any = None) -> Floats:
-        """Probability that each row passes a limit, (N,); value: instead of its own, one or (N,), in SI units."""
+        """Probability that each row passes a limit, (N,); value: another than its own, in SI units, one or (N,)."""
         at = bound.bound if value is None else value
         if bound.device is not None:
             own = self.predictors[bound.device].exceeding(self.terms[bound.device], bound.metric, at)

@@ -193,7 +193,7 @@ def si_bound(limit: str, value: float) -> float:
 def limits_from_si(values: Mapping[str, float]) -> Limits:
     """Limits from SI units, `{"latency_s": 0.15}`, or as the command line names them, `{"max_latency_ms": 150}`.
 
-    In SI units `fps` and `miou` are lower limits and the others are upper ones.
+    In SI units `fps` and `miou` (percent) are lower limits and the others are upper ones.
     """
     out: dict[str, Any] = {}
     for name, value in values.items():

@@ -50,7 +50,7 @@ TRAINING: Mapping[tuple[str, str], tuple[int, int]] = {
     ("published", "espnet"): (300, 2975),
     ("bench", "espnet"): (8, 367),
 }
-"""Accuracy model and family -> epochs, and images of each: Cityscapes' fine train set (arXiv:1604.01685), CamVid."""
+"""Accuracy model, family -> epochs, images an epoch: of Cityscapes' fine train set (arXiv:1604.01685), of CamVid."""
 
 PASSES = 3
 """A training step costs about three forward passes: forward, and gradients of activations and of weights."""
@@ -84,7 +84,7 @@ class Candidates:
         return replace(accuracy_of(self.query).joint(self.specs), network=self.network)
 
     def metric(self, name: str, device: int | None) -> JointNormal:
-        """MIOU in points, or the logarithm of anything else in SI units; what is counted has no error."""
+        """Points of mIOU, or the logarithm of anything else in SI units; what is counted has no error."""
         if name == "miou":
             return self.miou
         if device is None:
@@ -193,8 +193,7 @@ def _spread(axes: Sequence[Axis], most: int, threshold: float) -> list[int]:
     scale = [threshold if metric in EXACT_METRICS else 1.0 for _, metric, _ in axes]
 
     def distance(i: int) -> Floats:
-        parts = [np.abs(_scores(axis, i)) * s for axis, s in zip(axes, scale, strict=True)]
-        return np.asarray(np.max(parts, axis=0), np.float64)
+        return np.asarray(np.max([np.abs(_scores(axis, i)) * s for axis, s in zip(axes, scale, strict=True)], axis=0))
 
     taken, nearest = [0], distance(0)
     while len(taken) < most and nearest.max() >= threshold:

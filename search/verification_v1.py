@@ -1,8 +1,7 @@
 """Check a run of version 0.1, whose certificate covers the front's specs, counts and the question as it was answered.
 
 Its rule is kept: a candidate was within the limits if each of its m uncertain limits held with probability
-1 - (1 - confidence) / m, at one setting of the clocks. Tables and models may have changed since; what counts is that
-every value is still the same when it is computed again.
+1 - (1 - confidence) / m, at one setting of the clocks.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.certificate import NotVerified, scale, valid_specs
+from search.certificate import NotVerified, basis, scale, valid_specs
 from search.exact import entry
 from search.pareto import dominated_by
 from search.pricing import Evaluator, Priced
@@ -34,6 +33,9 @@ def verify_v1(
     query, front = query_from(certificate.get("query", {})), document["front"]
     same("front.json: front: SHA-256", digest(front), certificate["front_sha256"])
     same("certificate.json: front", certificate["front"], len(front))
+    for name, value in basis(query).items():
+        if name != "version":
+            same(f"certificate.json: basis.{name}", certificate["basis"].get(name), value)
     if "accuracy" in certificate:
         same("certificate.json: accuracy", certificate["accuracy"], scale(query))
     specs = valid_specs(query.space, progress)

@@ -367,3 +367,21 @@ def test_a_folder_from_elsewhere_is_checked_for_sense(tmp_path: Path) -> None:
     change_yaml(folder, title=load_device("tx2").title, clocks=clocks)
     with pytest.raises(DeviceError, match=r"the point of espnet at 828 MHz is outside the clocks 1200 to 1300 MHz"):
         add_device(folder)
+
+
+@pytest.mark.parametrize("metric", ["latency_s", "power_w", "energy_j"])
+@pytest.mark.parametrize("name", LAW_DEVICES)
+def test_exceeding_is_the_inverse_of_the_quantile_on_ones_own_machine(name: str, metric: str) -> None:
+    own, _ = fitted_to(
+        load_device(name), points_of(load_device(name), {"espnet": 0.4, "espnet-c": 0.5, "espnet-3": 0.6})
+    )
+    prices = predictor(own)
+    terms = np.stack([prices.terms(graph_of(network).layers) for network in ("espnet", "espnet-5")])
+    costs = prices.finish(terms, 0.6)
+    assert prices.quantile(terms, metric, 0.8) == pytest.approx(getattr(costs, f"{metric}_high"), rel=2e-3)
+    for probability in (0.2, 0.5, 0.8, 0.95):
+        value = prices.quantile(terms, metric, probability)
+        cut = (value <= prices.device.value("idle_power")) | (value >= prices.device.value("power_limit"))
+        kept = ~cut if metric == "power_w" else np.ones(len(value), dtype=bool)
+        assert prices.exceeding(terms, metric, value)[kept] == pytest.approx(1 - probability, abs=1e-4)
+        assert prices.quantile(terms, metric, np.full(2, probability)) == pytest.approx(value)

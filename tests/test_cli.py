@@ -212,7 +212,7 @@ def test_a_tampered_run_exits_with_3(capsys, tmp_path):
     code, out, err = run(capsys, "verify", str(folder), "--json")
     assert code == 3
     assert json.loads(out)["ok"] is False
-    assert "changed after the search" in err
+    assert "front.json: front" in err
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"query": {}}'])

@@ -24,6 +24,18 @@ def test_the_certificate_of_an_old_run_is_checked(old: Path, capsys: pytest.Capt
     assert answer["ok"] is False and "devices_sha256" in answer["reason"]
 
 
+def test_the_certificate_of_an_old_run_verifies_by_its_own_rule(
+    old: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the hashes that it names, every value of its front is the same when it is computed again."""
+    import search.verification_v1
+
+    certificate = json.loads((old / "run" / "certificate.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(search.verification_v1, "basis", lambda query: certificate["basis"])
+    assert main(["verify", str(old / "run")]) == 0
+    assert "was written by version 0.1.0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_an_old_front_is_reported(kind: str, old: Path) -> None:
     assert main(["report", str(old / kind), "-o", str(old / "report.html")]) == 0

@@ -110,11 +110,14 @@ class Predictor:
     def exceeding(self, terms: Array, metric: str, value: float | Array) -> Array:
         """Probability that `metric` is above a positive value in SI units; shape (...) for terms (..., width)."""
         center, sd = self._distribution(terms, metric)
-        chance = upper_tail(np.log(value / center) / sd)
-        if metric == "power_w":
-            idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
-            chance = np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
-        return chance
+        return self._cut_off(metric, value, upper_tail(np.log(value / center) / sd))
+
+    def _cut_off(self, metric: str, value: float | Array, chance: Array) -> Array:
+        """A probability of exceeding a value; power is never below idle nor above the limit."""
+        if metric != "power_w":
+            return chance
+        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        return np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
 
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """The error of the logarithm of `metric`, taken apart: median, loadings, and each network's own.

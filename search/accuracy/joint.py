@@ -28,14 +28,12 @@ class JointNormal:
         """Joint draws, (count, N)."""
         shared = rng.standard_normal((count, self.loadings.shape[1]))
         independent = rng.standard_normal((count, int(self.network.max()) + 1))
-        drawn: Floats = self.mean + shared @ self.loadings.T + self.own * independent[:, self.network]
-        return drawn
+        return np.asarray(self.mean + shared @ self.loadings.T + self.own * independent[:, self.network])
 
     def covariance(self, i: int) -> Floats:
         """Covariance of every row with row `i`, (N,)."""
         same = self.network == self.network[i]
-        out: Floats = self.loadings @ self.loadings[i] + np.where(same, self.own * self.own[i], 0.0)
-        return out
+        return np.asarray(self.loadings @ self.loadings[i] + np.where(same, self.own * self.own[i], 0.0))
 
     @property
     def variance(self) -> Floats:

@@ -30,6 +30,7 @@ from search.runs.reader import (
     load_run,
     published,
     sampled,
+    shortlisted,
     values,
 )
 from search.sensitivity import SENSITIVITIES, sensitivity
@@ -69,7 +70,10 @@ def draw(folders: Sequence[Path], outputs: Sequence[Path], axes: Sequence[tuple[
     pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or DEFAULT_AXES]
     with mpl.rc_context(RC):
         figure = Figure(figsize=(6.2 * len(pairs), 5.2), dpi=150, layout="constrained")
-        panels = [figure.add_subplot(1, len(pairs), i + 1) for i in range(len(pairs))]
+        panels: list[Axes] = []
+        for i, (_, y) in enumerate(pairs):
+            alike = next((panel for panel, (_, other) in zip(panels, pairs, strict=False) if other == y), None)
+            panels.append(figure.add_subplot(1, len(pairs), i + 1, sharey=alike))
         drawn = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
         _finish(figure, panels, _title(runs))
         for panel, (names, marks) in zip(panels, drawn, strict=True):
@@ -250,11 +254,32 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     panel.scatter(
         chosen[0], chosen[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=name
     )
+    _numbers(panel, run, means, alone)
     _trained(panel, run, means, colour)
     _expected(panel, run, x, y, colour)
     _tried(panel, run, x, y)
     corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
     return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
+
+
+def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
+    """The shortlist by rank, where one run is drawn."""
+    ranks = [one["rank"] for one in shortlisted(run)] if alone else []
+    if ranks:
+        places = means[[rank - 1 for rank in ranks]]
+        panel.scatter(
+            places[:, 0],
+            places[:, 1],
+            s=42,
+            facecolor="none",
+            edgecolor="black",
+            lw=0.9,
+            zorder=5,
+            label="shortlist, by rank",
+        )
+    for rank in ranks:
+        at = means[rank - 1]
+        panel.annotate(f"{rank}", at, (4, -9), textcoords="offset points", fontsize=7, zorder=7)
 
 
 def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: str) -> None:

@@ -18,7 +18,7 @@ from search.exact import PARTS
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
 from search.report.html_parts import device, layers, rounded, shares
-from search.runs.reader import AXES, Run, published, sampled_si
+from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
 from zoo._version import __version__
@@ -48,6 +48,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "axes": _axes(run),
         "limits": _limits(run),
         "fields": fields,
+        "shortlist": shortlisted(run),
+        "open_clock": any(device.clock_mhz is None for device in query.devices),
         "front": _columns(run, run.front, fields),
         "expected": _columns(run, run.predicted, fields),
         "tried": _columns(run, run.tried, fields),
@@ -115,9 +117,10 @@ def _limits(run: Run) -> list[dict[str, Any]]:
             "name": name,
             "option": "--" + name.replace("_", "-"),
             "title": LIMIT_WORDS[name][0],
-            "unit": LIMIT_WORDS[name][1],
+            "unit": "G" if name == "max_macs" else LIMIT_WORDS[name][1],
             "metric": metric,
             "scale": scale,
+            "prefix": 1e9 if name == "max_macs" else 1,
             "inverse": name == "min_fps",
             "value": given.get(name),
             "words": spelt(name, given[name]) if name in given else None,
@@ -140,12 +143,16 @@ def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {
-        "miou": {part: [rounded(e["miou"][part]) for e in entries] for part in PARTS},
+        "miou": {part: [rounded(e["miou"][part]) if e["miou"] else 0 for e in entries] for part in PARTS},
         "source": [str(e.get("miou_source", "")) for e in entries],
         **{metric: [e[metric] for e in entries] for metric in EXACT_METRICS},
         "devices": [
             {metric: _interval([e["devices"][d][metric] for e in entries], run) for metric in DEVICE_METRICS}
             for d in run.devices
+        ],
+        "clocks": [
+            [e["devices"][d].get("clock_mhz") or device.clock_mhz for e in entries]
+            for d, device in zip(run.devices, run.query.devices, strict=True)
         ],
         "spec": {name: [known.index(e["spec"][name]) for e in entries] for name, known in fields.items()},
     }

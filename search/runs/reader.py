@@ -141,6 +141,27 @@ def load_run(folder: Path) -> Run:
     return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
 
 
+def shortlisted(run: Run) -> list[dict[str, Any]]:
+    """The shortlist of a run: ranks with what is said of them; empty for runs that have none. Raises ConfigError."""
+    out = []
+    for one in [] if run.study else run.document.get("shortlist") or []:
+        try:
+            entry = {
+                "rank": int(one["rank"]),
+                "p_best": float(one["p_best"]),
+                "indistinguishable": int(one["indistinguishable"]),
+                "cheaper": int(one["cheaper"]),
+                "knee": bool(one["knee"]),
+                "gain": float((one.get("training") or {}).get("expected_gain", 0.0)),
+            }
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError(f"{run.folder / 'front.json'}: is damaged (shortlist); run the search again") from None
+        if not all(1 <= entry[key] <= len(run.front) for key in ("rank", "cheaper")) or not isfinite(entry["p_best"]):
+            raise ConfigError(f"{run.folder / 'front.json'}: is damaged (shortlist); run the search again")
+        out.append(entry)
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """Under what a candidate of a run was priced: devices with their clocks, and the input's (height, width)."""

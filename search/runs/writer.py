@@ -29,7 +29,6 @@ MAX_BYTES = 512 * 2**20
 """Longest document of a run that is read."""
 
 
-
 def default_folder(query: Query) -> Path:
     """runs/ and the query's own name, so that the same question goes to the same folder."""
     return Path("runs") / f"search-{digest(query.describe())[:10]}"

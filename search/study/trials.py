@@ -250,7 +250,7 @@ def metric_names(found: Candidates) -> list[str]:
 
 
 def constraints(found: Candidates, index: int) -> dict[str, float]:
-    """Probability of passing each limit beyond what is allowed for all, as a share of that; below zero is within."""
+    """The probability of passing each limit over what is allowed for all, less 1; below zero is within."""
     out, allowed = {}, 1 - found.query.confidence
     for bound, value in zip(found.query.bounds(), found.failures[index], strict=True):
         where = "" if bound.device is None else f"@{found.query.devices[bound.device]}"

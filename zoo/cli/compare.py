@@ -122,7 +122,7 @@ def _interval(parts: Mapping[str, float] | None, scale: float, digits: int) -> s
     if parts is None:
         return "unknown"
     mean, low, high = (f"{scale * parts[part]:.{digits}f}" for part in ("mean", "low", "high"))
-    return mean if low == high else f"{mean}\n{low}–{high}"
+    return mean if low == high else f"{mean} ({low}–{high})"
 
 
 def _chance(value: float | None) -> str:

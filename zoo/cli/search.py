@@ -167,7 +167,7 @@ def _search(args: Arguments) -> int:
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
-        print_answer(console, document, args.top or 0)
+        print_answer(console, document, args.top)
 
     emit(args, document, show)
     return 0

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
+from zoo.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_answer(console: "Console", document: Mapping[str, Any], top: int) -> None:
+def print_answer(console: "Console", document: Mapping[str, Any], top: int | None) -> None:
     """The shortlist, what else is on the front, what is worth training, and the commands that go on."""
     query, front, shortlist = document["query"], document["front"], document["shortlist"]
     _print_question(console, document)
@@ -24,7 +25,9 @@ def print_answer(console: "Console", document: Mapping[str, Any], top: int) -> N
         if len(front) > top:
             console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
     run, size = document["run"], query["space"]["size"]
-    console.print(f"chosen: {run}#1, best {query['objectives'][0]} in the limits; zoo export {run}#1 --size {size}")
+    console.print(
+        f"chosen: {run}#1, best {query['objectives'][0]} in the limits; zoo export {quoted(f'{run}#1')} --size {size}"
+    )
 
 
 def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
@@ -95,7 +98,7 @@ def _cost_cells(cost: Mapping[str, Any], open_clock: bool) -> tuple[str, ...]:
 def _interval(parts: Mapping[str, float], scale: float, digits: int) -> str:
     """The central estimate, and its interval in a second line."""
     mean, low, high = (f"{scale * parts[part]:.{digits}f}" for part in ("mean", "low", "high"))
-    return f"{mean}\n{low}–{high}"
+    return f"{mean} ({low}–{high})"
 
 
 def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:

@@ -116,7 +116,7 @@ function slider(l) {
   l.refresh = () => {
     const on = active().includes(l);
     box.classList.toggle("off", !on);
-    number.value = Number(l.own(l.bound).toPrecision(4));
+    number.value = Number((l.own(l.bound) / l.prefix).toPrecision(4));
     range.value = place();
     range.setAttribute("aria-valuetext", `${on ? "" : "no limit, all are below "}${number.value} ${l.unit}`);
   };
@@ -126,7 +126,7 @@ function slider(l) {
     changed();
   });
   number.addEventListener("change", () => {
-    const asked = Number(number.value);
+    const asked = Number(number.value) * l.prefix;
     l.bound = asked > 0 ? Math.min(l.si(asked), l.loosest) : l.loosest;
     changed();
   });
@@ -169,6 +169,24 @@ function changed() {
   charts.forEach(draw);
   if (best >= 0 && !within.front[selected]) choose(best);
   table();
+}
+
+// ---- shortlist: what differs by more than its uncertainty, before all the rest ------------------------------------
+function shortlist() {
+  const list = D.shortlist;
+  if (!list.length) return;
+  const axes = D.axes.filter((a) => a.objective), first = list[0], gain = Math.max(...list.map((s) => s.gain)), tells = list.find((s) => s.gain === gain);
+  const cell = (a, i) => { const [mean, range] = spell(D.front, a, i); return el("td", { class: "num" }, mean, range ? el("span", { class: "range" }, ` ${range}`) : null); };
+  const clocks = D.open_clock ? D.devices.map((d) => el("th", { scope: "col" }, `${d.label}, MHz`)) : [];
+  $("shortlist").hidden = false;
+  $("listed").append(
+    el("p", {}, `${plural(list.length, "candidate")} that differ by more than what is uncertain about them. P(best) is the probability of being the best of this front in ${D.query.objectives[0]} within the limits.`),
+    el("div", { class: "scroll free" }, el("table", {},
+      el("thead", {}, el("tr", {}, ["#", "P(best)", "cannot be told from"].map((t) => el("th", { scope: "col" }, t)), axes.map((a) => el("th", { scope: "col" }, unitOf(a) ? label(a) : a.title)), clocks)),
+      el("tbody", {}, list.map((s) => el("tr", {}, el("td", {}, el("button", { type: "button", class: "plain", on: { click: () => choose(s.rank - 1) } }, `${s.rank}${s.knee ? " (knee)" : ""}`)),
+        el("td", {}, s.p_best >= 0.005 ? `${fixed(100 * s.p_best, 0)} %` : "< 1 %"), el("td", {}, fmt(s.indistinguishable)), axes.map((a) => cell(a, s.rank - 1)), D.open_clock ? D.devices.map((_, k) => el("td", {}, fmt(D.front.clocks[k][s.rank - 1], 5))) : []))))),
+    el("p", { class: "fine" }, `${plural(first.indistinguishable, "other")} of ${fmt(COUNT)} on the front cannot be told from #${first.rank} in ${D.query.objectives[0]}`,
+      first.cheaper !== first.rank ? `; #${first.cheaper} is the least of them in ${D.query.objectives[1]} and nowhere dearer.` : ".", gain >= 0.05 ? ` Training #${tells.rank} would tell most: it raises the mIOU of the choice by ${fixed(gain, 2)} points on average.` : ""));
 }
 
 // ---- scales and frames --------------------------------------------------------------------------------------------
@@ -227,7 +245,7 @@ function chart(xName, yName) {
 }
 function limitLines(axis) {
   if (axis.metric === "miou") return floor.at > -Infinity ? [[floor.at, `≥ ${fixed(floor.at, 1)} %`]] : [];
-  return active().filter((l) => l.metric === axis.metric).map((l) => [l.bound / axis.scale, `${l.inverse ? "≥" : "≤"} ${fmt(l.own(l.bound))}${l.unit ? ` ${l.unit}` : ""}`]);
+  return active().filter((l) => l.metric === axis.metric).map((l) => [l.bound / axis.scale, `${l.inverse ? "≥" : "≤"} ${fmt(l.own(l.bound) / l.prefix)}${l.unit ? ` ${l.unit}` : ""}`]);
 }
 function draw(c) {
   const width = Math.max(300, Math.round(c.hold.clientWidth || 480)), height = Math.round(clamp(width * 0.68, 270, 460));
@@ -382,7 +400,7 @@ function choose(i) {
   const name = `${D.folder}#${i + 1}`, word = quoted(name), size = D.query.space.size;
   $("one").replaceChildren(el("div", { class: "cols" },
     el("div", {}, el("h3", {}, `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}`), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; ${measured(i) ? "other " : ""}intervals at ${D.query.confidence}.`)),
-    el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${word} --layers`, ...D.query.devices.map((d) => `zoo predict ${word} --device ${d.name} --clock-mhz ${d.clock_mhz} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`].map((line) => el("code", { class: "block" }, line)),
+    el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${word} --layers`, ...D.query.devices.map((d, k) => `zoo predict ${word} --device ${d.name} --clock-mhz ${D.front.clocks[k][i]} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`].map((line) => el("code", { class: "block" }, line)),
       el("p", { class: "fine" }, "The export comes with the spec as YAML, a model card, and the command that repeats this search."))));
   rings();
   for (const row of document.querySelectorAll("#rows tbody tr")) row.classList.toggle("on", Number(row.dataset.i) === i);
@@ -395,6 +413,7 @@ const columns = [["#", (i) => i + 1, (i) => el("button", { type: "button", class
     const [mean, range] = spell(D.front, a, i);
     return range ? [mean, el("span", { class: "range" }, ` ${range}`)] : mean;
   }]),
+  ...(D.open_clock ? D.devices.map((d, k) => [D.devices.length > 1 ? `clock of ${d.label}, MHz` : "clock, MHz", (i) => D.front.clocks[k][i], (i) => fmt(D.front.clocks[k][i], 5)]) : []),
   ...varying.map((f) => [f, (i) => { const v = D.fields[f][D.front.spec[f][i]]; return typeof v === "number" ? v : show(v); }, (i) => field(f, i), true])];
 function table() {
   const [, key] = columns[sorted.by], sign = sorted.down ? -1 : 1;
@@ -563,6 +582,7 @@ function how() {
   $("how").prepend(`Squares were measured: the mean of a candidate's runs, with its 95 % interval where it is on the front. Circles and grey dots were not: their mIOU is expected ${expected}. `);
 }
 head();
+shortlist();
 legend();
 how();
 controls();
