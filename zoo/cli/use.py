@@ -189,7 +189,8 @@ def _kit(
     """Commands for the board and, for a plain file, notes and a script, which describe float32 input and logits."""
     from zoo.kit import clock_commands, trtexec, write_kit
 
-    commands: dict[str, Any] = {"trtexec": trtexec(path, about["size"], dynamic=args.dynamic)}
+    command = trtexec(path, about["size"], dynamic=args.dynamic) + (" --int8" if args.int8 else "")
+    commands: dict[str, Any] = {"trtexec": command}
     if board and board.jetson:
         commands["clock"] = clock_commands(board)
     if args.no_kit or not scripts:
@@ -260,8 +261,8 @@ def _int8(args: Arguments, source: Path, path: Path, variant: "Variant") -> dict
 def _difference(document: dict[str, Any]) -> str:
     if document["precision"] == "int8":
         return "; ".join(
-            f"{name}: {file['bytes']} bytes for {document['int8']['float_bytes']}, {file['agreement']:.2%} of the labels "
-            f"as in float, {len(file['float_layers'])} convolutions in float"
+            f"{name}: {file['bytes']} bytes for {document['int8']['float_bytes']}, "
+            f"{file['agreement']:.2%} of the labels as in float, {len(file['float_layers'])} convolutions in float"
             for name, file in ((name, document["int8"][name]) for name in ("onnx", "openvino"))
         )
     if document["differing_labels"] is not None:

@@ -44,18 +44,19 @@ class Quantised:
     """One file in 8 bits.
 
     agreement: share of the validation images' pixels whose label is the float network's. float_layers:
-    convolutions that stayed in float.
+    convolutions that stayed in float. allowed: share of pixels that may get another label.
     """
 
     path: Path
     bytes: int
     agreement: float
     float_layers: tuple[str, ...]
+    allowed: float = MAX_DISAGREEMENT
 
     @property
     def loses(self) -> bool:
         """Whether it disagrees more than was allowed, although layers went back to float."""
-        return 1 - self.agreement > MAX_DISAGREEMENT
+        return 1 - self.agreement > self.allowed
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -110,32 +111,37 @@ def spaced(items: Sequence[Path], count: int) -> list[Path]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def quantise_onnx(model: Path, data: Calibration, out: Path) -> Quantised:
+def quantise_onnx(model: Path, data: Calibration, out: Path, allowed: float = MAX_DISAGREEMENT) -> Quantised:
     """Write an exported float network as ONNX with QuantizeLinear and DequantizeLinear. Raises ZooError."""
     before = onnx.load(model)
     about = {entry.key: entry.value for entry in before.metadata_props}
     name = before.graph.input[0].name
-    after = _controlled(before, data, [{name: x} for x in data.ranges], _onnx_labels, _labels_before(model, data))
+    after = _controlled(
+        before, data, [{name: x} for x in data.ranges], _onnx_labels, _labels_before(model, data), allowed
+    )
     said = about | described(data)
     onnx.helper.set_model_props(after, said)
     with atomic(out) as partial:
         partial.write_bytes(after.SerializeToString())
-    return Quantised(out, out.stat().st_size, _agreement(_onnx_labels(after), model, data), onnx_float_layers(after))
+    return Quantised(
+        out, out.stat().st_size, _agreement(_onnx_labels(after), model, data), onnx_float_layers(after), allowed
+    )
 
 
-def quantise_openvino(model: Path, data: Calibration, out: Path) -> Quantised:
+def quantise_openvino(model: Path, data: Calibration, out: Path, allowed: float = MAX_DISAGREEMENT) -> Quantised:
     """Write an exported float network in OpenVINO's format, out.xml and out.bin beside it. Raises ZooError."""
     import openvino
 
     core = openvino.Core()
     about = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    after = _controlled(core.read_model(model), data, list(data.ranges), _openvino_labels, _labels_before(model, data))
+    expected = _labels_before(model, data)
+    after = _controlled(core.read_model(model), data, list(data.ranges), _openvino_labels, expected, allowed)
     for key, value in (about | described(data)).items():
         after.set_rt_info(value, [PREFIX, key])
     openvino.save_model(after, out, compress_to_fp16=False)
     size = out.stat().st_size + out.with_suffix(".bin").stat().st_size
     agreement = _agreement(_openvino_labels(core.compile_model(after, "CPU")), model, data)
-    return Quantised(out, size, agreement, openvino_float_layers(after))
+    return Quantised(out, size, agreement, openvino_float_layers(after), allowed)
 
 
 def described(data: Calibration) -> dict[str, str]:
@@ -154,6 +160,7 @@ def _controlled(
     ranges: Sequence[Any],
     labels_by: Callable[[Any], Labels],
     expected: Sequence[Array],
+    allowed: float,
 ) -> Any:
     """NNCF's quantisation with accuracy control; what it prints is swallowed. Raises ZooError where it fails."""
     import nncf
@@ -170,7 +177,7 @@ def _controlled(
                 nncf.Dataset(list(ranges)),
                 nncf.Dataset(list(range(len(data.validation)))),
                 agree,
-                max_drop=MAX_DISAGREEMENT,
+                max_drop=allowed,
                 preset=nncf.QuantizationPreset.MIXED,  # activations of PReLU are not symmetric
                 subset_size=len(ranges),
             )
@@ -235,4 +242,4 @@ def openvino_about(model: Any) -> Mapping[str, str]:
     """The metadata that `quantise_openvino` wrote into a model; empty where there is none."""
     if not model.has_rt_info([PREFIX]):
         return {}
-    return {key: str(value.value) for key, value in model.get_rt_info([PREFIX]).value.items()}
+    return {key: str(getattr(value, "value", value)) for key, value in model.get_rt_info([PREFIX]).value.items()}
