@@ -258,6 +258,12 @@ def scored_of(
     """
     from zoo.evaluate.segmentation import module_scored
 
+    if Path(name).suffix.lower() == ".xml":
+        from zoo.evaluate.openvino import openvino_scored
+
+        if backend not in (None, "auto", "openvino"):
+            raise ZooError(f"an OpenVINO file is scored in OpenVINO, not in {backend}; leave out --backend")
+        return openvino_scored(Path(name))
     model = resolve(name, config)
     if model.kind == "onnx":
         from zoo.evaluate.onnx import onnx_scored

@@ -191,6 +191,7 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "openvino": "openvino",
+    "nncf": "int8",
     "optuna": "optuna",
     "ray": "ray",
     "matplotlib": "plots",

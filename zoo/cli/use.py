@@ -17,6 +17,7 @@ from zoo.cli.command import (
     model_of,
     note,
     size_argument,
+    usage,
 )
 from zoo.errors import ZooError
 
@@ -38,6 +39,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dynamic", action="store_true", help="leave batch, height and width free")
     parser.add_argument("--optimize", action="store_true", help="rewrite the network to run faster on CPUs first")
     parser.add_argument("--half", action="store_true", help="compute in float16; input and output stay float32")
+    parser.add_argument("--int8", action="store_true", help="also 8-bit integers: QDQ ONNX, and OpenVINO's .xml")
+    parser.add_argument("--calibrate", type=Path, metavar="DIR", help="images that --int8 takes ranges from")
     parser.add_argument(
         "--with-preprocessing",
         choices=("NHWC", "NCHW"),
@@ -60,8 +63,16 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL-WxH.onnx)")
 
 
+INT8_OPSET = 13
+"""First opset with a scale for each channel."""
+
+
 def _labels_size(text: str) -> tuple[int, int] | str:
     return text if text == "network" else size_argument(text)
+
+
+def _suffix(args: Arguments) -> str:
+    return "-fp16" if args.half else "-int8" if args.int8 else ""
 
 
 def _variant(args: Arguments, size: tuple[int, int]) -> "Variant":
@@ -70,8 +81,12 @@ def _variant(args: Arguments, size: tuple[int, int]) -> "Variant":
 
     labels = size if args.with_argmax == "network" else args.with_argmax
     variant = Variant(half=args.half, preprocessing=args.with_preprocessing, argmax=labels)
-    if args.dynamic and not variant.plain:
-        raise ZooError("--half, --with-preprocessing and --with-argmax are for one input size; leave out --dynamic")
+    if args.dynamic and (args.int8 or not variant.plain):
+        raise ZooError("this form of the network has one input size; leave out --dynamic")
+    if args.int8 != bool(args.calibrate):
+        raise usage("--int8 and --calibrate DIR go together; give both or neither")
+    if args.int8 and (args.half or args.opset < INT8_OPSET):
+        raise usage(f"--int8 goes without --half and needs --opset {INT8_OPSET} or higher")
     return variant
 
 
@@ -88,13 +103,14 @@ def _export(args: Arguments) -> int:
     module: Network = opened.module if opened else _untrained(model)
     height, width = _size(args, model, module)
     variant = _variant(args, (height, width))
-    path = args.out or Path(f"{_stem(model)}-{width}x{height}{'-fp16' if args.half else ''}.onnx")
+    path = args.out or Path(f"{_stem(model)}-{width}x{height}{_suffix(args)}.onnx")
     about = {"weights": opened.taken.name, "weights_sha256": opened.taken.sha256} if opened else {}
     settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
     with TemporaryDirectory() as folder:
-        first = path if variant.plain else Path(folder) / "float.onnx"
+        first = path if variant.plain and not args.int8 else Path(folder) / "float.onnx"
         written = export_onnx(module, first, size=(height, width), **settings, metadata=about)
-        form = None if variant.plain else write_variant(first, variant, path)
+        int8 = _int8(args, first, path, variant) if args.int8 else {}
+        form = write_variant(first, variant, path) if first != path and not int8 else None
     said = form.about if form else describe(variant, (height, width))
     document = {
         "path": str(path),
@@ -102,11 +118,12 @@ def _export(args: Arguments) -> int:
         "max_abs_diff": written.max_abs_diff if form is None else form.max_abs_diff,
         "differing_labels": form.differing_labels if form else None,
         **{key: said[key] for key in ("precision", "input", "output")},
+        **({"precision": "int8", "max_abs_diff": None, "int8": int8} if int8 else {}),
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
         "passes": list(written.passes),
         **(opened.taken.document() if opened else {"weights": None}),
-        **_kit(args, path, written.about, board, scripts=variant.plain),
+        **_kit(args, path, written.about, board, scripts=variant.plain and not int8),
     }
     if model.kind == "candidate":
         document |= _papers(args, model, path, document["weights"], module.spec if opened else None)
@@ -172,7 +189,8 @@ def _kit(
     """Commands for the board and, for a plain file, notes and a script, which describe float32 input and logits."""
     from zoo.kit import clock_commands, trtexec, write_kit
 
-    commands: dict[str, Any] = {"trtexec": trtexec(path, about["size"], dynamic=args.dynamic)}
+    command = trtexec(path, about["size"], dynamic=args.dynamic) + (" --int8" if args.int8 else "")
+    commands: dict[str, Any] = {"trtexec": command}
     if board and board.jetson:
         commands["clock"] = clock_commands(board)
     if args.no_kit or not scripts:
@@ -215,7 +233,38 @@ def _written(document: dict[str, Any], opened: "Opened | None") -> str:
     )
 
 
+def _int8(args: Arguments, source: Path, path: Path, variant: "Variant") -> dict[str, Any]:
+    """Write the network in 8 bits: QDQ ONNX at `path`, OpenVINO's format beside it."""
+    from zoo.compress.quantise import VALIDATION, calibration, quantise_onnx, quantise_openvino
+    from zoo.compress.variants import write_variant
+
+    data = calibration(source, args.calibrate)
+    first = source.with_name("int8.onnx") if not variant.plain else path
+    files = {"onnx": quantise_onnx(source, data, first).document()}
+    if not variant.plain:
+        write_variant(first, variant, path)
+        files["onnx"] |= {"path": str(path), "bytes": path.stat().st_size}
+    files["openvino"] = quantise_openvino(source, data, path.with_suffix(".xml")).document()
+    for name, file in files.items():
+        if file["loses"]:
+            note(
+                f"zoo: int8 loses here: in {name} {1 - file['agreement']:.2%} of the pixels get another label than in "
+                "float, although layers went back to float; prefer --half"
+            )
+    return files | {
+        "float_bytes": source.stat().st_size,
+        "calibration": {"folder": str(args.calibrate), "images": [image.name for image in data.images]},
+        "validation_images": min(VALIDATION, len(data.validation)),
+    }
+
+
 def _difference(document: dict[str, Any]) -> str:
+    if document["precision"] == "int8":
+        return "; ".join(
+            f"{name}: {file['bytes']} bytes for {document['int8']['float_bytes']}, "
+            f"{file['agreement']:.2%} of the labels as in float, {len(file['float_layers'])} convolutions in float"
+            for name, file in ((name, document["int8"][name]) for name in ("onnx", "openvino"))
+        )
     if document["differing_labels"] is not None:
         return f"{document['differing_labels']:.2%} of the labels of random pixels differ from the float32 file's"
     return f"onnxruntime and torch differ by at most {document['max_abs_diff']:.2g}"

@@ -87,6 +87,7 @@ def write_variant(path: Path, variant: Variant, out: Path | None = None) -> Writ
     if variant.argmax:
         labels_out(model, variant.argmax)
     said = about | describe(variant, (height, width))
+    said["precision"] = about.get("precision", said["precision"])
     helper.set_model_props(model, said)
     onnx.checker.check_model(model)
     data = model.SerializeToString()
@@ -251,14 +252,19 @@ def laid_out(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
 
 def run(model: bytes, image: NDArray[Any]) -> NDArray[Any]:
     """The first output of a model in onnxruntime. Raises ZooError where onnxruntime refuses it."""
+    session = session_of(model)
+    output: NDArray[Any] = session.run(None, {session.get_inputs()[0].name: image})[0]
+    return output
+
+
+def session_of(model: bytes) -> Any:
+    """A session on the CPU. Raises ZooError where onnxruntime refuses the model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        output: NDArray[Any] = session.run(None, {session.get_inputs()[0].name: image})[0]
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no useful base
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ZooError(f"onnxruntime does not run this form of the file ({reason}); try another opset") from None
-    return output
