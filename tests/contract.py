@@ -19,6 +19,7 @@ from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.models.espnetv2_classifier import ESPNetv2ClassifierSpec
 from zoo.models.espnetv2_ssd import ESPNetv2SSDSpec
 from zoo.models.fcn import FCNSpec
+from zoo.models.fpenet import FPENetSpec
 from zoo.models.pspnet import PSPNetSpec
 from zoo.models.resnet import ResNetSpec
 from zoo.models.segnet import SegNetSpec
@@ -69,6 +70,10 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "pspnet": (PSPNetSpec(depth=50, width=4, classes=3), PSPNetSpec(depth=50, width=4, auxiliary=True)),
     "vgg": (VGGSpec(widths=NARROW, hidden=12, classes=3),),
     "resnet": (ResNetSpec(depth=18, width=4, classes=3), ResNetSpec(depth=50, width=4, stride_in="1x1")),
+    "fpenet": (
+        FPENetSpec(widths=(8, 8, 16), depth2=2, depth3=1, expansion=2, classes=3),
+        FPENetSpec(widths=(4, 8, 8), depth2=1, depth3=3, scales=2, growth=3, expansion=1),
+    ),
 }
 """Small specs of each family that between them use all its parts."""
 

@@ -16,6 +16,7 @@ from zoo.models import (
     espnetv2_classifier,
     espnetv2_ssd,
     fcn,
+    fpenet,
     pspnet,
     resnet,
     segnet,
@@ -38,6 +39,7 @@ FAMILIES: Mapping[str, Family] = {
     "pspnet": pspnet.FAMILY,
     "vgg": vgg.FAMILY,
     "resnet": resnet.FAMILY,
+    "fpenet": fpenet.FAMILY,
 }
 
 MAX_SIDE = 65_536
