@@ -11,7 +11,11 @@ import torch
 from zoo.counters import count_with
 from zoo.errors import SpecError
 from zoo.graph import Graph, Input
+from zoo.models.cfpnet import CFPNetSpec
+from zoo.models.cgnet import CGNetSpec
+from zoo.models.dabnet import DABNetSpec
 from zoo.models.deeplab import DeepLabSpec
+from zoo.models.edanet import EDANetSpec
 from zoo.models.enet import ENetSpec
 from zoo.models.erfnet import ERFNetSpec
 from zoo.models.espnet import ESPNetSpec
@@ -74,6 +78,19 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
         FPENetSpec(widths=(8, 8, 16), depth2=2, depth3=1, expansion=2, classes=3),
         FPENetSpec(widths=(4, 8, 8), depth2=1, depth3=3, scales=2, growth=3, expansion=1),
     ),
+    "cgnet": (
+        CGNetSpec(widths=(5, 32, 66), depth2=2, depth3=3, classes=3),
+        CGNetSpec(widths=(4, 34, 64), depth2=3, depth3=2, dilations=(1, 3)),
+    ),
+    "cfpnet": (
+        CFPNetSpec(widths=(4, 16, 16), depth2=1, depth3=1, classes=3),
+        CFPNetSpec(widths=(4, 16, 48), branches=2, depth2=2, depth3=1, dilation=3),
+    ),
+    "dabnet": (
+        DABNetSpec(widths=(4, 8, 10), depth2=1, depth3=1, classes=3),
+        DABNetSpec(widths=(4, 8, 24), depth2=2, depth3=1, dilations=(1, 2, 3)),
+    ),
+    "edanet": (EDANetSpec(widths=(5, 8, 12), growth=3, classes=3), EDANetSpec(widths=(5, 8, 40), growth=4)),
 }
 """Small specs of each family that between them use all its parts."""
 

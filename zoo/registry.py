@@ -8,7 +8,11 @@ from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.lowering import Family, lower_stages
 from zoo.models import (
+    cfpnet,
+    cgnet,
+    dabnet,
     deeplab,
+    edanet,
     enet,
     erfnet,
     espnet,
@@ -40,6 +44,10 @@ FAMILIES: Mapping[str, Family] = {
     "vgg": vgg.FAMILY,
     "resnet": resnet.FAMILY,
     "fpenet": fpenet.FAMILY,
+    "cgnet": cgnet.FAMILY,
+    "cfpnet": cfpnet.FAMILY,
+    "dabnet": dabnet.FAMILY,
+    "edanet": edanet.FAMILY,
 }
 
 MAX_SIDE = 65_536
