@@ -11,6 +11,7 @@ from zoo.models import (
     cfpnet,
     cgnet,
     dabnet,
+    ddrnet,
     deeplab,
     edanet,
     enet,
@@ -19,8 +20,12 @@ from zoo.models import (
     espnetv2,
     espnetv2_classifier,
     espnetv2_ssd,
+    fast_scnn,
     fcn,
+    fddwnet,
     fpenet,
+    lednet,
+    pidnet,
     pspnet,
     resnet,
     segnet,
@@ -48,6 +53,11 @@ FAMILIES: Mapping[str, Family] = {
     "cfpnet": cfpnet.FAMILY,
     "dabnet": dabnet.FAMILY,
     "edanet": edanet.FAMILY,
+    "fddwnet": fddwnet.FAMILY,
+    "fast-scnn": fast_scnn.FAMILY,
+    "lednet": lednet.FAMILY,
+    "ddrnet": ddrnet.FAMILY,
+    "pidnet": pidnet.FAMILY,
 }
 
 MAX_SIDE = 65_536
