@@ -23,9 +23,9 @@ Depth = Annotated[int, Interval(ge=1, le=16)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PIDNetSpec(Spec):
-    """One PIDNet with the light modules of PIDNet-S.
+    """One PIDNet with the light modules of PIDNet-S and -M.
 
-    width: channels of the first stages; 32 is PIDNet-S. depth: blocks of the first stages and of the
+    width: channels of the first stages; 32 is PIDNet-S, 64 PIDNet-M. depth: blocks of the first stages and of the
     P branch, the paper's m. deep: blocks of the I branch, its n. pyramid: channels of a scale in the PAPPM. head:
     channels of the segmentation head.
     """
