@@ -4,12 +4,10 @@ Liu, Yin, BMVC 2019, arXiv:1909.08599. The authors released no weights, so layer
 convolution has a bias but the last, each is followed by BN but those of the attentions, and activations are
 ReLUs; interpolation is bilinear and aligns corners.
 
-Parameters: 364,341 with the 19 classes of Cityscapes. Published are 0.4 M (abstract), which this meets as far
-as it is printed; a later comparison of real-time networks quotes the paper with 0.38 M, 4 % more than this.
-The difference lies in what two public re-implementations read differently as well: the expansion t is taken
-here of a block's output channels, in every block of stages 2 and 3 (with t in their first blocks only, as
-one of them has it, 115,125 would remain), and there is no squeeze-and-excitation in the blocks, which would
-add 5,755.
+Parameters: 364,341 with the 19 classes of Cityscapes. Published are 0.4 M (abstract) and 0.38 M, of which this
+is 4 % less. Public re-implementations have 0.12 M and 0.36 M, because they read the expansion t differently: one
+expands in the first block of a stage only, the other in every block of stages 2 and 3, as here. Here t is of a
+block's output channels, and blocks have no squeeze-and-excitation, which would add 5,755.
 """
 
 from dataclasses import dataclass
