@@ -53,10 +53,10 @@ def factorised(g: GraphBuilder, x: str, path: str, dilation: int) -> str:
     """Factorised depth-wise separable convolution: 3x1 and 1x3 depth-wise, then 1x1, each with BN."""
     width = g.channels(x)
     x = g.conv(x, f"{path}.column", width, kernel=(3, 1), dilation=(dilation, 1), groups=width, bias=True)
-    x = g.bn(x, f"{path}.column.bn")
+    x = g.bn(x, f"{path}.column_bn")
     x = g.conv(x, f"{path}.row", width, kernel=(1, 3), dilation=(1, dilation), groups=width, bias=True)
-    x = g.bn(x, f"{path}.row.bn")
-    return g.bn(g.conv(x, f"{path}.point", width, bias=True), f"{path}.point.bn")
+    x = g.bn(x, f"{path}.row_bn")
+    return g.bn(g.conv(x, f"{path}.point", width, bias=True), f"{path}.point_bn")
 
 
 def eerm(g: GraphBuilder, x: str, path: str, *, dilation: int = 1, dropout: float = 0.0) -> str:

@@ -56,7 +56,7 @@ def branch(g: GraphBuilder, x: str, path: str, side: str, dilation: int) -> str:
             kernel, dilations = ((3, 1), (rate, 1)) if name == "3x1" else ((1, 3), (1, rate))
             layer = f"{path}.conv{name}_{which}_{side}"
             x = g.conv(x, layer, width, kernel=kernel, dilation=dilations, bias=True)
-            x = g.act(x, f"{layer}.relu", "relu") if name == first else g.bn(x, f"{path}.bn{which}_{side}")
+            x = g.act(x, f"{path}.relu{name}_{which}_{side}", "relu") if name == first else g.bn(x, f"{path}.bn{which}_{side}")
         if which == 1:
             x = g.act(x, f"{path}.relu_{side}", "relu")
     return x
