@@ -16,10 +16,13 @@ from zoo.backends.compiled import onnxruntime_session
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.graph import Graph, GraphBuilder, Shape
+from zoo.models.cfpnet import CFPNetSpec
+from zoo.models.cgnet import CGNetSpec
 from zoo.models.enet import ENetSpec
 from zoo.models.erfnet import ERFNetSpec
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
+from zoo.models.fpenet import FPENetSpec
 from zoo.network import Network, build, module_from_graph
 from zoo.registry import lower
 
@@ -28,6 +31,10 @@ SPECS = {
     "shufflenet": ESPNetSpec(block="shufflenet", k=4, alpha3=1, downsample="conv"),
     "espnetv2": ESPNetv2Spec(scale=0.5),
     "erfnet": ERFNetSpec(),
+    # The families that have a search space, and so can be measured.
+    "fpenet": FPENetSpec(depth3=2),
+    "cgnet": CGNetSpec(depth3=2),
+    "cfpnet": CFPNetSpec(depth3=1),
 }
 
 

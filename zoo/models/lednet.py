@@ -47,17 +47,21 @@ class LEDNetSpec(Spec):
     classes: Count = 19
 
 
+def asymmetric(g: GraphBuilder, x: str, path: str, kernel: str, dilation: int) -> str:
+    """3x1 or 1x3 convolution, dilated along its length."""
+    if kernel == "3x1":
+        return g.conv(x, path, g.channels(x), kernel=(3, 1), dilation=(dilation, 1), bias=True)
+    return g.conv(x, path, g.channels(x), kernel=(1, 3), dilation=(1, dilation), bias=True)
+
+
 def branch(g: GraphBuilder, x: str, path: str, side: str, dilation: int) -> str:
-    """3x1 and 1x3 convolution twice, the second time dilated; the right branch has 1x3 first."""
-    width = g.channels(x)
-    for which, rate in ((1, 1), (2, dilation)):
-        first, second = (("3x1", "1x3"), ("1x3", "3x1"))[side == "r"]
-        for name in (first, second):
-            kernel, dilations = ((3, 1), (rate, 1)) if name == "3x1" else ((1, 3), (1, rate))
-            layer = f"{path}.conv{name}_{which}_{side}"
-            x = g.conv(x, layer, width, kernel=kernel, dilation=dilations, bias=True)
-            x = g.act(x, f"{path}.relu{name}_{which}_{side}", "relu") if name == first else g.bn(x, f"{path}.bn{which}_{side}")
-        if which == 1:
+    """Two asymmetric convolutions, and two dilated ones; the left branch begins with 3x1, the right with 1x3."""
+    first, second = ("3x1", "1x3") if side == "l" else ("1x3", "3x1")
+    for number, rate in ((1, 1), (2, dilation)):
+        name = f"{number}_{side}"
+        x = g.act(asymmetric(g, x, f"{path}.conv{first}_{name}", first, rate), f"{path}.relu{first}_{name}", "relu")
+        x = g.bn(asymmetric(g, x, f"{path}.conv{second}_{name}", second, rate), f"{path}.bn{name}")
+        if number == 1:
             x = g.act(x, f"{path}.relu_{side}", "relu")
     return x
 
