@@ -3,9 +3,9 @@
 Lou, Loew, ICIP 2021, arXiv:2103.12212. Layer names are the keys of the authors' code, whose frame is DABNet's.
 No convolution has a bias; BN is BatchNorm with eps 1e-3, and a PReLU has one slope a channel.
 
-The dilations of a module's branches are the paper's 1, r/4, r/2 and r, rounded up; the authors' code adds one to
-the last three. As in their code a module's projection is 3x3, and the convolutions of its branches
-are grouped: only so is the published count met.
+The dilations of a module's branches are 1, r/4, r/2 and r, rounded up, as a public re-implementation reads the
+paper; the authors' code adds one to the last three. As in their code a module's projection is 3x3, and the
+convolutions of its branches are grouped: only so is the published count met.
 
 Parameters: 551,331 with the 19 classes of Cityscapes, where the paper has 0.55 M.
 """
@@ -65,7 +65,7 @@ def branch_dilations(largest: int, branches: int) -> tuple[int, ...]:
 
 
 def fp_channel(g: GraphBuilder, x: str, path: str, number: int, dilation: int) -> str:
-    """Feature pyramid channel (figure 2b): three asymmetric convolutions in a row, whose outputs are concatenated.
+    """Feature pyramid channel: three asymmetric convolutions in a row, whose outputs are concatenated.
 
     They have a quarter, a quarter and half of the channels, and so stand for kernels of 3x3, 5x5 and 7x7.
     """
@@ -81,7 +81,7 @@ def fp_channel(g: GraphBuilder, x: str, path: str, number: int, dilation: int) -
 
 
 def cfp_module(g: GraphBuilder, x: str, path: str, branches: int, dilation: int) -> str:
-    """CFP module (figure 2c): project to 1/K, K feature pyramid channels, fused as in ESP, 1x1, and the residual."""
+    """CFP module: project to 1/K, K feature pyramid channels, fused as in ESP, 1x1, and the residual."""
     width = g.channels(x)
     y = conv_bn_prelu(g, bn_prelu(g, x, f"{path}.bn_relu_1"), f"{path}.conv1x1_1", width // branches, kernel=3)
     fused: list[str] = []

@@ -71,7 +71,7 @@ def conv_bn_prelu(g: GraphBuilder, x: str, path: str, width: int, *, kernel: int
 
 
 def joint(g: GraphBuilder, x: str, path: str, dilation: int) -> str:
-    """Joint feature (section 3.1): local feature and surrounding context, both depth-wise, concatenated."""
+    """Joint feature: local feature and surrounding context, both depth-wise, concatenated."""
     width = g.channels(x)
     local = g.conv(x, f"{path}.F_loc.conv", width, kernel=3, groups=width)
     surrounding = g.conv(x, f"{path}.F_sur.conv", width, kernel=3, dilation=dilation, groups=width)
@@ -88,7 +88,7 @@ def global_context(g: GraphBuilder, x: str, path: str, reduction: int) -> str:
 
 
 def cg_block(g: GraphBuilder, x: str, path: str, *, dilation: int, reduction: int) -> str:
-    """CG block (figure 3): halve the channels, joint feature, global context, and global residual learning."""
+    """CG block: halve the channels, joint feature, global context, and global residual learning."""
     y = conv_bn_prelu(g, x, f"{path}.conv1x1", g.channels(x) // 2, kernel=1)
     y = bn_prelu(g, joint(g, y, path, dilation), f"{path}.bn_prelu")
     return g.add((x, global_context(g, y, f"{path}.F_glo", reduction)), f"{path}.residual")

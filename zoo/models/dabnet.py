@@ -72,7 +72,7 @@ def asymmetric(g: GraphBuilder, x: str, path: str, prefix: str, dilation: int = 
 
 
 def dab_module(g: GraphBuilder, x: str, path: str, dilation: int) -> str:
-    """DAB module (figure 2c): 3x3 to half the channels, two asymmetric branches, one dilated, summed; 1x1; sum."""
+    """DAB module: 3x3 to half the channels, two asymmetric branches, one dilated, summed; 1x1; sum."""
     width = g.channels(x)
     y = conv_bn_prelu(g, bn_prelu(g, x, f"{path}.bn_relu_1"), f"{path}.conv3x3", width // 2, kernel=3)
     branches = (asymmetric(g, y, path, "dconv"), asymmetric(g, y, path, "ddconv", dilation))

@@ -17,7 +17,7 @@ from zoo.models.resnet import conv_bn
 from zoo.specs import Count, Spec
 
 POOLS = ((5, 2), (9, 4), (17, 8))
-"""Windows and strides to which the pyramid pools; its last scale is the whole image (figure 5)."""
+"""Windows and strides to which the pyramid pools; its last scale is the whole image."""
 
 EXPANSION = 2
 """Output channels of a bottleneck over its width."""
@@ -107,7 +107,7 @@ def scales(g: GraphBuilder, x: str, path: str, width: int) -> tuple[str, list[st
 
 
 def dappm(g: GraphBuilder, x: str, path: str, width: int, out: int) -> str:
-    """Deep aggregation pyramid pooling module (section 3.3): each scale is added to the finer one's and convolved."""
+    """Deep aggregation pyramid pooling module: each scale is added to the finer one's and convolved."""
     own, coarse = scales(g, x, path, width)
     processed = [own]
     for number, scale in enumerate(coarse, start=1):
@@ -130,7 +130,7 @@ def trunk(g: GraphBuilder, s: DDRNetSpec, t: Tensors) -> None:
 
 
 def stage3(g: GraphBuilder, s: DDRNetSpec, t: Tensors) -> None:
-    """The branches at 1/16 and at 1/8, and their first bilateral fusion (figure 3)."""
+    """The branches at 1/16 and at 1/8, and their first bilateral fusion."""
     low = basics(g, t["x"], "layer3", 4 * s.width, 2, stride=2)
     high = basics(g, t["x"], "layer3_", 2 * s.width, 2)
     down = conv_bn(g, relu(g, high, "layer3_.relu"), "down3.0", "down3.1", 4 * s.width, kernel=3, stride=2)

@@ -68,7 +68,7 @@ def asymmetric(g: GraphBuilder, x: str, path: str, dilation: int) -> str:
 
 
 def eda_module(g: GraphBuilder, x: str, path: str, growth: int, dilation: int) -> str:
-    """EDA module (figure 2): 1x1, two asymmetric convolutions, the second dilated, concatenated to the input."""
+    """EDA module: 1x1, two asymmetric convolutions, the second dilated, concatenated to the input."""
     y = bn_relu(g, g.conv(x, f"{path}.point.conv", growth, bias=True), f"{path}.point")
     y = asymmetric(g, y, f"{path}.plain", 1)
     y = asymmetric(g, y, f"{path}.dilated", dilation)

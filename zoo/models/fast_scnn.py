@@ -1,9 +1,8 @@
 """Fast-SCNN: fast semantic segmentation network.
 
-Poudel, Liwicki, Cipolla, BMVC 2019, arXiv:1902.04502. The authors released no weights, so layer names are ours,
-after the paper's table 1. A depth-wise separable convolution has no activation between its two convolutions
-(section 3.1). Interpolation is bilinear and aligns corners. The two 1x1 convolutions of the feature fusion and the
-last one have a bias, the others have none.
+Poudel, Liwicki, Cipolla, BMVC 2019, arXiv:1902.04502. The authors released no weights, so layer names are ours. A
+depth-wise separable convolution has no activation between its two convolutions. Interpolation is bilinear and aligns
+corners. The two 1x1 convolutions of the feature fusion and the last one have a bias, the others have none.
 
 Parameters: 1,138,051 with the 19 classes of Cityscapes, 2.5 % more than the paper's 1.11 M. The paper says of the
 pyramid pooling only that it leaves 128 channels; here a 1x1 convolution brings the concatenation there, as public
@@ -85,7 +84,7 @@ def ds_conv(g: GraphBuilder, x: str, path: str, width: int, *, stride: int = 1) 
 
 
 def bottleneck(g: GraphBuilder, x: str, path: str, width: int, *, expansion: int, stride: int) -> str:
-    """Inverted residual block (table 2): expand by t, convolve depth-wise, project; residual where shapes agree."""
+    """Inverted residual block: expand by t, convolve depth-wise, project; residual where shapes agree."""
     y = relu(g, conv_bn(g, x, f"{path}.expand", expansion * g.channels(x)), f"{path}.expand")
     y = relu(g, depthwise(g, y, f"{path}.depthwise", stride=stride), f"{path}.depthwise")
     y = conv_bn(g, y, f"{path}.project", width)
@@ -128,7 +127,7 @@ def pyramid_pooling(g: GraphBuilder, s: FastSCNNSpec, t: Tensors) -> None:
 
 
 def feature_fusion(g: GraphBuilder, s: FastSCNNSpec, t: Tensors) -> None:
-    """Feature fusion module (table 3): the global features, interpolated and convolved, plus the shared ones."""
+    """Feature fusion module: the global features, interpolated and convolved, plus the shared ones."""
     x = g.resize(t["x"], "fusion.resize", like=t["shared"], align_corners=True)
     x = relu(g, depthwise(g, x, "fusion.depthwise", dilation=4), "fusion.depthwise")
     low = g.bn(g.conv(x, "fusion.low.conv", s.head, bias=True), "fusion.low.bn")

@@ -1,8 +1,8 @@
 """FDDWNet: a lightweight convolutional neural network for real-time semantic segmentation.
 
-Liu, Zhou, Qiang, Kang, Wu, Zheng, ICASSP 2020, arXiv:1911.00632. Layer names follow the numbers of the paper's
-table 1. Every convolution has a bias; BN is BatchNorm with eps 1e-3. Down- and upsampling units are ERFNet's,
-and like there activations are plain ReLUs, which the authors' code clips at 6.
+Liu, Zhou, Qiang, Kang, Wu, Zheng, ICASSP 2020, arXiv:1911.00632. Layer names follow the numbers that the authors'
+code gives the layers. Every convolution has a bias; BN is BatchNorm with eps 1e-3. Down- and upsampling units are
+ERFNet's, and like there activations are plain ReLUs, which the authors' code clips at 6.
 
 Parameters: 807,951 with the 19 classes of Cityscapes, where the paper has 0.80 M.
 """
@@ -60,7 +60,7 @@ def factorised(g: GraphBuilder, x: str, path: str, dilation: int) -> str:
 
 
 def eerm(g: GraphBuilder, x: str, path: str, *, dilation: int = 1, dropout: float = 0.0) -> str:
-    """Extremely efficient residual module (figure 2c): two factorised convolutions, the second dilated, and a sum."""
+    """Extremely efficient residual module: two factorised convolutions, the second dilated, and a sum."""
     y = g.act(factorised(g, x, f"{path}.first", 1), f"{path}.first.relu", "relu")
     y = factorised(g, y, f"{path}.second", dilation)
     if dropout:

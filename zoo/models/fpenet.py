@@ -84,7 +84,7 @@ def pyramid(g: GraphBuilder, x: str, path: str, s: FPENetSpec) -> str:
 
 
 def fpe_block(g: GraphBuilder, x: str, path: str, width: int, s: FPENetSpec, *, expansion: int, stride: int = 1) -> str:
-    """Feature pyramid encoding block (section 3.1): expand by 1x1, encode the pyramid, project, shortcut."""
+    """Feature pyramid encoding block: expand by 1x1, encode the pyramid, project, shortcut."""
     y = g.act(conv_bn(g, x, f"{path}.expand", expansion * width, stride=stride), f"{path}.expand.act", "relu")
     y = conv_bn(g, pyramid(g, y, path, s), f"{path}.project", width)
     if stride > 1 or g.channels(x) != width:
@@ -93,7 +93,7 @@ def fpe_block(g: GraphBuilder, x: str, path: str, width: int, s: FPENetSpec, *, 
 
 
 def meu(g: GraphBuilder, low: str, high: str, path: str, width: int) -> str:
-    """Mutual embedding upsample module (section 3.2): each level's features are weighted by the other's attention."""
+    """Mutual embedding upsample module: each level's features are weighted by the other's attention."""
     low = conv_bn(g, low, f"{path}.low", width)
     high = conv_bn(g, high, f"{path}.high", width)
     mean = g.append(ReduceChannels("mean"), (low,), f"{path}.spatial.mean")

@@ -21,7 +21,7 @@ from zoo.specs import Count, Rule, Spec
 Depth = Annotated[int, Interval(ge=0, le=16)]
 
 DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)
-"""Dilations of the units at 1/8 of the image's size (table 1)."""
+"""Dilations of the units at 1/8 of the image's size."""
 
 
 def _widths_grow(s: "LEDNetSpec") -> str | None:
@@ -67,7 +67,7 @@ def branch(g: GraphBuilder, x: str, path: str, side: str, dilation: int) -> str:
 
 
 def ss_nbt(g: GraphBuilder, x: str, path: str, *, dilation: int = 1, dropout: float) -> str:
-    """Split-shuffle non-bottleneck unit (figure 2d): split, two branches, concatenate, sum, ReLU, shuffle."""
+    """Split-shuffle non-bottleneck unit: split, two branches, concatenate, sum, ReLU, shuffle."""
     half = g.channels(x) // 2
     branches = []
     for side, start in (("l", 0), ("r", half)):
@@ -114,7 +114,7 @@ def level3(g: GraphBuilder, s: LEDNetSpec, t: Tensors) -> None:
 
 
 def attention_pyramid(g: GraphBuilder, s: LEDNetSpec, t: Tensors) -> None:
-    """Attention pyramid network (section 2.3): a pyramid of one channel weighs the classes; global context is added."""
+    """Attention pyramid network: a pyramid of one channel weighs the classes; global context is added."""
     x, path = t["x"], "decoder.apn"
     pooled = g.append(AdaptiveAvgPool((1, 1)), (x,), f"{path}.branch1.0")
     pooled = conv_bn_relu(g, pooled, f"{path}.branch1.1", s.classes)

@@ -47,7 +47,7 @@ def gate(g: GraphBuilder, x: str, path: str) -> tuple[str, str]:
 
 
 def pag(g: GraphBuilder, p: str, i: str, path: str) -> str:
-    """Pixel-attention-guided fusion (section 3.2): the more alike p and i are at a pixel, the more of i goes into p."""
+    """Pixel-attention-guided fusion: the more alike p and i are at a pixel, the more of i goes into p."""
     width = g.channels(p) // 2
     key = conv_bn(g, p, f"{path}.f_x.0", f"{path}.f_x.1", width, kernel=1)
     query = conv_bn(g, i, f"{path}.f_y.0", f"{path}.f_y.1", width, kernel=1)
@@ -59,7 +59,7 @@ def pag(g: GraphBuilder, p: str, i: str, path: str) -> str:
 
 
 def pappm(g: GraphBuilder, x: str, path: str, width: int, out: int) -> str:
-    """Parallel aggregation pyramid pooling module (section 3.3): DDRNet's, with one grouped 3x3 convolution."""
+    """Parallel aggregation pyramid pooling module: DDRNet's, with one grouped 3x3 convolution."""
     own, coarse = scales(g, x, path, width)
     summed = tuple(g.add((scale, own), f"{path}.sum{number}") for number, scale in enumerate(coarse, start=1))
     y = g.concat(summed, f"{path}.scale_cat")
@@ -69,7 +69,7 @@ def pappm(g: GraphBuilder, x: str, path: str, width: int, out: int) -> str:
 
 
 def light_bag(g: GraphBuilder, p: str, i: str, d: str, path: str) -> str:
-    """Boundary-attention-guided fusion, light (section 3.4): detail where there are boundaries, context elsewhere."""
+    """Boundary-attention-guided fusion, light: detail where there are boundaries, context elsewhere."""
     width = g.channels(p)
     edge, rest = gate(g, d, path)
     inner = g.add((g.multiply(i, rest, f"{path}.i_inner"), p), f"{path}.p_sum")
