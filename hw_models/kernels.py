@@ -154,7 +154,7 @@ def _max_unpool(op: g.MaxUnpool, inputs: Inputs, out: Shape) -> Work:
     return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 2.0)
 
 
-def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
+def _cut(op: Op, inputs: Inputs, out: Shape) -> Work:
     return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
 
@@ -187,6 +187,7 @@ RULES: Mapping[type, _Rule] = {
     g.ReLU: _streaming("activation"),
     g.ELU: _streaming("activation"),
     g.Sigmoid: _streaming("activation"),
+    g.Complement: _streaming("activation"),
     g.Dropout: _identity,
     g.Add: _streaming("add"),
     g.Maximum: _streaming("add"),
@@ -194,13 +195,15 @@ RULES: Mapping[type, _Rule] = {
     g.Concat: _streaming("concat"),
     g.PadChannels: _streaming("copy", dispatches=2.0, extra=1.0),
     g.SelectChannels: _select,
+    g.SliceChannels: _cut,
+    g.ReduceChannels: _streaming("add"),
     g.ChannelShuffle: _streaming("copy", dispatches=2.0),
     g.AvgPool: _one_input("pool"),
     g.MaxPool: _max_pool,
     g.MaxUnpool: _max_unpool,
     g.AdaptiveAvgPool: _one_input("pool"),
     g.Resize: _one_input("resize"),
-    g.Crop: _crop,
+    g.Crop: _cut,
 }
 """How each op is priced. Input layers cost nothing and have no rule."""
 

@@ -16,10 +16,13 @@ from zoo.backends.compiled import onnxruntime_session
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.graph import Graph, GraphBuilder, Shape
+from zoo.models.cfpnet import CFPNetSpec
+from zoo.models.cgnet import CGNetSpec
 from zoo.models.enet import ENetSpec
 from zoo.models.erfnet import ERFNetSpec
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
+from zoo.models.fpenet import FPENetSpec
 from zoo.network import Network, build, module_from_graph
 from zoo.registry import lower
 
@@ -28,6 +31,10 @@ SPECS = {
     "shufflenet": ESPNetSpec(block="shufflenet", k=4, alpha3=1, downsample="conv"),
     "espnetv2": ESPNetv2Spec(scale=0.5),
     "erfnet": ERFNetSpec(),
+    # The families that have a search space, and so can be measured.
+    "fpenet": FPENetSpec(depth3=2),
+    "cgnet": CGNetSpec(depth3=2),
+    "cfpnet": CFPNetSpec(depth3=1),
 }
 
 
@@ -72,6 +79,11 @@ SINGLE = {
     "elu": (g.ELU(), Shape(4, 5, 6)),
     "sigmoid": (g.Sigmoid(), Shape(4, 5, 6)),
     "multiply": (g.Multiply(), Shape(4, 5, 6), Shape(4, 1, 1)),
+    "multiply by one channel": (g.Multiply(), Shape(4, 5, 6), Shape(1, 5, 6)),
+    "complement": (g.Complement(), Shape(4, 5, 6)),
+    "slice": (g.SliceChannels(1, 3), Shape(4, 5, 6)),
+    "mean over channels": (g.ReduceChannels(), Shape(4, 5, 6)),
+    "sum over channels": (g.ReduceChannels("sum"), Shape(4, 5, 6)),
     "pad": (g.PadChannels(7), Shape(4, 5, 6)),
     "shuffle": (g.ChannelShuffle(2), Shape(6, 5, 6)),
     "max pool": (g.MaxPool((3, 3), (2, 2), (1, 1)), Shape(4, 9, 8)),

@@ -61,6 +61,8 @@ def test_counts_are_the_published_ones_as_far_as_they_are_printed() -> None:
         met[row.model] = abs(row.difference) <= max(0.01, digit / printed)
     # The source of espnet-wide leaves its depth open.
     assert met.pop("espnet-wide", False) is False
+    # Up to 5 % off, with the reason in the file of each.
+    assert not any(met.pop(model) for model in ("fpenet", "fast-scnn", "lednet"))
     assert set(COMPARED) <= set(met)
     assert [model for model, close in met.items() if not close] == []
 
@@ -134,4 +136,4 @@ def test_command_prints_the_table_and_every_figure(capsys: pytest.CaptureFixture
     assert {figure["source"] for figure in erfnet["figures"]} and all(f["source"] for f in erfnet["figures"])
     assert list_published(Namespace(json=False, config=None)) == 0
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.strip().startswith("erfnet")]
-    assert line.split() == ["erfnet", "2.060", "2.064", "+0.21", "%", "68.0", "86.5"]
+    assert line.split() == ["erfnet", "2.060", "2.064", "+0.21", "68.0", "86.5", "76.0"]

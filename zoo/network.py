@@ -108,6 +108,27 @@ class SelectChannels(_OpModule):
         return x.index_select(1, self.get_buffer("channels"))
 
 
+class Complement(nn.Module):
+    """1 - x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - x
+
+
+class SliceChannels(_OpModule):
+    """Channels `start` up to `stop`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.op.start : self.op.stop]
+
+
+class ReduceChannels(_OpModule):
+    """Mean or sum over the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True) if self.op.mode == "mean" else x.sum(1, keepdim=True)
+
+
 class ChannelShuffle(_OpModule):
     """Channels (groups, n) transposed to (n, groups)."""
 
@@ -226,6 +247,7 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.ReLU: lambda op, x: nn.ReLU(),
     ops.ELU: lambda op, x: nn.ELU(),
     ops.Sigmoid: lambda op, x: nn.Sigmoid(),
+    ops.Complement: lambda op, x: Complement(),
     ops.Dropout: _dropout,
     ops.Add: lambda op, *x: Add(),
     ops.Maximum: lambda op, *x: Maximum(),
@@ -233,6 +255,8 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),
     ops.SelectChannels: lambda op, x: SelectChannels(op),
+    ops.SliceChannels: lambda op, x: SliceChannels(op),
+    ops.ReduceChannels: lambda op, x: ReduceChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),

@@ -8,14 +8,24 @@ from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.lowering import Family, lower_stages
 from zoo.models import (
+    cfpnet,
+    cgnet,
+    dabnet,
+    ddrnet,
     deeplab,
+    edanet,
     enet,
     erfnet,
     espnet,
     espnetv2,
     espnetv2_classifier,
     espnetv2_ssd,
+    fast_scnn,
     fcn,
+    fddwnet,
+    fpenet,
+    lednet,
+    pidnet,
     pspnet,
     resnet,
     segnet,
@@ -40,6 +50,16 @@ FAMILIES: Mapping[str, Family] = {
     "pspnet": pspnet.FAMILY,
     "vgg": vgg.FAMILY,
     "resnet": resnet.FAMILY,
+    "fpenet": fpenet.FAMILY,
+    "cgnet": cgnet.FAMILY,
+    "cfpnet": cfpnet.FAMILY,
+    "dabnet": dabnet.FAMILY,
+    "edanet": edanet.FAMILY,
+    "fddwnet": fddwnet.FAMILY,
+    "fast-scnn": fast_scnn.FAMILY,
+    "lednet": lednet.FAMILY,
+    "ddrnet": ddrnet.FAMILY,
+    "pidnet": pidnet.FAMILY,
 }
 
 MAX_SIDE = 65_536

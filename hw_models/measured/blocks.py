@@ -33,7 +33,7 @@ OPS: Mapping[str, type[Any]] = {
     for kind in (
         *(g.Conv, g.ConvTranspose, g.Linear, g.BatchNorm, g.Scale, g.PReLU, g.ReLU, g.ELU, g.Sigmoid, g.Dropout),
         *(g.Add, g.Maximum, g.Multiply, g.Concat, g.PadChannels, g.ChannelShuffle, g.AvgPool, g.MaxPool, g.MaxUnpool),
-        *(g.AdaptiveAvgPool, g.Resize, g.Crop, g.SelectChannels),
+        *(g.AdaptiveAvgPool, g.Resize, g.Crop, g.Complement, g.SelectChannels, g.SliceChannels, g.ReduceChannels),
     )
 }
 """Ops by the names that tables have for them."""
@@ -119,6 +119,7 @@ _KIND_OF: Mapping[type[Any], str] = {
     g.ReLU: "elementwise",
     g.Add: "elementwise",
     g.Multiply: "elementwise",
+    g.Complement: "elementwise",
 }
 
 

@@ -50,6 +50,7 @@ def list_ablations(args: Arguments) -> int:
 
 LABELS = {
     "miou": "mIOU, %",
+    "retrained_miou": "mIOU of a public re-training, %",
     "category_miou": "category mIOU, %",
     "class_average": "class average, %",
     "miou_change": "mIOU, points",
@@ -81,7 +82,7 @@ def _by_protocol(rows: "Sequence[Comparison]") -> "dict[str, list[tuple[str, Fig
     found: dict[str, list[tuple[str, Figure]]] = {}
     for row in rows:
         for figure in row.figures:
-            if figure.metric in ("miou", "category_miou", "class_average"):
+            if figure.metric in ("miou", "retrained_miou", "category_miou", "class_average"):
                 epochs = f"{figure.epochs} epochs" if figure.epochs else "epochs unknown"
                 title = f"{LABELS[figure.metric][:-3]} on {figure.dataset} {figure.split}, {epochs}"
                 found.setdefault(title, []).append((row.model or row.network, figure))
