@@ -179,11 +179,3 @@ def ordered(runs: Sequence[Run], by: str) -> tuple[Run, ...]:
     _column(name, set(COLUMNS).union(*(row for _, row in rows)))
     with_it = sorted((row for row in rows if name in row[1]), key=lambda row: row[1][name], reverse=direction == "desc")
     return tuple(run for run, _ in with_it) + tuple(run for run, row in rows if name not in row)
-
-
-def varying(networks: Sequence[Measured]) -> tuple[str, ...]:
-    """Fields of the specs that differ among networks, in the order of declaration."""
-    if not networks:
-        return ()
-    names = [field.name for field in fields(type(networks[0].spec))]  # type: ignore[arg-type]
-    return tuple(name for name in names if len({getattr(one.spec, name, None) for one in networks}) > 1)
