@@ -8,8 +8,8 @@ rm -rf "$ENV"
 "${PYTHON:-python3}" -m venv "$ENV"
 "$ENV/bin/python" tests/lowest.py > "$ENV/floors.txt"
 cat "$ENV/floors.txt"
-"$ENV/bin/python" -m pip install --quiet --constraint "$ENV/floors.txt" --editable . pytest hypothesis pytest-timeout
+"$ENV/bin/python" -m pip install --quiet --constraint "$ENV/floors.txt" --editable . pytest hypothesis jsonschema pytest-timeout
 "$ENV/bin/python" -m pytest -q -o addopts=--strict-markers tests/test_config.py tests/test_pareto.py \
-    tests/test_hw_predict.py tests/test_search.py tests/test_images.py
+    tests/test_hw_predict.py tests/test_search.py tests/test_bulk.py
 "$ENV/bin/zoo" search --space tiny --device tx2 --max-params 300k --json -o "$ENV/run" > /dev/null
 "$ENV/bin/zoo" verify "$ENV/run"

@@ -20,13 +20,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from hw_models.analytic.roofline import PARAMETERS
+from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables
+from hw_models.build.recipes import RECIPES, Recipe
+from hw_models.build.sources import depthwise_rate, published, significant, spec_text
 from hw_models.calibrate import calibrated
 from hw_models.device import SHIPPED, Device, Fit, read_device
-from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables
 from hw_models.kernels import KINDS
-from hw_models.build.recipes import RECIPES, Recipe
-from hw_models.analytic.roofline import PARAMETERS
-from hw_models.build.sources import depthwise_rate, published, significant, spec_text
 from hw_models.tables import KernelRow, Point
 from hw_models.validate import left_out_sd, validate
 from zoo.files import atomic

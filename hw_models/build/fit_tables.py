@@ -7,13 +7,13 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.least_squares import map_fit
-from hw_models.kernels import Work, work_of
-from hw_models.build.recipes import Recipe
-from hw_models.analytic.roofline import PARAMETERS, kernel_time
-from hw_models.analytic.residuals import position, row_work
-from hw_models.tables import KernelRow
 from hw_models.analytic.features import bent
+from hw_models.analytic.residuals import position, row_work
+from hw_models.analytic.roofline import PARAMETERS, kernel_time
+from hw_models.build.recipes import Recipe
+from hw_models.kernels import Work, work_of
+from hw_models.least_squares import map_fit
+from hw_models.tables import KernelRow
 from zoo.graph import ReLU
 
 Array = NDArray[np.float64]

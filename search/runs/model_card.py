@@ -10,10 +10,10 @@ import yaml
 
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
-from search.runs.reader import Run, load_run
-from search.report.html_data import certificate_hash
-from search.query import DEVICE_METRICS
 from search.describe import command, question, space_name
+from search.query import DEVICE_METRICS
+from search.report.html_data import certificate_hash
+from search.runs.reader import Run, load_run
 from zoo._version import __version__
 from zoo.config import Config
 from zoo.errors import ConfigError

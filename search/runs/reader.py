@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.predictors import predict
-from search.exact import PARTS
 from search.accuracy import MODELS, published_points
+from search.exact import PARTS
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
-
 
 
 @dataclass(frozen=True, slots=True)

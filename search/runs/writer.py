@@ -24,6 +24,7 @@ from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic, make_folder
 from zoo.specs import Spec
 
+
 def default_folder(query: Query) -> Path:
     """runs/ and the query's own name, so that the same question goes to the same folder."""
     return Path("runs") / f"search-{digest(query.describe())[:10]}"

@@ -85,7 +85,7 @@ class FamilyContract:
         module = self.module(spec).train()
         results = outputs(module(self.images()))
         assert [tuple(x.shape) for x in results] == shapes(lower(spec, self.size), 2)
-        torch.stack([x.square().mean() for x in results]).sum().backward()
+        torch.autograd.backward(torch.stack([x.square().mean() for x in results]).sum())
         assert all(x.isfinite().all() for x in results)
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -115,7 +115,7 @@ class FamilyContract:
         module = self.settled(spec)
         written = export_onnx(module, tmp_path / "network.onnx", size=self.size, opset=13)
         session = runtime.InferenceSession(str(written.path), providers=["CPUExecutionProvider"])
-        for image in self.images().split(1):
+        for image in torch.split(self.images(), 1):
             found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
             for ours, theirs in zip(found, outputs(module(image)), strict=True):
                 assert theirs.abs().max() > 1e-3, "an output that is nearly zero compares nothing"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hw_models.device import Number
 from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
@@ -18,6 +17,7 @@ from hw_models.build.recipes.common import (
     wanted_point,
 )
 from hw_models.build.sources import deepbench
+from hw_models.device import Number
 
 GTX960M_CLOCK = 1176.0
 

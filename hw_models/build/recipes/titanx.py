@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw_models.device import Number
 from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
@@ -18,6 +17,7 @@ from hw_models.build.recipes.common import (
     wanted_point,
 )
 from hw_models.build.sources import deepbench, tophub
+from hw_models.device import Number
 from hw_models.tables import KernelRow
 
 TITANX_CLOCK = 1531.0

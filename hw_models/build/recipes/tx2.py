@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw_models.device import Clocks, Number
 from hw_models.build.recipes.common import (
     ENET,
     ESPNET,
@@ -17,6 +16,7 @@ from hw_models.build.recipes.common import (
     wanted_point,
 )
 from hw_models.build.sources import sysidentif, sysidentif_power, tophub
+from hw_models.device import Clocks, Number
 from hw_models.tables import KernelRow
 
 
