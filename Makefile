@@ -55,7 +55,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(PARTS)
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 	$(BIN)/mkdocs build --quiet --strict
 
 site: $(VENV)/.dev

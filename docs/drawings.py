@@ -1,4 +1,4 @@
-"""Draws docs/way-of-a-search.svg and docs/way-of-a-study.svg: `python docs/drawings.py`.
+"""Draws docs/way-of-a-search.svg and docs/way-of-a-study.svg: `python -m docs.drawings`.
 
 Boxes in rows, arrows between them: small enough to be written by hand, and readable without network or script.
 """

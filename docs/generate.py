@@ -1,6 +1,6 @@
 """Writes docs/models.md, docs/devices.md and docs/reference/cli.md from what they describe.
 
-`python docs/generate.py` writes them, `--check` exits with 1 if one is out of date.
+`python -m docs.generate` writes them, `--check` exits with 1 if one is out of date.
 """
 
 import argparse

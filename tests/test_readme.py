@@ -23,7 +23,7 @@ def test_generated_pages_are_up_to_date():
 def test_drawings_are_up_to_date():
     drawings = script("drawings")
     for name, parts in drawings.DRAWINGS.items():
-        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == drawings.svg(*parts), "run docs/drawings.py"
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == drawings.svg(*parts), "run python -m docs.drawings"
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
@@ -34,7 +34,7 @@ def test_relative_links_lead_to_files(page):
 
 def test_paths_in_the_table_of_rooms_exist():
     table = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
-    paths = [path for cell in table for path in re.findall(r"`([^`]+)`", cell)]
+    paths = [path for cell in table for path in re.findall(r"`([^` ]+)`", cell)]
     assert len(paths) > 10 and [path for path in paths if not (ROOT / path).exists()] == []
 
 
