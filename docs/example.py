@@ -115,8 +115,8 @@ def text(document: dict[str, Any]) -> str:
             "",
             *_differences(document),
             _paragraph(
-                f"Left out of the belief, each of {left_out['n']} trials is off by {left_out['mae']:.1f} points on "
-                "average: so few and so short trials say little about candidates that nobody trained."
+                f"Leave-one-out error of the surrogate: {left_out['mae']:.1f} points ({left_out['n']} trials). So "
+                "few and so short trials say little about candidates that were not trained."
             ),
             "",
             "## All that was measured",

@@ -10,6 +10,6 @@ rm -rf "$ENV"
 cat "$ENV/floors.txt"
 "$ENV/bin/python" -m pip install --quiet --constraint "$ENV/floors.txt" --editable . pytest hypothesis jsonschema pytest-timeout
 "$ENV/bin/python" -m pytest -q -o addopts=--strict-markers tests/test_config.py tests/test_pareto.py \
-    tests/test_hw_predict.py tests/test_search.py tests/test_bulk.py
+    tests/test_hw_predict.py tests/test_search.py tests/test_hw_devices.py
 "$ENV/bin/zoo" search --space tiny --device tx2 --max-params 300k --json -o "$ENV/run" > /dev/null
 "$ENV/bin/zoo" verify "$ENV/run"

@@ -24,7 +24,7 @@ SMALL = """
 spaces:
   default:
     family: espnet
-    choices: {variant: [A, C, ESPNet], image_path: [none, reinforcement], k: [4, 5, 8], alpha2: [1, 2], alpha3: [1, 3, 8]}
+    choices: {variant: [A, C, ESPNet], image_path: [none, reinforcement], k: [4, 5, 8], alpha3: [1, 3, 8]}
 """
 """The shipped space has 112,000 specs; the commands are the same on this one."""
 

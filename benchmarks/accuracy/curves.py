@@ -15,7 +15,7 @@ KINDS = (".png", ".svg", ".pdf")
 
 
 def draw_curves(networks: Sequence[Measured], path: Path) -> None:
-    """MIOU after each epoch, a line a run, coloured by the last one's mIOU. Raises ConfigError for another kind."""
+    """The mIOU after each epoch, a line a run, coloured by the last one's mIOU. Raises ConfigError for another kind."""
     if path.suffix.lower() not in KINDS:
         raise ConfigError(f"{path}: the name must end in one of {', '.join(KINDS)}")
     figure = Figure(figsize=(7, 4.2), layout="constrained")

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; exit codes: 0 done, 1 an error to put right, 2 usage, 3 a legitimate no."""
+    """Run one command; exit codes: 0 done, 1 an error to put right, 2 usage, 3 a negative answer."""
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))

@@ -1,4 +1,4 @@
-"""What the bench's table says: networks with their runs, the noise of one run, and questions to the rows."""
+"""The bench's table: networks with their runs, the noise of one run, filters and orders of rows."""
 
 import math
 import operator
