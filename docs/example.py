@@ -1,6 +1,6 @@
 """Makes docs/search-example.md, its report and its pictures from the folder of a study with trained candidates.
 
-`python docs/example.py runs/camvid` writes search-example.md, example-report.html, and, where there is a Chromium,
+`python docs/example.py runs/camvid` writes search-example.md, example-report.html (not kept in git), and, where there is a Chromium,
 report.png and report-dark.png beside this file. Nothing in them is written by hand.
 """
 
@@ -100,7 +100,7 @@ def text(document: dict[str, Any]) -> str:
             "",
             "![The report of this search](report.png)",
             "",
-            "The report, one HTML file without requests to anywhere, is [example-report.html](example-report.html);",
+            "The report is one HTML file without external requests; `zoo report RUN` writes it.",
             "[report-dark.png](report-dark.png) is its top on a narrow screen in the dark.",
             "",
             f"## {long}",
