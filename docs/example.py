@@ -1,6 +1,6 @@
 """Makes docs/search-example.md, its report and its pictures from the folder of a study with trained candidates.
 
-`python docs/example.py runs/camvid` writes search-example.md, example-report.html (not kept in git), and, where there is a Chromium,
+`python docs/example.py runs/camvid` writes search-example.md, example-report.html (not in git), and, with a Chromium,
 report.png and report-dark.png beside this file. Nothing in them is written by hand.
 """
 
