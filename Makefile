@@ -2,8 +2,13 @@
 #   make demo   set up, search on a Jetson TX2, draw the front, export the best network, segment a generated street
 #               and, with IMAGE=street.png, an image of yours
 #   make test   set up and run the tests
-# For work on the code: make check (format, lint, types, import rules, tests), make docs, make bench (the quick parts, or
-#   make bench PARTS='sampling --full'; see python -m benchmarks --list).
+# For work on the code:
+#   make test-fast   the tests that are not slow
+#   make check       format, lint, types, import rules, all tests
+#   make coverage    all tests, with the share of lines that they run
+#   make lowest      the light tests with the lowest versions of the base dependencies
+#   make docs        write the generated pages anew and build the documentation in build/site
+#   make bench       the quick benchmarks, or make bench PARTS='sampling --full'; see python -m benchmarks --list
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +16,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo
 IMAGE ?=
 
-.PHONY: demo test check lint bench docs clean
+.PHONY: demo test test-fast check lint coverage lowest bench docs site clean
 
 demo: $(VENV)/.demo
 	$(BIN)/zoo search --device tx2 --max-latency-ms 150 --max-power-w 2 --max-params 400k -o $(RUN)
@@ -28,6 +33,15 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
 
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lowest:
+	PYTHON=$(PYTHON) sh tests/lowest.sh
+
 check: lint
 	$(BIN)/python -m pytest -n 2
 
@@ -41,7 +55,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(PARTS)
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
+	$(BIN)/mkdocs build --quiet --strict
+
+site: $(VENV)/.dev
+	$(BIN)/mkdocs build --quiet --strict
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else f"Python 3.10 to 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}; call make with PYTHON=python3.12, say")'

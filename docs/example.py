@@ -1,6 +1,6 @@
 """Makes docs/search-example.md, its report and its pictures from the folder of a study with trained candidates.
 
-`python docs/example.py runs/camvid` writes search-example.md, example-report.html, and, where there is a Chromium,
+`python docs/example.py runs/camvid` writes search-example.md, example-report.html (not in git), and, with a Chromium,
 report.png and report-dark.png beside this file. Nothing in them is written by hand.
 """
 
@@ -100,7 +100,7 @@ def text(document: dict[str, Any]) -> str:
             "",
             "![The report of this search](report.png)",
             "",
-            "The report, one HTML file without requests to anywhere, is [example-report.html](example-report.html);",
+            "The report is one HTML file without external requests; `zoo report RUN` writes it.",
             "[report-dark.png](report-dark.png) is its top on a narrow screen in the dark.",
             "",
             f"## {long}",
@@ -115,8 +115,8 @@ def text(document: dict[str, Any]) -> str:
             "",
             *_differences(document),
             _paragraph(
-                f"Left out of the belief, each of {left_out['n']} trials is off by {left_out['mae']:.1f} points on "
-                "average: so few and so short trials say little about candidates that nobody trained."
+                f"Leave-one-out error of the surrogate: {left_out['mae']:.1f} points ({left_out['n']} trials). So "
+                "few and so short trials say little about candidates that were not trained."
             ),
             "",
             "## All that was measured",

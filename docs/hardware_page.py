@@ -43,10 +43,11 @@ Few networks were published, and each was looked at while the model was made: th
 honest estimate for networks like these, and no more than that.
 """
 
-SUMMARY_NOTE = """Aimed at: a mean error of at most 15 % on TX2 and TITAN X and 20 % on the 960M, and intervals that
-hold 85 to 97 %. Latency meets the errors everywhere, and power meets them on TITAN X. Power on TX2 does not: why is
-said there. One point more or less changes a row's share by 9 to 25 percent, so that only the last rows say something
-on the intervals: those of latency are wider than these networks would need, those of power about right.
+SUMMARY_NOTE = """Targets: a mean error of at most 15 % on TX2 and TITAN X and 20 % on the 960M, and intervals that
+hold 85 to 97 %. Latency meets the errors everywhere, and power meets them on TITAN X. Power on TX2 does not: see
+the TX2 section for the reason. One point more or less changes a row's share by 9 to 25 percent, so that only the
+last rows say something on the intervals: those of latency are wider than these networks would need, those
+of power about right.
 """
 
 PROVENANCE = """## Provenance

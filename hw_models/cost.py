@@ -1,4 +1,4 @@
-"""What a prediction is: one network's cost, its kernels', and many networks' as arrays."""
+"""Types of a prediction: the cost of one network and of its kernels, and the costs of many networks as arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

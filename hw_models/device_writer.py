@@ -1,4 +1,4 @@
-"""Writes device folders below `device.home()`, measured, calibrated or added, whole or not at all; removes them."""
+"""Writes the folder of a device that a user measured or calibrated, whole or not at all."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What a device has to do for a layer: multiply-accumulates, bytes moved, launches.
+"""Work of a layer on a device: multiply-accumulates, bytes moved, launches.
 
 A kernel is priced from a `Work`, which holds everything that its time depends on and nothing of the
 device. All numbers are for one image; a batch multiplies everything but the weights.

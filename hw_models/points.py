@@ -1,4 +1,4 @@
-"""Published or measured points of whole networks, and the networks that they are of."""
+"""Graphs of published and measured whole networks, and which points a calibration may use."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The predictor of a device, and the cost of one network."""
+"""Chooses a device's predictor; predicts the cost of one network."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""The values of a device description and their checks: numbers with units, clocks, fits.
+"""Values of a device description with their checks: numbers with units, clocks, fits.
 
 A mistake is a DeviceError that gives the file, the path to the key, the rule and the value.
 """

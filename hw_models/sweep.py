@@ -1,4 +1,4 @@
-"""Costs along one axis: the clock, the image size or the batch; and the sensitivity to the clock."""
+"""Costs along one axis: clock, image size or batch; sensitivity to the clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

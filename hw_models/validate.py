@@ -1,4 +1,4 @@
-"""How well a device's predictions meet published points: on the points themselves and left-out networks.
+"""Compares a device's predictions with published points: as fitted, and with each network left out.
 
 A point that calibrated the model says little about it. `validate` therefore also refits the model without
 each network in turn (all points of a family are one network) and predicts the points left out.

@@ -38,7 +38,7 @@ REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
 log = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
-"""Told of every so many bytes."""
+"""Called with the bytes received so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A query in words: its question, its limits, and the command that asks it."""
+"""Describes a query in words: its question, its limits, the command that repeats it."""
 
 import json
 import shlex

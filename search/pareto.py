@@ -1,4 +1,4 @@
-"""Dominance: which points nobody beats."""
+"""Pareto dominance: the non-dominated points of a set."""
 
 import numpy as np
 from numpy.typing import NDArray

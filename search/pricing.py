@@ -1,4 +1,4 @@
-"""What every candidate of a space costs and is expected to score: columns of numbers, computed at once."""
+"""Prices all candidates of a space at once: columns of costs and expected mIOU."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy

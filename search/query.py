@@ -1,4 +1,4 @@
-"""What a search asks: objectives, hard limits, devices, and how sure it must be."""
+"""Query of a search: space, devices, limits, objectives, and the joint confidence of the limits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

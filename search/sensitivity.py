@@ -1,4 +1,4 @@
-"""What a limit costs in mIOU: sensitivity to one limit, and the regret of one answer for several devices.
+"""Sensitivity of mIOU to one limit, and the regret of one network for several devices.
 
 Both enumerate the space again, so that they are exact for every value of the limit, not only for
 candidates that happen to be on a front.

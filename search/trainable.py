@@ -1,4 +1,4 @@
-"""What is trained in a candidate's place."""
+"""The spec that is trained for a candidate: with the decoder's width that it was priced with."""
 
 from dataclasses import replace
 from typing import Any

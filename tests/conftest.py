@@ -7,12 +7,78 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+SLOW_FILES = frozenset(
+    {
+        "test_allocator",
+        "test_backends",
+        "test_bench",
+        "test_benchmarks",
+        "test_classification",
+        "test_eval",
+        "test_export",
+        "test_measure",
+        "test_ray",
+        "test_train",
+        "test_trained_candidates",
+        "test_tutorial",
+        "test_wheel",
+    }
+)
+"""Files whose tests train, export, time or start processes; `-m "not slow"` leaves them out."""
+
+SLOW_TESTS = frozenset(
+    {
+        # of every family
+        "test_macs_are_fvcores",
+        "test_odd_sizes_work_or_are_refused_while_lowering",
+        "test_onnx_file_can_leave_sizes_free",
+        "test_onnx_file_computes_the_same",
+        # processes, databases, compilers, files of torch
+        "test_a_database_gives_what_the_journal_gives",
+        "test_a_run_verifies",
+        "test_a_search_from_end_to_end",
+        "test_a_trial_that_fails_is_kept_with_its_log",
+        "test_authors_logits",
+        "test_channels_that_nothing_reads_can_be_cut_off",
+        "test_compiler_takes_the_whole_network",
+        "test_familys_test_passes",
+        "test_file_of_an_optimized_network",
+        "test_killed_at_any_moment_it_ends_as_if_never_interrupted",
+        "test_machines_without_a_common_folder_share_a_database",
+        "test_module_keeps_the_graphs_promises",
+        "test_onnx_file_carries_the_same_papers",
+        "test_optunas_gp_asks_within_the_limits",
+        "test_output_folder_that_cannot_be_or_is_full",
+        "test_proxies_cover_the_design_and_are_reproduced",
+        "test_released_checkpoint_gives_the_authors_logits",
+        "test_ten_processes_download_once",
+        "test_the_front_equals_brute_force[energy and macs]",
+        "test_the_front_equals_brute_force[power]",
+        "test_the_front_equals_brute_force[two devices]",
+        "test_the_interval_holds_as_often_as_it_says",
+        "test_two_processes_share_a_study",
+        "test_two_processes_write_to_one_folder",
+    }
+)
+"""Tests of other files that take seconds, by name, with or without their parameters."""
+
+SLOW_CLASSES = frozenset({"TestSampler_gp"})
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; read the diff")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, so that the reasons stand in one place."""
+    for item in items:
+        names = {item.name, getattr(item, "originalname", item.name)}
+        parent = item.parent.name if item.parent else ""
+        if item.path.stem in SLOW_FILES or names & SLOW_TESTS or parent in SLOW_CLASSES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +95,26 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.delenv("ZOO_CONFIG", raising=False)
     monkeypatch.delenv("ZOO_WEIGHTS_MIRROR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an exact search of the space `tiny`; copy it before you change it."""
+    from zoo.cli import main
+
+    folder = tmp_path_factory.mktemp("small") / "run"
+    limits = ["--max-params", "300k", "--max-latency-ms", "150"]
+    assert main(["search", "--space", "tiny", "--device", "tx2", *limits, "-o", str(folder), "--json"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study of the space `tiny`: eight trials by the accuracy model; copy it before you change it."""
+    pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edgeseg-zoo[optuna]'")
+    from zoo.cli import main
+
+    folder = tmp_path_factory.mktemp("small") / "study"
+    plan = ["--trials", "8", "--sampler", "random", "--seed", "0"]
+    assert main(["search", "--space", "tiny", "--device", "tx2", *plan, "-o", str(folder), "--json"]) == 0
+    return folder

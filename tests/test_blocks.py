@@ -5,7 +5,6 @@ from collections import Counter
 
 import pytest
 import torch
-from contract import FamilyContract
 
 from zoo.errors import SpecError
 from zoo.graph import Conv, Graph, GraphBuilder, Shape
@@ -14,6 +13,7 @@ from zoo.models.blocks import UNITS
 from zoo.models.espnet import ESPNetSpec
 from zoo.network import module_from_graph
 from zoo.registry import lower
+from zoo.testing import FamilyContract
 
 SKIPPING = ("esp", "shufflenet", "resnext", "resnet")
 """Units with a skip connection."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract import FamilyContract
 from torch.nn import functional
 
 from zoo.bulk.choices import Choices
@@ -22,6 +21,7 @@ from zoo.models.espnetv2_ssd import ESPNetv2SSDSpec
 from zoo.network import flush_subnormals_, module_from_graph
 from zoo.registry import family, lower
 from zoo.specs import Spec
+from zoo.testing import FamilyContract
 
 
 class TestESPNetv2(FamilyContract):

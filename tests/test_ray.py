@@ -24,6 +24,7 @@ from search.study.config import Plan
 from search.study.engines.ray_cluster import on_ray
 from search.study.study import start
 from zoo.errors import ZooError
+from zoo.testing import EngineContract
 
 TESTS = str(Path(__file__).parent)
 STORE = "100000000"
@@ -227,3 +228,11 @@ def test_without_ray_the_command_says_what_to_install(monkeypatch, capsys, tmp_p
     argv = ["search", "--space", "tiny", "--trials", "2", "--engine", "ray", "-o", str(tmp_path / "run")]
     assert main(argv) == 1
     assert "'.[ray]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+class TestOnRay(EngineContract):
+    @pytest.fixture(autouse=True)
+    def engines(self, cluster, tmp_path):
+        make = on_ray(address=cluster)
+        self.make = lambda evaluator, decide: make(evaluator, decide, tmp_path, Plan(trials=3))

@@ -20,7 +20,7 @@ class ConfigError(ZooError, ValueError):
 
 
 class NegativeAnswer(ZooError):
-    """A legitimate "no": the question was understood and nothing answers it (exit code 3)."""
+    """A valid question with a negative answer, such as nothing feasible (exit code 3)."""
 
 
 NEAREST = 3

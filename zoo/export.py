@@ -1,4 +1,4 @@
-"""A network as an ONNX file: checked against torch, of the opset asked for, with its papers inside.
+"""Writes a network as an ONNX file, checked against torch, with metadata (preprocessing, labels, source).
 
 The exporter is the one that traces (`dynamo=False`): the newer one writes opset 18 whatever it is asked,
 and old Jetsons (JetPack 4.6, TensorRT 8.2) read at most 13.

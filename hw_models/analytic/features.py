@@ -1,4 +1,4 @@
-"""The additive statistics of a network, and how latency and power follow from their sums.
+"""Features of a network: additive statistics of its layers, from which latency and power are computed.
 
     T = max(sum of kernel times, operations · dispatch) + overhead
 

@@ -1,4 +1,4 @@
-"""Measured rows of a device: look-up first, then a correction that fades with the distance to the rows.
+"""Corrections from a device's measured rows: looked up for the same shape, else faded with the distance to the rows.
 
 A row of the device's own stack that matches a kernel exactly replaces the model. Otherwise the model's
 error on the rows nearby is interpolated (a Gaussian process over the logarithms of the shape), and what

@@ -1,4 +1,4 @@
-"""The time of one kernel: a roofline whose ceiling depends on the shape, with its derivatives.
+"""Time of one kernel: a roofline whose ceiling depends on the shape, with its derivatives by the parameters.
 
     t = floor + (c^p + m^p)^(1/p)          p = 2
     c = MACs / (MACs per cycle · clock · efficiency)

@@ -1,4 +1,4 @@
-"""Fits the roofline and the power model to tables of single kernels, and measures the error on shapes left out."""
+"""Fits the roofline and the power model to tables of single kernels; measures the error on shapes left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

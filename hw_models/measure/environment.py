@@ -1,4 +1,4 @@
-"""What a measurement was made with; measurements made with different things are never mixed."""
+"""The machine and versions of a measurement; measurements of different ones are never mixed."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The visits of a measurement, and the journal that lets an interrupted one go on where it stopped.
+"""Journal of a measurement's visits, from which an interrupted one continues.
 
 Each visit is a line, written before the next begins. Lines made under other conditions, or for another
 plan, are refused.

@@ -1,4 +1,4 @@
-"""`zoo bench`: whole networks on the present machine, from end to end, beside what a device predicts."""
+"""Times whole networks on this machine, end to end, beside their predictions (`zoo bench`)."""
 
 import ctypes
 import gc

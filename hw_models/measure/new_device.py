@@ -1,4 +1,4 @@
-"""The device that a measurement makes: its block model checked, its folder written."""
+"""Makes a device of a finished measurement: checks its block model, writes its folder."""
 
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is timed for a search space: blocks that leave none far from all of them, and a few whole networks.
+"""Sampling plan of a search space: the blocks to time, so that none is far from a timed one, and some networks.
 
 The blocks of a space are more than one wants to wait for, and a network at another size has others. So a
 subset is timed, and the rest is interpolated (`hw_models.measured.block_model`).

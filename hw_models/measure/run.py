@@ -1,4 +1,4 @@
-"""`zoo measure`: times what a plan has on the present timer.
+"""Times the blocks and networks of a plan on this machine (`zoo measure`).
 
 Every block is visited in at least two passes with all others in between, and keeps its quietest visit; a
 reference block every few visits shows how the machine drifts. Whole networks are timed among the blocks:

@@ -1,4 +1,4 @@
-"""Runs blocks and networks on the present machine, on inputs that look like images.
+"""Runs blocks and networks in a runtime of this machine, on inputs with the spectrum of photographs.
 
 The time of an activation can depend on its data: onnxruntime's PReLU takes a branch a value, and white
 noise defeats the branch prediction that features of an image allow. Inputs are therefore fields whose

@@ -1,6 +1,6 @@
 """The time of one run, from many: bursts of runs until the two quietest agree.
 
-A machine that also does something else makes runs longer, never shorter. Runs are therefore taken in
+Other load can only make a run slower. Runs are therefore taken in
 bursts, and the time is the median of the quietest burst once a second one agrees with it; how far the
 bursts lie apart is the spread that is reported. Nothing here reads a clock: a sample is a function that
 runs once and says how long that took.

@@ -1,4 +1,4 @@
-"""What the time of a block depends on: counts that add up, and where it lies among other blocks.
+"""Features of a block: counts whose times add up, and its position among other blocks.
 
 The counts say what each layer of a block does in a runtime that holds tensors in blocks of 16 channels,
 as onnxruntime does on CPUs with AVX-512 (8 with AVX2): a convolution computes whole blocks, and one

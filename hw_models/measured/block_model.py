@@ -1,4 +1,4 @@
-"""The time of a block: looked up where it was measured, else predicted from measured blocks, with an error.
+"""Time of a block: looked up if it was measured, else predicted from measured blocks, with an error.
 
 The mean is a sum of counts (`block_features`) times rates that are fitted to be positive, so that times
 add up and grow with the work. What the mean gets wrong on measured blocks of the same kind is interpolated

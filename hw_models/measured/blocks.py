@@ -1,4 +1,4 @@
-"""Blocks: the stretches of a network that are timed as one kernel on one's own device.
+"""Splits a network into blocks: the stretches of layers that are timed as one on a measured device.
 
 A runtime keeps its own memory layout inside a split-transform-merge unit and converts it at the ends, so
 that the times of such a unit's convolutions, each measured alone, do not add up to the unit's. A block is

@@ -1,4 +1,4 @@
-"""The share of its single blocks' speed that a whole network reaches, learned from a few whole networks.
+"""Speed of blocks inside whole networks relative to single blocks, learned from a few timed networks.
 
     T = sum over blocks of t / share + call          share = all · of the kind · of those with a PReLU
 

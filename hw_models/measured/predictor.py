@@ -1,4 +1,4 @@
-"""A device that was measured on the spot: a folder with `blocks.csv`, and how predictions are made from it.
+"""Predictor of a measured device: reads `blocks.csv`, prices networks by their blocks.
 
 A network is the sum of its blocks (`hw_models.measured.blocks`): those measured are looked up, the others are
 interpolated (`hw_models.measured.block_model`). A whole network reaches a share of the speed of its single blocks;

@@ -1,4 +1,4 @@
-"""Where a candidate's mIOU comes from.
+"""Accuracy models by name: each predicts a candidate's mIOU with an interval.
 
 `published`: predicted from the published Cityscapes figures. `bench`: predicted from short trainings on CamVid.
 The two are of different data sets and protocols, and no number of one compares with a number of the other.

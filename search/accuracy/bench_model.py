@@ -1,4 +1,4 @@
-"""mIOU predicted from the bench: networks that were trained, but shortly and on small images.
+"""Accuracy model `bench`: mIOU predicted from the bench's short trainings on small images.
 
 It says how specs compare under `search.accuracy.bench.protocol.PROTOCOL`, not what they reach when trained for long.
 Of the forms in `search.accuracy.bench.model` the one is used that predicts left-out networks best.

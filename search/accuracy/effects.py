@@ -1,4 +1,4 @@
-"""What mIOU depends on: one table of effects a family, with the prior of each and what it rests on.
+"""Effects of spec fields on mIOU: one table a family, each effect with its prior and the source of it.
 
 A value is 0 at the reference network, negative where a spec lacks something that helps, positive where
 it has more. So wherever a coefficient is above 0, more is never worse: the paper's trends are laws of

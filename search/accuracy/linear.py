@@ -1,4 +1,4 @@
-"""An additive model of mIOU: stated priors, evidence, and a posterior that is wide where it knows little.
+"""Bayesian linear regression of mIOU on effects with stated priors: posterior, intervals, left-out errors.
 
 Bayesian linear regression. A spec's mIOU is a sum of effects, each a function of a few spec fields
 times an unknown coefficient with a stated prior. The sum is taken in points, `50 + 25 logit(mIOU)`:

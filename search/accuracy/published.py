@@ -1,4 +1,4 @@
-"""mIOU predicted from the published Cityscapes figures, by one additive model a family.
+"""Accuracy model `published`: mIOU predicted from published Cityscapes figures, one linear model a family.
 
 `search.accuracy.published_scores` has the figures, `search.accuracy.effects` what they are explained by. No test
 figure and no figure of another data set or input size is used.

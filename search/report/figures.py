@@ -1,6 +1,6 @@
-"""Charts of fronts: PNG, SVG or PDF, fit for a paper.
+"""Charts of fronts with matplotlib: PNG, SVG or PDF.
 
-A panel shows, of each run, the candidates that nobody beats on its two axes, with their intervals, the
+A panel shows, of each run, the non-dominated candidates of its two axes, with their intervals, the
 rest of the front, a sample of what was feasible, the limits, the published networks by name, and the chosen
 one. Another chart shows what a limit costs: the best mIOU for every value of it.
 """
@@ -246,7 +246,7 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
         ls=STYLES[number % len(STYLES)],
         lw=1.4,
         zorder=3,
-        label="beaten by none on these two" if alone else _label(run, runs),
+        label="Pareto front of these two axes" if alone else _label(run, runs),
     )
     _bars(panel, means, points, order[:: max(1, -(-len(order) // BARS))], colour)
     chosen = means[run.chosen - 1]

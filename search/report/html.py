@@ -1,4 +1,4 @@
-"""`zoo report`: one HTML file of a search that works offline, on a phone, in the dark, and in ten years.
+"""HTML report of a search in one file: offline, responsive, with a dark theme, without external requests.
 
 The charts are drawn as SVG by a small script of our own, not by plotly: 4.5 MB of foreign code in every report
 would weigh fifteen times as much as the numbers, and the sliders need every chart, the table and the

@@ -1,4 +1,4 @@
-"""Parts of an HTML report: layers with their kernels, and the devices with the sources of their numbers."""
+"""Tables of an HTML report: layers with their kernels, devices with the sources of their numbers."""
 
 from collections.abc import Sequence
 from functools import cache

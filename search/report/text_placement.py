@@ -1,4 +1,4 @@
-"""Names beside points in a matplotlib panel, where they cover nothing else."""
+"""Places names beside points in a matplotlib panel without overlaps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

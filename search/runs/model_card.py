@@ -1,4 +1,4 @@
-"""What goes with an exported candidate: its spec as YAML, a model card, and the command that repeats the search."""
+"""Model card and spec of an exported candidate, with the command that repeats the search."""
 
 import shlex
 from collections.abc import Mapping, Sequence

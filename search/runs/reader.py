@@ -1,4 +1,4 @@
-"""What charts and reports show of a run: its files read back with care, its axes, the published networks.
+"""Reads a run's folder back for charts and reports: checked files, axes, published networks.
 
 Nothing here draws. A run folder may come from anybody: numbers must be finite numbers and specs valid
 specs, or the run is said to be damaged.

@@ -1,4 +1,4 @@
-"""The weights of a study's candidates, which its run keeps."""
+"""Finds the trained weights of a study's candidates in its run folder."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The folder of a search: what it asked, its front, its certificate, its charts.
+"""Writes the folder of a search: question, front, certificate, charts.
 
 Files: `front.json`, `front.csv`, `sample.csv`, `certificate.json` (last, so that a folder with a
 certificate is complete), `pareto.png`, `pareto.svg`. A folder belongs to one query.

@@ -1,4 +1,4 @@
-"""How a study goes about its question, and what its folder keeps of that."""
+"""Settings of a study, and what its folder keeps of them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace

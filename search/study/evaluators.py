@@ -1,4 +1,4 @@
-"""What measures a candidate's mIOU: `published` (the accuracy model's estimate) or `train`."""
+"""Evaluators of candidates by name: `published` returns the accuracy model's estimate, `train` trains."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ class Evaluator(Protocol):
         """Raises ZooError where nothing can be measured at all: no data, no packages."""
 
     def evaluate(self, spec: Spec, number: int, seed: int, report: Report) -> float:
-        """MIOU in percent. Anything raised fails this trial only."""
+        """The mIOU in percent. Anything raised fails this trial only."""
 
     def portable(self) -> "Evaluator":
         """The same with everything it reads from files held in memory, for machines without them."""

@@ -1,4 +1,4 @@
-"""The finite list of candidates within all limits: what a study may ask."""
+"""The feasible set of a study: all candidates within the limits, with everything known before a trial."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

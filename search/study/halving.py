@@ -1,4 +1,4 @@
-"""Successive halving over the non-dominated rank: who may train on.
+"""Successive halving over the non-dominated rank: which trials continue.
 
 After each of a few epochs, a trial is compared with all that came as far, by their mIOU then and the
 objectives that are known; it goes on while fewer than a share of them are of a better rank (asynchronous

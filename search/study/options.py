@@ -1,4 +1,4 @@
-"""The options of `zoo search` that plan a study. Nothing heavy is imported here, as every command needs them."""
+"""Command-line options of a study. Imports nothing heavy, as every command loads it."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""A study while it runs: its front so far, what runs, and about how long the rest takes."""
+"""Live status of a study: its front so far, running trials, time left."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

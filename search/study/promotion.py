@@ -1,4 +1,4 @@
-"""Whom the long protocol trains: the best of the search, then the members of their front with other seeds."""
+"""Selects the candidates to train by the long protocol: the best of the search, then their front with other seeds."""
 
 import numpy as np
 

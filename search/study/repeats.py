@@ -1,4 +1,4 @@
-"""What was measured of candidates: their runs, how far noise goes, and what longer training adds."""
+"""Repeated measurements of candidates: means, noise of one run, gain by longer training."""
 
 import math
 from collections import defaultdict

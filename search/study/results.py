@@ -1,4 +1,4 @@
-"""What a study found: the front of what was measured, the front that is predicted, and how far noise goes.
+"""Results of a study: the measured front, the predicted front, and differences compared with the noise.
 
 Files beside the study's own: `front.json`, `front.csv`, `trials.csv`, `sample.csv`.
 """

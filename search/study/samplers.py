@@ -1,4 +1,4 @@
-"""Which candidate to try next: samplers by name, each a function of what was told, the seed and the number.
+"""Samplers by name: each proposes the next candidate from the history, the seed and the trial's number.
 
 All of them ask inside the feasible set and never twice. Optuna's propose a point of the grid of choices,
 which is moved to the nearest candidate that was not tried yet. Since a proposal depends on its arguments only,

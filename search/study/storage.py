@@ -1,4 +1,4 @@
-"""Where the trials of a study are kept: a journal in the run's folder, or any Optuna storage by URL."""
+"""Storage of trials: a journal in the run's folder, or any Optuna storage by URL."""
 
 import json
 import os

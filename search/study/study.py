@@ -1,4 +1,4 @@
-"""A study: candidates within the limits are proposed, measured and told, until the trials or the time are used up.
+"""Runs a study: proposes candidates within the limits, measures them, records results, until the budget is spent.
 
 Stages: `search` (short protocol, by the sampler, with successive halving), then `follow-up`, where the best train
 by the long protocol, and the members of the front again with other seeds. Everything is told to a storage

@@ -1,4 +1,4 @@
-"""The trials of one stage of a study, in an Optuna study of its own: ask, report, tell.
+"""Trials of one stage of a study, kept in an Optuna study: ask, report, tell.
 
 A trial comes into being with everything that defines it in one record, and ends with one record, so that a
 process may die between any two. What it was evaluating then belongs to nobody and is taken over by the

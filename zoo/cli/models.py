@@ -256,10 +256,6 @@ def _schema(args: Arguments) -> int:
     return 0
 
 
-def _configure_none(parser: argparse.ArgumentParser) -> None:
-    del parser
-
-
 COMMANDS = (
     Command("list", "list the models of the zoo and their weights", "zoo list --published", _list, _configure_list),
     Command(

@@ -1,10 +1,6 @@
 """What the values in a data set's masks mean: tables from a mask's value to a class, or to void."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from zoo.data.classes import CATEGORIES
 from zoo.evaluate.metrics import VOID
@@ -59,15 +55,3 @@ MAPILLARY_CODES: Codes = {
     i: VOID if category == VOID_NAME else CATEGORIES.index(category) for i, category in enumerate(MAPILLARY.values())
 }
 """Values 0 to 65."""
-
-
-def label_ids(classes: NDArray[Any]) -> NDArray[np.uint8]:
-    """Label ids, as a Cityscapes submission needs them, of train ids; void and what lies beyond become 0, unlabelled.
-
-    >>> label_ids(np.array([[0, 18, 19, 255]])).tolist()
-    [[7, 33, 0, 0]]
-    """
-    table = np.zeros(256, np.uint8)
-    table[: len(CITYSCAPES_IDS)] = CITYSCAPES_IDS
-    ids: NDArray[np.uint8] = table[classes]
-    return ids

@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 from zoo.data.classes import Colour, LabelSet
 from zoo.data.mask_values import Codes
 from zoo.errors import ZooError
-from zoo.evaluate.metrics import VOID
 from zoo.inference.images import ImageError, opened, orientation, read_image
 from zoo.reading import exists
 from zoo.text import one_line
@@ -197,12 +196,3 @@ def _about(path: Path, error: Exception) -> str:
         return f"{path}: there is no such file, although its pair is there; add it, or remove the pair"
     text = one_line(error)
     return text if text.startswith(str(path)) else f"{path}: cannot be read ({text}); replace it by an intact file"
-
-
-def pixel_counts(data: Split) -> NDArray[np.int64]:
-    """Pixels of each class over a split, void left out."""
-    total = np.zeros(256, np.int64)
-    for index in range(len(data)):
-        total += np.bincount(data.load(index)[1].ravel(), minlength=256)
-    total[VOID] = 0
-    return total[: len(data.labels.classes)]

@@ -1,4 +1,4 @@
-"""Images from files that nobody vouches for: 8-bit RGB, or one sentence that says what is wrong.
+"""Reads untrusted image files: 8-bit RGB, or an error of one sentence.
 
 Pillow decodes; only plain raster formats are tried, because some of the others run programs.
 """

@@ -1,4 +1,4 @@
-"""What follows a gradient: the optimiser's step, and the running mean of the weights."""
+"""Optimiser step and weight averaging."""
 
 from typing import Any
 

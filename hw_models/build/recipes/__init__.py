@@ -1,4 +1,4 @@
-"""How each shipped device is put together: its numbers, its tables, its published points, its priors.
+"""Recipes of the shipped devices: numbers, tables, published points and priors of each.
 
 A prior says what was known before the published whole-network points were seen, and how sure that was:
 the tables were measured under other software stacks, and nearly no row has fewer than 32 channels.

@@ -1,4 +1,4 @@
-"""What the recipes of the devices share: their form, priors, and how a published point is asked for."""
+"""What recipes share: their type, priors, and how a published point is written."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

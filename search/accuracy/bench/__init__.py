@@ -1,1 +1,1 @@
-"""A bench: mIOU that was measured by training a designed sample of specs under one short protocol."""
+"""The bench: mIOU of a designed sample of specs, measured by short trainings under one protocol."""

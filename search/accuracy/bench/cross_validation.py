@@ -1,4 +1,4 @@
-"""Leave-one-out: how well each form predicts a network whose runs, all seeds, it has not seen."""
+"""Leave-one-network-out errors of each form of bench model, all seeds left out together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

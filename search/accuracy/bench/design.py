@@ -1,4 +1,4 @@
-"""Which specs the bench trains: a sample spread over the space by rule, not picked by hand."""
+"""Design of the bench: a sample of specs that spreads over the space, chosen by rule."""
 
 import math
 from collections.abc import Iterator, Sequence

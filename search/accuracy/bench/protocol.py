@@ -97,7 +97,7 @@ def read_runs(path: Path = TABLE) -> tuple[Run, ...]:
 
 
 class BenchError(ZooError):
-    """A table that is none."""
+    """The file is not a valid bench table."""
 
 
 def _runs(rows: "csv.DictReader[str]", path: Path) -> Iterator[Run]:

@@ -1,4 +1,4 @@
-"""What the bench's table says: networks with their runs, the noise of one run, and questions to the rows."""
+"""The bench's table: networks with their runs, the noise of one run, filters and orders of rows."""
 
 import math
 import operator
@@ -179,11 +179,3 @@ def ordered(runs: Sequence[Run], by: str) -> tuple[Run, ...]:
     _column(name, set(COLUMNS).union(*(row for _, row in rows)))
     with_it = sorted((row for row in rows if name in row[1]), key=lambda row: row[1][name], reverse=direction == "desc")
     return tuple(run for run, _ in with_it) + tuple(run for run, row in rows if name not in row)
-
-
-def varying(networks: Sequence[Measured]) -> tuple[str, ...]:
-    """Fields of the specs that differ among networks, in the order of declaration."""
-    if not networks:
-        return ()
-    names = [field.name for field in fields(type(networks[0].spec))]  # type: ignore[arg-type]
-    return tuple(name for name in names if len({getattr(one.spec, name, None) for one in networks}) > 1)
