@@ -123,7 +123,8 @@ def test_linear(x: Shape, out_channels: int, bias: bool) -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3), ops.Dropout(0.3, True)],
+    [ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3), ops.Dropout(0.3, True)]
+    + [ops.ReLU6(), ops.HardSigmoid(), ops.HardSwish(), ops.SiLU()],
 )
 def test_element_wise(op: Any) -> None:
     agrees(op, Shape(4, 3, 5))
@@ -252,6 +253,28 @@ def test_resize_like(x: Shape, height: int, width: int, mode: Any, corners: bool
 
 
 @laws
+@given(shapes(), st.data())
+def test_channel_slice(x: Shape, data: Any) -> None:
+    start = data.draw(st.integers(0, x.channels - 1))
+    stop = data.draw(st.integers(start + 1, x.channels))
+    images, out = run(graph_of(ops.ChannelSlice(start, stop), x))
+    assert torch.equal(out, images[0][:, start:stop])
+    agrees(ops.ChannelSlice(start, stop), x)
+
+
+@laws
+@given(few, st.integers(1, 5), st.integers(1, 5))
+def test_space_to_depth_keeps_every_value(channels: int, rows: int, columns: int) -> None:
+    x = Shape(channels, 2 * rows, 2 * columns)
+    images, out = run(graph_of(ops.SpaceToDepth(), x))
+    assert torch.equal(out[:, :channels], images[0][..., ::2, ::2])
+    # torch's own puts the four pixels of a channel side by side, row by row.
+    theirs = functional.pixel_unshuffle(images[0], 2).reshape(2, channels, 4, rows, columns)[:, :, [0, 2, 1, 3]]
+    assert torch.equal(out, theirs.transpose(1, 2).reshape(out.shape))
+    agrees(ops.SpaceToDepth(), x)
+
+
+@laws
 @given(shapes(), st.sampled_from([0.1, 0.5, 1.0, 1.5, 2.0]), st.integers(1, 5))
 def test_resize_by_scale(x: Shape, scale: float, minimum: int) -> None:
     agrees(ops.Resize(scale=scale, minimum=minimum), x)
@@ -278,6 +301,8 @@ def test_crop(like: Shape, top: int, left: int, more: int) -> None:
         (ops.Concat(), [Shape(3, 8, 8), Shape(3, 4, 4)], "3x4x4"),
         (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
         (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
+        (ops.ChannelSlice(2, 4), [Shape(3, 8, 8)], "channels 2 to 4 of 3"),
+        (ops.SpaceToDepth(), [Shape(3, 8, 7)], "must be even"),
         (ops.Crop(1, 0), [Shape(3, 8, 8), Shape(3, 8, 8)], "crop"),
     ],
 )

@@ -24,7 +24,7 @@ from zoo.specs import Spec
 INDICES = ":indices"
 """Suffix of the tensor that holds the positions a max pooling took its values from."""
 
-RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU)
+RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU, ops.ReLU6, ops.HardSwish, ops.SiLU)
 """Activations that halve the variance of what they are given."""
 
 FIXED_SIZES: ContextVar[bool] = ContextVar("FIXED_SIZES", default=False)
@@ -104,6 +104,20 @@ class ChannelShuffle(_OpModule):
         n, channels, height, width = sides(x)
         grouped = x.reshape(n, self.op.groups, channels // self.op.groups, height, width)
         return grouped.transpose(1, 2).reshape(n, channels, height, width)
+
+
+class ChannelSlice(_OpModule):
+    """Some of the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.op.start : self.op.stop]
+
+
+class SpaceToDepth(nn.Module):
+    """Each 2x2 block of pixels as four times the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]), 1)
 
 
 class MaxUnpool(nn.Module):
@@ -215,6 +229,10 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.ReLU: lambda op, x: nn.ReLU(),
     ops.ELU: lambda op, x: nn.ELU(),
     ops.Sigmoid: lambda op, x: nn.Sigmoid(),
+    ops.ReLU6: lambda op, x: nn.ReLU6(),
+    ops.HardSigmoid: lambda op, x: nn.Hardsigmoid(),
+    ops.HardSwish: lambda op, x: nn.Hardswish(),
+    ops.SiLU: lambda op, x: nn.SiLU(),
     ops.Dropout: _dropout,
     ops.Add: lambda op, *x: Add(),
     ops.Maximum: lambda op, *x: Maximum(),
@@ -222,6 +240,8 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
+    ops.ChannelSlice: lambda op, x: ChannelSlice(op),
+    ops.SpaceToDepth: lambda op, x: SpaceToDepth(),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),
     ops.MaxUnpool: lambda op, *x: MaxUnpool(),

@@ -8,7 +8,9 @@ from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.lowering import Family, lower_stages
 from zoo.models import (
+    alexnet,
     deeplab,
+    densenet,
     enet,
     erfnet,
     espnet,
@@ -16,11 +18,18 @@ from zoo.models import (
     espnetv2_classifier,
     espnetv2_ssd,
     fcn,
+    googlenet,
+    mixnet,
+    mobilenetv2,
+    mobilenetv3,
     pspnet,
     resnet,
     segnet,
+    shufflenetv2,
     sqnet,
+    squeezenet,
     vgg,
+    yolox,
 )
 from zoo.specs import Spec, field_types
 
@@ -38,6 +47,16 @@ FAMILIES: Mapping[str, Family] = {
     "pspnet": pspnet.FAMILY,
     "vgg": vgg.FAMILY,
     "resnet": resnet.FAMILY,
+    # Reference networks: devices are calibrated on their published times. zoo.yaml names none of them.
+    "alexnet": alexnet.FAMILY,
+    "densenet": densenet.FAMILY,
+    "googlenet": googlenet.FAMILY,
+    "mixnet": mixnet.FAMILY,
+    "mobilenetv2": mobilenetv2.FAMILY,
+    "mobilenetv3": mobilenetv3.FAMILY,
+    "shufflenetv2": shufflenetv2.FAMILY,
+    "squeezenet": squeezenet.FAMILY,
+    "yolox": yolox.FAMILY,
 }
 
 MAX_SIDE = 65_536
