@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hw_models.kernels import STACKS
+from hw_models.kernels import STACKS, VALUE_BYTES
 from hw_models.schema import (
     POWER_PARAMETERS,
     UNITS,
@@ -52,7 +52,7 @@ SHIPPED = Path(__file__).parent / "devices"
 
 @dataclass(frozen=True)
 class Device:
-    """One device under one software stack.
+    """One device under one software stack, computing in one precision (fp32, fp16, int8).
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
@@ -62,6 +62,7 @@ class Device:
     name: str
     title: str
     stack: str
+    precision: str
     power_covers: str
     power_note: str
     clocks: Clocks
@@ -80,6 +81,11 @@ class Device:
     def value(self, name: str) -> float:
         """A number by name, in the unit that UNITS gives."""
         return self.numbers[name].value
+
+    def idle_power(self, clock_mhz: float) -> float:
+        """Power of the idle device in W, which grows with the clock where `idle_power_slope` (W/MHz) is known."""
+        slope = self.numbers.get("idle_power_slope")
+        return self.value("idle_power") + (slope.value * (clock_mhz - self.clocks.default_mhz) if slope else 0.0)
 
     def clock(self, clock_mhz: float | None) -> float:
         """The clock to predict for. Raises DeviceError outside the device's range."""
@@ -144,7 +150,10 @@ def read_device(folder: Path) -> Device:
         raise DeviceError(f"{folder}: is not a device folder, device.yaml is missing")
     text = read_yaml(source)
     entry = mapping(text, str(source))
+    precision = str(entry.setdefault("precision", "fp32"))
     check_keys(entry, _DEVICE_KEYS, str(source))
+    if precision not in VALUE_BYTES:
+        raise DeviceError(f"{source}: precision: {precision!r} is unknown; {did_you_mean(precision, VALUE_BYTES)}")
     coefficients = read_json(_inside(folder, entry["coefficients"], source))
     tables = [_inside(folder, name, source) for name in entry["kernels"]]
     points = [_inside(folder, name, source) for name in entry["points"]]
@@ -156,6 +165,7 @@ def read_device(folder: Path) -> Device:
         name=folder.name,
         title=str(entry["title"]),
         stack=str(entry["stack"]),
+        precision=precision,
         power_covers=str(entry["power_covers"]),
         power_note=str(entry["power_note"]),
         clocks=clocks_of(entry["clocks"], f"{source}: clocks"),
@@ -169,7 +179,7 @@ def read_device(folder: Path) -> Device:
 
 
 _DEVICE_KEYS = (
-    *("title", "stack", "power_covers", "power_note", "clocks", "numbers"),
+    *("title", "stack", "precision", "power_covers", "power_note", "clocks", "numbers"),
     *("coefficients", "kernels", "points", "notes"),
 )
 

@@ -7,7 +7,8 @@ from hw_models.analytic.predictor import Predictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
-from zoo.graph import Graph
+from hw_models.kernels import VALUE_BYTES
+from zoo.graph import BYTES_PER_VALUE, Graph
 
 __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
 
@@ -18,6 +19,12 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
     return (MeasuredPredictor if is_measured(found) else Predictor)(found, found.clock(clock_mhz), batch)
+
+
+def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
+    """Weights and the largest sum of live activations in the device's precision."""
+    values = (graph.weight_bytes + batch * graph.peak_activation_bytes) // BYTES_PER_VALUE
+    return values * VALUE_BYTES[device.precision]
 
 
 def predict(
@@ -44,7 +51,7 @@ def predict(
         confidence=confidence,
         **intervals,
         fps=values["fps"],
-        memory_bytes=graph.weight_bytes + batch * graph.peak_activation_bytes,
+        memory_bytes=memory_bytes(graph, prices.device, batch),
         provenance=prices.provenance(terms),
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),

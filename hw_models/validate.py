@@ -13,8 +13,9 @@ import numpy as np
 from hw_models.calibrate import left_out
 from hw_models.device import Device
 from hw_models.points import graph_of
-from hw_models.predictors import Interval, predict
+from hw_models.predictors import Interval, predictor
 from hw_models.tables import Point
+from zoo.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,16 @@ def validate(device: Device, confidence: float = 0.9) -> Validation:
     return Validation(checks, tuple(missing))
 
 
+def _interval(graph: Graph, device: Device, point: Point, confidence: float) -> Interval:
+    prices = predictor(device, point.clock_mhz, point.batch)
+    costs = prices.finish(prices.terms(graph.layers), confidence)
+    return Interval(*(float(getattr(costs, f"{point.metric}_{part}")) for part in ("mean", "low", "high")))
+
+
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:
     graph = graph_of(point)
     assert graph is not None
-    both = [predict(graph, d, point.clock_mhz, point.batch, confidence) for d in (device, blind)]
+    both = [_interval(graph, d, point, confidence) for d in (device, blind)]
     return Check(
         network=point.network,
         group=point.group,
@@ -112,8 +119,8 @@ def _check(point: Point, device: Device, blind: Device, confidence: float) -> Ch
         height=point.height,
         clock_mhz=point.clock_mhz,
         published=point.value,
-        predicted=getattr(both[0], point.metric),
-        left_out=getattr(both[1], point.metric),
+        predicted=both[0],
+        left_out=both[1],
         used_for_calibration=point.use == "calibration",
         bound=point.bound,
         source=point.source,

@@ -68,7 +68,7 @@ def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: floa
     straight = parts.sum(axis=-1)
     parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
     parts[..., 4] = straight * exponent * log(ratio)
-    dynamic, slope = bent(straight, device.value("power_limit") - device.value("idle_power"))
+    dynamic, slope = bent(straight, device.value("power_limit") - device.idle_power(clock_mhz))
     return dynamic, parts * slope[..., None]
 
 

@@ -69,19 +69,27 @@ class Predictor:
         """
         total = np.zeros(TERMS)
         if self.device.stack in FUSING:
-            for kernel in fused(layers, self.device.stack):
-                total += self._known_price(tuple((x.op, x.in_shapes) for x in kernel.layers), kernel.layers)
+            for kernel in self._kernels(layers):
+                total += self._known_price((kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel)
             return total
         for layer in layers:
-            total += self._known_price((layer.op, layer.in_shapes), (layer,))
+            total += self._known_layer((layer.op, layer.in_shapes), layer)
         return total
 
-    def _known_price(self, key: tuple[object, ...], layers: tuple[Layer, ...]) -> Array:
+    def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
+        return fused(layers, self.device.stack, self.device.precision)
+
+    def _known_layer(self, key: tuple[object, ...], layer: Layer) -> Array:
         known = self._known.get(key)
         if known is None:
-            kernels = fused(layers, self.device.stack)
-            known = self._price(kernels[0].work, layers[0]) if kernels else np.zeros(TERMS)
-            self._known[key] = known
+            kernels = self._kernels((layer,))
+            known = self._known[key] = self._price(*kernels[0][::-1]) if kernels else np.zeros(TERMS)
+        return known
+
+    def _known_price(self, key: tuple[object, ...], kernel: Fused) -> Array:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._price(kernel.work, kernel.layers)
         return known
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
@@ -106,7 +114,7 @@ class Predictor:
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution."""
-        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in fused(layers, self.device.stack)]
+        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in self._kernels(layers)]
         total = sum(timing.total_s for _, (timing, _) in priced)
         return tuple(self._kernel_cost(kernel, timing, evidence, total) for kernel, (timing, evidence) in priced)
 
@@ -123,7 +131,7 @@ class Predictor:
     def _clip(self, name: str, low: Array, high: Array) -> tuple[Array, Array]:
         if name != "power_w":
             return low, high
-        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.clip(low, idle, limit), np.clip(high, idle, limit)
 
     def _host(self, terms: Array) -> Array:
@@ -150,7 +158,7 @@ class Predictor:
         dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
         fit = self.device.power
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        power = self.device.value("idle_power") + dynamic
+        power = self.device.idle_power(self.clock_mhz) + dynamic
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
@@ -158,8 +166,8 @@ class Predictor:
         timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
         return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
 
-    def _price(self, work: Work, layer: Layer) -> Array:
-        timing, evidence = self._timing(work, layer)
+    def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:
+        timing, evidence = self._timing(work, layers[0])
         out = np.zeros(TERMS)
         out[DEVICE] = timing.total_s
         out[DISPATCHES] = work.dispatches
