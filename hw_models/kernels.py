@@ -158,10 +158,6 @@ def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
     return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
 
-def _slice(op: g.ChannelSlice, inputs: Inputs, out: Shape) -> Work:
-    return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
-
-
 def _one_input(kind: str) -> _Rule:
     """The first input read and the output written; a second input only lends its size."""
 
@@ -198,7 +194,6 @@ RULES: Mapping[type, _Rule] = {
     g.Concat: _streaming("concat"),
     g.PadChannels: _streaming("copy", dispatches=2.0, extra=1.0),
     g.ChannelShuffle: _streaming("copy", dispatches=2.0),
-    g.ChannelSlice: _slice,
     g.SpaceToDepth: _streaming("copy"),
     g.AvgPool: _one_input("pool"),
     g.MaxPool: _max_pool,

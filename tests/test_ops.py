@@ -253,16 +253,6 @@ def test_resize_like(x: Shape, height: int, width: int, mode: Any, corners: bool
 
 
 @laws
-@given(shapes(), st.data())
-def test_channel_slice(x: Shape, data: Any) -> None:
-    start = data.draw(st.integers(0, x.channels - 1))
-    stop = data.draw(st.integers(start + 1, x.channels))
-    images, out = run(graph_of(ops.ChannelSlice(start, stop), x))
-    assert torch.equal(out, images[0][:, start:stop])
-    agrees(ops.ChannelSlice(start, stop), x)
-
-
-@laws
 @given(few, st.integers(1, 5), st.integers(1, 5))
 def test_space_to_depth_keeps_every_value(channels: int, rows: int, columns: int) -> None:
     x = Shape(channels, 2 * rows, 2 * columns)
@@ -301,7 +291,6 @@ def test_crop(like: Shape, top: int, left: int, more: int) -> None:
         (ops.Concat(), [Shape(3, 8, 8), Shape(3, 4, 4)], "3x4x4"),
         (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
         (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
-        (ops.ChannelSlice(2, 4), [Shape(3, 8, 8)], "channels 2 to 4 of 3"),
         (ops.SpaceToDepth(), [Shape(3, 8, 7)], "must be even"),
         (ops.Crop(1, 0), [Shape(3, 8, 8), Shape(3, 8, 8)], "crop"),
     ],

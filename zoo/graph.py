@@ -317,20 +317,6 @@ class ChannelShuffle(_SameShape):
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelSlice(_Free):
-    """Channels `start` up to `stop`, which is excluded."""
-
-    start: int
-    stop: int
-
-    def shape(self, *inputs: Shape) -> Shape:
-        (x,) = inputs
-        if not 0 <= self.start < self.stop <= x.channels:
-            raise ValueError(f"cannot take channels {self.start} to {self.stop} of {x.channels}")
-        return Shape(self.stop - self.start, x.height, x.width)
-
-
-@dataclass(frozen=True, slots=True)
 class SpaceToDepth(_Free):
     """Each 2x2 block of pixels as four times the channels: top left, bottom left, top right, bottom right."""
 

@@ -106,13 +106,6 @@ class ChannelShuffle(_OpModule):
         return grouped.transpose(1, 2).reshape(n, channels, height, width)
 
 
-class ChannelSlice(_OpModule):
-    """Some of the channels."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, self.op.start : self.op.stop]
-
-
 class SpaceToDepth(nn.Module):
     """Each 2x2 block of pixels as four times the channels."""
 
@@ -240,7 +233,6 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
-    ops.ChannelSlice: lambda op, x: ChannelSlice(op),
     ops.SpaceToDepth: lambda op, x: SpaceToDepth(),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),

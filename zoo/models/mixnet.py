@@ -8,7 +8,7 @@ table 2 says 4.1, 5.0 and 7.3 M.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from zoo.graph import AdaptiveAvgPool, ChannelSlice, GraphBuilder, Linear
+from zoo.graph import AdaptiveAvgPool, SliceChannels, GraphBuilder, Linear
 from zoo.lowering import Family, Stage, Tensors
 from zoo.models.mobilenetv2 import divisible
 from zoo.models.mobilenetv3 import squeeze_excite
@@ -78,7 +78,7 @@ def mixed_conv(
     entries = split(g.channels(x), len(widths))
     parts, start = [], 0
     for i, (entry, width, kernel) in enumerate(zip(entries, widths, kernels, strict=True)):
-        part = x if len(widths) == 1 else g.append(ChannelSlice(start, start + entry), (x,), f"{path}.slice{i}")
+        part = x if len(widths) == 1 else g.append(SliceChannels(start, start + entry), (x,), f"{path}.slice{i}")
         groups = entry if depthwise else 1
         parts.append(g.conv(part, f"{path}.{i}", width, kernel=kernel, stride=stride, groups=groups))
         start += entry
