@@ -15,7 +15,7 @@ from search.query import DeviceAt, Query
 from search.space import SearchSpace, space_of
 from search.study.feasible import Candidates, candidates, evaluator
 from search.study.samplers import SAMPLERS, History, Setting, Tried
-from search.study.surrogate import LENGTH, Prior, Scale, _unknown, prior, told_of
+from search.study.surrogate import LENGTH, Prior, Scale, observations_of, prior, uninformed
 from zoo.config import Limits, load_config
 
 SIZE = (512, 1024)
@@ -47,7 +47,7 @@ def known_before(found: Candidates, *, same_protocol: bool = True) -> Prior:
 
 
 def unknown(found: Candidates) -> Prior:
-    return Prior(*_unknown(found), found.positions)
+    return Prior(*uninformed(found), found.positions)
 
 
 class Score:
@@ -79,7 +79,7 @@ def ours(name: str, found: Candidates, own: Prior, truth: Any, seed: int, count:
     seconds = []
     for number in range(count):
         start = time.perf_counter()
-        told = told_of([(t.index, t.miou, 0.0) for t in tried])
+        told = observations_of([(t.index, t.miou, 0.0) for t in tried])
         taken = np.array([t.index for t in tried], np.int64)
         proposal = sampler(History(tuple(tried), told, np.empty(0, np.int64), taken), number)
         seconds.append(time.perf_counter() - start)

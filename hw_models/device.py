@@ -4,10 +4,8 @@ Every number has a unit and a source, and everything is checked when it is read.
 files inside itself. Devices ship in `hw_models/devices`; `zoo device add` copies others to ZOO_HOME.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from hw_models.schema import (
     Clocks,
     DeviceError,
     Fit,
+    Machine,
     Number,
     check_keys,
     clocks_of,
@@ -27,9 +26,9 @@ from hw_models.schema import (
     numbers_of,
     read_json,
 )
-from hw_models.tables import KernelRow, Point, read_kernels, read_points
-from zoo.errors import did_you_mean
-from zoo.files import make_folder
+from hw_models.tables import OWN, KernelRow, Point, read_kernels, read_points
+from zoo.errors import ZooError, did_you_mean
+from zoo.folders import data_home, old_data_home
 from zoo.yaml_strict import read_yaml
 
 __all__ = [
@@ -41,13 +40,14 @@ __all__ = [
     "DeviceError",
     "Fit",
     "Number",
-    "add_device",
     "device_folders",
     "load_device",
     "read_device",
 ]
 
 SHIPPED = Path(__file__).parent / "devices"
+DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
+"""Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Device:
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
-    kind, the error of the table model on groups of shapes that it was fitted without.
+    kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
+    measured on the own machine; predictions are then for it.
     """
 
     name: str
@@ -77,6 +78,17 @@ class Device:
     points: tuple[Point, ...]
     notes: tuple[str, ...]
     folder: Path
+    machine: Machine | None = None
+
+    @property
+    def published(self) -> "Device":
+        """The device without what the user measured on this machine."""
+        return replace(self, machine=None)
+
+    @property
+    def own_points(self) -> tuple[Point, ...]:
+        """What the user measured on this machine."""
+        return tuple(point for point in self.points if point.use == OWN)
 
     def value(self, name: str) -> float:
         """A number by name, in the unit that UNITS gives."""
@@ -100,17 +112,25 @@ class Device:
 
 def home() -> Path:
     """Where a user's own devices live."""
-    base = os.environ.get("ZOO_HOME")
-    return (Path(base) if base else Path.home() / ".cache" / "edgeseg-zoo") / "devices"
+    return data_home() / "devices"
+
+
+def _roots() -> tuple[Path, ...]:
+    """Folders of devices: those that ship, the user's own, and where version 0.1 kept these."""
+    try:
+        old = old_data_home()
+        return (SHIPPED, home(), *([] if old is None else [old / "devices"]))
+    except ZooError:  # without a home folder there are still the devices that ship
+        return (SHIPPED,)
 
 
 def device_folders() -> dict[str, Path]:
-    """Folders of all devices by name: the user's own come first and may not take a shipped name."""
+    """Folders of all devices by name: those that ship first, whose names the user's own may not take."""
     found: dict[str, Path] = {}
-    for root in (SHIPPED, home()):
+    for root in _roots():
         if root.is_dir():
             for path in sorted(root.iterdir()):
-                if (path / "device.yaml").is_file():
+                if (path / DESCRIPTION).is_file():
                     found.setdefault(path.name, path)
     return found
 
@@ -128,24 +148,24 @@ def _load_cached(folder: Path) -> Device:
     return read_device(folder)
 
 
-def add_device(folder: Path, into: Path | None = None) -> Device:
-    """Check a device folder and copy it to the user's devices. Raises DeviceError or TableError."""
-    device = read_device(folder)
-    if (SHIPPED / device.name).exists():
-        raise DeviceError(f"{folder}: the name {device.name!r} belongs to a device that ships; choose another")
-    target = make_folder(into or home()) / device.name
-    if target.exists():
-        raise DeviceError(f"{target}: exists already; remove it first, or choose another name")
-    partial = target.with_name(f".{device.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial)
-    partial.rename(target)
-    return device
+def forget_loaded() -> None:
+    """Read devices anew when they are asked for next."""
+    _load_cached.cache_clear()
+
+
+def files_of(folder: Path) -> tuple[Path, ...]:
+    """The files that a device is read from: its description, and what that names."""
+    folder = folder.resolve()
+    source = folder / DESCRIPTION
+    entry = mapping(read_yaml(source), str(source))
+    names = [entry["coefficients"], *entry["kernels"], *entry["points"]]
+    blocks = folder / BLOCKS
+    return (source, *(_inside(folder, name, source) for name in names), *([blocks] if blocks.is_file() else []))
 
 
 def read_device(folder: Path) -> Device:
     """Read and check a device folder. Raises DeviceError or TableError."""
-    source = folder / "device.yaml"
+    source = folder / DESCRIPTION
     if not source.is_file():
         raise DeviceError(f"{folder}: is not a device folder, device.yaml is missing")
     text = read_yaml(source)

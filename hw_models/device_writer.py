@@ -1,9 +1,10 @@
-"""Writes the folder of a device that a user measured or calibrated: whole or not at all, below `device.home()`."""
+"""Writes device folders below `device.home()`, measured, calibrated or added, whole or not at all; removes them."""
 
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,28 @@ from numpy.typing import NDArray
 
 from hw_models.analytic.features import unbent
 from hw_models.analytic.roofline import PARAMETERS
-from hw_models.device import SHIPPED, Device, DeviceError, _load_cached, home, read_device
+from hw_models.device import (
+    DESCRIPTION,
+    SHIPPED,
+    Device,
+    DeviceError,
+    device_folders,
+    files_of,
+    forget_loaded,
+    home,
+    read_device,
+)
+from hw_models.device_checks import check_sense
 from hw_models.kernels import KINDS
-from hw_models.schema import POWER_PARAMETERS, SHARES, Fit
+from hw_models.schema import POWER_PARAMETERS, SHARES, Fit, Machine, MachineFit, read_json
+from zoo.errors import did_you_mean
 from zoo.files import make_folder
 
 Array = NDArray[np.float64]
 
 ABOUT = "written by zoo measure; latency has shares of the single blocks' speed, covariances are of logarithms"
+COEFFICIENTS, POINTS = "coefficients.json", "points.csv"
+"""Files of a folder that is written here."""
 NOT_MEASURED = "nothing"
 """What the power of a device without a reading covers."""
 
@@ -80,6 +95,29 @@ def _fit_document(fit: Fit) -> dict[str, Any]:
     }
 
 
+def machine_document(machine: Machine | None) -> dict[str, Any] | None:
+    """The key `machine` of coefficients.json."""
+    if machine is None:
+        return None
+    return {"latency": _machine_fit(machine.latency), "power": _machine_fit(machine.power)}
+
+
+def _machine_fit(fit: MachineFit | None) -> dict[str, Any] | None:
+    if fit is None:
+        return None
+    return {
+        "factors": {name: _rounded(value) for name, value in zip(fit.names, np.exp(fit.theta), strict=True)},
+        "covariance": [[_rounded(x) for x in row] for row in fit.covariance],
+        "network_sd": _rounded(fit.network_sd),
+        "freedom": fit.freedom,
+        "usual_sd": _rounded(fit.usual_sd),
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
 def first_coefficients(held_out: Mapping[str, Mapping[str, float]], power: Power) -> dict[str, Any]:
     """Coefficients before any whole network was looked at."""
     latency = Fit.unfitted(dict.fromkeys(SHARES, 1.0), dict.fromkeys(SHARES, 0.1), 0.05)
@@ -110,32 +148,123 @@ def write_device(
 
     tables: rows by file name, all of one dataclass. Raises DeviceError where the name is taken.
     """
+    with _whole(name, replaces=replaces) as partial:
+        fill(partial, description, coefficients, tables)
+    return read_device(home() / name)
+
+
+def fill(
+    folder: Path,
+    description: Mapping[str, Any],
+    coefficients: Mapping[str, Any],
+    tables: Mapping[str, Sequence[Any]],
+) -> None:
+    """Write the files of a device into an empty folder; tables are rows by file name, all of one dataclass."""
+    (folder / DESCRIPTION).write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
+    _write_coefficients(folder, coefficients)
+    for file, rows in tables.items():
+        write_rows(folder / file, rows)
+
+
+def write_calibrated(device: Device, source: Path, name: str) -> Device:
+    """Write the folder `source` as device `name`, with the machine and the points of `device`, which was read from it.
+
+    A device of that name is replaced: see `calibrated_before`.
+    """
+    coefficients = read_json(source / COEFFICIENTS)
+    with _whole(name, replaces=True) as partial:
+        _copy(source, partial)
+        _write_coefficients(partial, coefficients | {"machine": machine_document(device.machine)})
+        write_rows(partial / POINTS, device.points)
+        edit_description(partial, {"points": [POINTS]})
+    return read_device(home() / name)
+
+
+def calibrated_before(device: Device, name: str | None) -> tuple[str, Device | None]:
+    """The name of a device's calibrated copy, and what was calibrated under it before.
+
+    The name is by default that of the user's own device, or NAME-calibrated. Raises DeviceError where it belongs to a
+    device of another board or runtime.
+    """
+    ships = device.folder.parent.resolve() == SHIPPED.resolve()
+    name = checked_name(name or (f"{device.name}-calibrated" if ships else device.name))
+    folder = device_folders().get(name)
+    if folder is None:
+        return name, None
+    before = read_device(folder)
+    if (before.title, before.stack, before.clocks) != (device.title, device.stack, device.clocks):
+        raise DeviceError(f"device {name!r} is another, {before.title}; choose another name with --name")
+    return name, before
+
+
+def add_device(folder: Path) -> Device:
+    """Check a device folder and copy it to the user's devices. Raises DeviceError or TableError."""
+    device = read_device(folder)
+    check_sense(device)
+    with _whole(folder.resolve().name, replaces=False) as partial:
+        _copy(folder, partial)
+    return read_device(home() / device.name)
+
+
+def remove_device(name: str) -> Path:
+    """Remove one of the user's own devices; the folder that it had. Raises DeviceError for any other."""
+    folders = device_folders()
+    if name not in folders:
+        raise DeviceError(f"device {name!r} is unknown; {did_you_mean(name, folders)}")
+    folder = folders[name]
+    if folder.parent.resolve() == SHIPPED.resolve():
+        raise DeviceError(f"device {name!r} ships with the package and stays; only your own can be removed")
+    gone = folder.with_name(f".{name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+    forget_loaded()
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the files that a device is read from."""
+    for file in files_of(source):
+        copy = target / file.relative_to(source.resolve())
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+@contextmanager
+def _whole(name: str, *, replaces: bool) -> Iterator[Path]:
+    """An empty folder that takes the place of the device `name` once it was filled and reads as a device."""
     target = refuse_taken(name, replaces=replaces)
     partial = target.with_name(f".{name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    (partial / "device.yaml").write_text(yaml.safe_dump(dict(description), sort_keys=False, width=120), "utf-8")
-    (partial / "coefficients.json").write_text(json.dumps(coefficients, indent=1) + "\n", "utf-8")
-    for file, rows in tables.items():
-        write_rows(partial / file, rows)
-    read_device(partial)
-    if target.exists():
-        old = target.with_name(f".{name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old)
-    else:
-        partial.rename(target)
-    _load_cached.cache_clear()
-    return read_device(target)
+    try:
+        yield partial
+        read_device(partial)
+        if target.exists():
+            old = target.with_name(f".{name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+            partial.rename(target)
+            shutil.rmtree(old)
+        else:
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    forget_loaded()
+
+
+def _write_coefficients(folder: Path, coefficients: Mapping[str, Any]) -> None:
+    (folder / COEFFICIENTS).write_text(json.dumps(dict(coefficients), indent=1) + "\n", "utf-8")
 
 
 def refuse_taken(name: str, *, replaces: bool) -> Path:
     """The folder that a new device gets. Raises DeviceError where the name is taken."""
     target = make_folder(home()) / checked_name(name)
     if target.exists() and not replaces:
-        raise DeviceError(f"device {name!r} exists already in {target}; choose another name, or add --replace")
+        raise DeviceError(
+            f"device {name!r} exists already in {target}; choose another name, "
+            f"replace it (zoo measure --replace), or remove it first (zoo device remove {name})"
+        )
     return target
 
 
@@ -150,7 +279,7 @@ def checked_name(name: str) -> str:
 
 def edit_description(folder: Path, changes: Mapping[str, Any]) -> None:
     """Change keys of a folder's device.yaml."""
-    path = folder / "device.yaml"
+    path = folder / DESCRIPTION
     entry = dict(yaml.safe_load(path.read_text("utf-8"))) | dict(changes)
     path.write_text(yaml.safe_dump(entry, sort_keys=False, allow_unicode=True, width=120), "utf-8")
 

@@ -154,7 +154,7 @@ def _max_unpool(op: g.MaxUnpool, inputs: Inputs, out: Shape) -> Work:
     return Work("pool", 0, bytes_, 0, 0, 0, prod(op.kernel), out.height * out.width, out.elements, 2.0)
 
 
-def _crop(op: g.Crop, inputs: Inputs, out: Shape) -> Work:
+def _cut(op: Op, inputs: Inputs, out: Shape) -> Work:
     return Work("copy", 0, 2 * out.bytes, 0, 0, 0, 1, out.height * out.width, out.elements, 1.0)
 
 
@@ -187,12 +187,15 @@ RULES: Mapping[type, _Rule] = {
     g.HardSigmoid: _streaming("activation"),
     g.HardSwish: _streaming("activation"),
     g.SiLU: _streaming("activation"),
+    g.Complement: _streaming("activation"),
     g.Dropout: _identity,
     g.Add: _streaming("add"),
     g.Maximum: _streaming("add"),
     g.Multiply: _streaming("add"),
     g.Concat: _streaming("concat"),
     g.PadChannels: _streaming("copy", dispatches=2.0, extra=1.0),
+    g.SliceChannels: _cut,
+    g.ReduceChannels: _streaming("add"),
     g.ChannelShuffle: _streaming("copy", dispatches=2.0),
     g.SpaceToDepth: _streaming("copy"),
     g.AvgPool: _one_input("pool"),
@@ -200,7 +203,7 @@ RULES: Mapping[type, _Rule] = {
     g.MaxUnpool: _max_unpool,
     g.AdaptiveAvgPool: _one_input("pool"),
     g.Resize: _one_input("resize"),
-    g.Crop: _crop,
+    g.Crop: _cut,
 }
 """How each op is priced. Input layers cost nothing and have no rule."""
 
@@ -235,6 +238,7 @@ FUSION: Mapping[str, Fusion] = {
     # TensorFlow Lite folds ReLU and ReLU6 into the op before ("fused_activation_function" of its schema).
     "tflite": Fusion((g.ReLU, g.ReLU6), adds=False, chains=False, exp_passes=8.0),
     "onnxruntime": Fusion(ANY_ACTIVATION, adds=False, chains=False),
+    "openvino": Fusion(ANY_ACTIVATION, adds=False, chains=False),
     "tvm": Fusion(ANY_ACTIVATION, adds=False, chains=False),
 }
 """Stacks that fuse, and what. PyTorch's eager mode fuses nothing."""
@@ -245,7 +249,7 @@ FUSING = frozenset(FUSION)
 FOLDING = (g.Conv, g.ConvTranspose, g.Linear)
 """Ops that a following BatchNorm folds into."""
 
-STACKS = ("pytorch-eager", "tensorrt", "tflite", "onnxruntime", "tvm", "cudnn", "none")
+STACKS = ("pytorch-eager", "tensorrt", "tflite", "onnxruntime", "openvino", "tvm", "cudnn", "none")
 
 VALUE_BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one value of weights and activations, by precision."""

@@ -4,10 +4,11 @@ from dataclasses import fields
 
 from hw_models.analytic.features import DISPATCHES
 from hw_models.analytic.predictor import Predictor
+from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
-from hw_models.measured.predictor import MeasuredPredictor, is_measured
 from hw_models.kernels import VALUE_BYTES
+from hw_models.measured.predictor import MeasuredPredictor, is_measured
 from zoo.graph import BYTES_PER_VALUE, Graph
 
 __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict", "predictor"]
@@ -18,7 +19,10 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     found = load_device(device) if isinstance(device, str) else device
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
-    return (MeasuredPredictor if is_measured(found) else Predictor)(found, found.clock(clock_mhz), batch)
+    kind = MeasuredPredictor if is_measured(found) else Predictor
+    if found.machine is None:
+        return kind(found, found.clock(clock_mhz), batch)
+    return CalibratedPredictor(found, kind(found.published, found.clock(clock_mhz), batch))
 
 
 def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:

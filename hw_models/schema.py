@@ -97,6 +97,30 @@ class Fit:
         return cls(names, center, np.diag(sd**2), network_sd, center, sd)
 
 
+@dataclass(frozen=True)
+class MachineFit:
+    """What the user's measurements say of one metric (`hw_models.machine`); theta are logarithms of factors.
+
+    network_sd: standard deviation of the log error of a network that was not measured, known to `freedom` degrees
+    of freedom. usual_sd: the largest of the measured networks' own published errors; a larger one widens the interval.
+    """
+
+    names: tuple[str, ...]
+    theta: Array
+    covariance: Array
+    network_sd: float
+    freedom: int
+    usual_sd: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The user's machine beside the published device; None for a metric that was not measured."""
+
+    latency: MachineFit | None
+    power: MachineFit | None
+
+
 def mapping(value: Any, where: str) -> dict[str, Any]:
     """The value itself, where it is a mapping."""
     if not isinstance(value, dict):
@@ -161,6 +185,8 @@ def numbers_of(value: Any, where: str) -> dict[str, Number]:
 
 def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Fields of `Device` that a coefficients file fills."""
+    entry = dict(entry)
+    machine = entry.pop("machine", None)
     check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
     kernel_sd, rests_on = mapping(entry["kernel_sd"], where), mapping(entry["rests_on"], where)
     for kind in KINDS:
@@ -173,7 +199,40 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
         "held_out": dict(mapping(entry["held_out"], where)),
+        "machine": None if machine is None else _machine(mapping(machine, f"{where}: machine"), where),
     }
+
+
+def _machine(entry: Mapping[str, Any], where: str) -> Machine:
+    check_keys(entry, ("latency", "power"), f"{where}: machine")
+    fits = {
+        metric: None if entry[metric] is None else _machine_fit(entry[metric], f"{where}: machine.{metric}")
+        for metric in ("latency", "power")
+    }
+    return Machine(**fits)
+
+
+def _machine_fit(value: Any, where: str) -> MachineFit:
+    entry = mapping(value, where)
+    check_keys(entry, ("factors", "covariance", "network_sd", "freedom", "usual_sd"), where)
+    names = tuple(mapping(entry["factors"], f"{where}.factors"))
+    if names not in (("scale",), ("scale", *PARAMETERS)):
+        raise DeviceError(f"{where}.factors: must have scale, and the roofline's parameters or nothing else")
+    freedom = entry["freedom"]
+    if isinstance(freedom, bool) or not isinstance(freedom, int) or freedom < 1:
+        raise DeviceError(f"{where}.freedom: must be a whole number of at least 1, but is {freedom!r}")
+    return MachineFit(
+        names=names,
+        theta=np.array(_log_values(entry["factors"], names, f"{where}.factors")),
+        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
+        network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
+        freedom=freedom,
+        usual_sd=_not_negative(entry["usual_sd"], f"{where}.usual_sd"),
+    )
+
+
+def _not_negative(value: Any, where: str) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value, where)
 
 
 def _latency_names(value: Any, where: str) -> tuple[str, ...]:
@@ -191,19 +250,23 @@ def _log_values(value: Any, names: tuple[str, ...], where: str) -> list[float]:
 def _fit(value: Any, names: tuple[str, ...], where: str) -> Fit:
     entry = mapping(value, where)
     check_keys(entry, ("values", "prior", "prior_sd", "covariance", "network_sd"), where)
-    try:
-        covariance = np.array(entry["covariance"], dtype=np.float64)
-    except (TypeError, ValueError):
-        covariance = np.zeros((0, 0))
-    if covariance.shape != (len(names), len(names)) or not np.isfinite(covariance).all():
-        raise DeviceError(f"{where}.covariance: must be {len(names)} rows of {len(names)} finite numbers")
-    if np.linalg.eigvalsh(covariance).min() < -1e-9:
-        raise DeviceError(f"{where}.covariance: must have no negative eigenvalue")
     return Fit(
         names=names,
         theta=np.array(_log_values(entry["values"], names, f"{where}.values")),
-        covariance=covariance,
+        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
         network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
         prior=np.array(_log_values(entry["prior"], names, f"{where}.prior")),
         prior_sd=np.exp(_log_values(entry["prior_sd"], names, f"{where}.prior_sd")),
     )
+
+
+def _covariance(value: Any, size: int, where: str) -> Array:
+    try:
+        covariance = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        covariance = np.zeros((0, 0))
+    if covariance.shape != (size, size) or not np.isfinite(covariance).all():
+        raise DeviceError(f"{where}: must be {size} rows of {size} finite numbers")
+    if np.linalg.eigvalsh(covariance).min() < -1e-9:
+        raise DeviceError(f"{where}: must have no negative eigenvalue")
+    return covariance

@@ -22,6 +22,9 @@ PROVENANCES = ("measured", "measured-other-stack", "proxy-device", "calibrated",
 OPS = ("conv", "conv_transpose", "linear", "conv+bias+relu")
 """Ops that rows of kernels may have; `conv+bias+relu` is what some sources timed in one go."""
 
+OWN = "own"
+"""Use of a point that the user measured on the own machine."""
+
 METRICS: Mapping[str, str] = {"latency_s": "s", "power_w": "W"}
 """Metrics that a published point may have."""
 
@@ -88,7 +91,7 @@ class Point:
 
     spec: the network as `zoo.registry.spec_from_dict` reads it. group: points of one group are one
     network when a network is left out. relative_sd: reading error. use: `calibration`, or `check` for a
-    point that never enters a fit. bound: `lower` where the source gives a lower bound of the frame rate.
+    point that never enters a fit, or OWN. bound: `lower` where the source gives a lower bound of the frame rate.
     """
 
     network: str
@@ -119,7 +122,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "precision": tuple(VALUE_BYTES),
     "provenance": PROVENANCES,
     "metric": tuple(METRICS),
-    "use": ("calibration", "check"),
+    "use": ("calibration", "check", OWN),
     "bound": ("none", "lower"),
 }
 

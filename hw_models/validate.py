@@ -4,18 +4,19 @@ A point that calibrated the model says little about it. `validate` therefore als
 each network in turn (all points of a family are one network) and predicts the points left out.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
 import numpy as np
 
+from hw_models import recalibrate
 from hw_models.calibrate import left_out
 from hw_models.device import Device
 from hw_models.points import graph_of
 from hw_models.predictors import Interval, predictor
 from hw_models.tables import Point
 from zoo.graph import Graph
+from zoo.statistics import spearman
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +80,16 @@ class Validation:
     def spearman(self, metric: str) -> float | None:
         """Rank correlation of left-out predictions and published values; None below three points."""
         checks = self.of(metric)
-        if len(checks) < 3:
-            return None
-        a = _ranks([c.published for c in checks])
-        b = _ranks([c.left_out.mean for c in checks])
-        return float(np.corrcoef(a, b)[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    return [ordered.index(v) + (ordered.count(v) - 1) / 2 for v in values]
+        return spearman([c.published for c in checks], [c.left_out.mean for c in checks])
 
 
 def validate(device: Device, confidence: float = 0.9) -> Validation:
-    """Predict every published point, with and without its own network in the calibration."""
+    """Predict every published point, with and without its own network in the calibration.
+
+    Of a device that the user calibrated, predict the user's own points: the published ones are of another machine.
+    """
+    if device.machine is not None:
+        return Validation(tuple(_own_check(p, device, confidence) for p in device.own_points), ())
     known = [p for p in device.points if graph_of(p) is not None]
     groups = sorted({p.group for p in known if p.use == "calibration"})
     blind = {group: left_out(device, group) for group in groups}
@@ -105,6 +102,11 @@ def _interval(graph: Graph, device: Device, point: Point, confidence: float) -> 
     prices = predictor(device, point.clock_mhz, point.batch)
     costs = prices.finish(prices.terms(graph.layers), confidence)
     return Interval(*(float(getattr(costs, f"{point.metric}_{part}")) for part in ("mean", "low", "high")))
+
+
+def _own_check(point: Point, device: Device, confidence: float) -> Check:
+    check = _check(point, device, device, confidence)
+    return replace(check, left_out=recalibrate.left_out(device, point, confidence), used_for_calibration=True)
 
 
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrained.download import REMEDY, cache_home, obtain, sha256_of
+from pretrained.download import REMEDY, obtain, sha256_of
 from pretrained.manifest import Weights
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import atomic
+from zoo.folders import cache_home
 from zoo.specs import as_dict
 
 

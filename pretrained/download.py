@@ -26,8 +26,8 @@ from pretrained.manifest import PACKAGE, Weights, manifest
 from pretrained.transport import CHUNK_BYTES, Patience, TransferError, below, copy_from, is_url
 from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
+from zoo.folders import APP, cache_home
 
-APP = "edgeseg-zoo"
 PATIENCE = Patience()
 REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
 
@@ -43,25 +43,6 @@ class Fetched:
 
     path: Path
     taken_from: str
-
-
-def cache_home() -> Path:
-    """Folder of everything that can be had again: `ZOO_HOME`, or the platform's cache folder."""
-    named = os.environ.get("ZOO_HOME")
-    if named:
-        return Path(named).expanduser().absolute()
-    try:
-        return _platform_cache() / APP
-    except RuntimeError:
-        raise ZooError("the home folder is unknown, so the cache has no place; set ZOO_HOME to a folder") from None
-
-
-def _platform_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def fetch(entry: Weights, **how: Any) -> Path:

@@ -12,19 +12,29 @@ from zoo.counters import count_with
 from zoo.errors import SpecError
 from zoo.graph import Graph, Input
 from zoo.models.alexnet import AlexNetSpec
+from zoo.models.cfpnet import CFPNetSpec
+from zoo.models.cgnet import CGNetSpec
+from zoo.models.dabnet import DABNetSpec
+from zoo.models.ddrnet import DDRNetSpec
 from zoo.models.deeplab import DeepLabSpec
 from zoo.models.densenet import DenseNetSpec
+from zoo.models.edanet import EDANetSpec
 from zoo.models.enet import ENetSpec
 from zoo.models.erfnet import ERFNetSpec
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.models.espnetv2_classifier import ESPNetv2ClassifierSpec
 from zoo.models.espnetv2_ssd import ESPNetv2SSDSpec
+from zoo.models.fast_scnn import FastSCNNSpec
 from zoo.models.fcn import FCNSpec
+from zoo.models.fddwnet import FDDWNetSpec
+from zoo.models.fpenet import FPENetSpec
 from zoo.models.googlenet import GoogLeNetSpec
+from zoo.models.lednet import LEDNetSpec
 from zoo.models.mixnet import MixNetSpec
 from zoo.models.mobilenetv2 import MobileNetV2Spec
 from zoo.models.mobilenetv3 import MobileNetV3Spec
+from zoo.models.pidnet import PIDNetSpec
 from zoo.models.pspnet import PSPNetSpec
 from zoo.models.resnet import ResNetSpec
 from zoo.models.segnet import SegNetSpec
@@ -87,6 +97,40 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "shufflenetv2": (ShuffleNetV2Spec(scale="0.5", classes=3),),
     "squeezenet": (SqueezeNetSpec(classes=3), SqueezeNetSpec(version="1.0", classes=30)),
     "yolox": (YOLOXSpec(classes=3),),
+    "fpenet": (
+        FPENetSpec(widths=(8, 8, 16), depth2=2, depth3=1, expansion=2, classes=3),
+        FPENetSpec(widths=(4, 8, 8), depth2=1, depth3=3, scales=2, growth=3, expansion=1),
+    ),
+    "cgnet": (
+        CGNetSpec(widths=(5, 32, 66), depth2=2, depth3=3, classes=3),
+        CGNetSpec(widths=(4, 34, 64), depth2=3, depth3=2, dilations=(1, 3)),
+    ),
+    "cfpnet": (
+        CFPNetSpec(widths=(4, 16, 16), depth2=1, depth3=1, classes=3),
+        CFPNetSpec(widths=(4, 16, 48), branches=2, depth2=2, depth3=1, dilation=3),
+    ),
+    "dabnet": (
+        DABNetSpec(widths=(4, 8, 10), depth2=1, depth3=1, classes=3),
+        DABNetSpec(widths=(4, 8, 24), depth2=2, depth3=1, dilations=(1, 2, 3)),
+    ),
+    "edanet": (EDANetSpec(widths=(5, 8, 12), growth=3, classes=3), EDANetSpec(widths=(5, 8, 40), growth=4)),
+    "fddwnet": (
+        FDDWNetSpec(widths=(5, 8, 12), depth=1, rounds=1, classes=3),
+        FDDWNetSpec(widths=(4, 6, 8), depth=0, rounds=0),
+    ),
+    "fast-scnn": (
+        FastSCNNSpec(widths=(4, 6, 8), bottlenecks=(8, 12, 16), depth=2, expansion=2, head=8, classes=3),
+        FastSCNNSpec(widths=(3, 5, 8), bottlenecks=(8, 8, 8), depth=1, head=12),
+    ),
+    "lednet": (
+        LEDNetSpec(widths=(6, 8, 12), depth1=1, depth2=1, classes=3),
+        LEDNetSpec(widths=(4, 8, 10), depth1=0, depth2=0),
+    ),
+    "ddrnet": (DDRNetSpec(width=4, pyramid=6, head=5, classes=3),),
+    "pidnet": (
+        PIDNetSpec(width=4, depth=1, deep=2, pyramid=6, head=5, classes=3),
+        PIDNetSpec(width=6, depth=2, deep=1, pyramid=4, head=4),
+    ),
 }
 """Small specs of each family that between them use all its parts."""
 

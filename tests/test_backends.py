@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import pretrained
-from zoo.backends import choice, engine
+from zoo.backends import choice
+from zoo.backends import session as engine
 from zoo.backends.choice import BACKENDS, ORDER, candidates, threads_of
 from zoo.backends.session import Engine, runner
 from zoo.cli import main

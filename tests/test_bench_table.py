@@ -21,7 +21,6 @@ from search.accuracy.bench.cross_validation import judge
 from search.accuracy.bench.design import ANCHORS, Entry, design, with_repeats
 from search.accuracy.bench.model import Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
 from search.accuracy.bench.protocol import EPOCHS, FIELDS, PROTOCOL, TABLE, Run, fill, missing, read_runs, write_runs
-from search.accuracy.bench.ranks import kendall, ranks, spearman
 from search.accuracy.bench.table import measured, noise, noise_sd, ordered, title, where
 from search.accuracy.bench_model import SHORT, BenchModel, bench
 from search.accuracy.linear import percent
@@ -35,6 +34,7 @@ from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.registry import spec_from_dict
 from zoo.specs import as_dict
+from zoo.statistics import kendall, ranks, spearman
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMS = {form.name: form for form in forms()}

@@ -200,7 +200,7 @@ def test_an_unknown_part_is_refused_with_the_known_ones(parts: Path, capsys: pyt
 def test_every_part_is_a_module_that_runs(name: str) -> None:
     """Read, not imported: some need packages that are not always there."""
     file = Path(command.__file__).parent / f"{command.PARTS[name].module}.py"
-    entry = r"^def main\(\)" if name == "own_device" else r"^def run\(full: bool"
+    entry = r"^def main\(\*, write: bool = True\)" if name == "own_device" else r"^def run\(full: bool"
     assert re.search(entry, file.read_text(encoding="utf-8"), re.MULTILINE)
 
 

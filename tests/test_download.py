@@ -19,10 +19,11 @@ from urllib.request import Request
 import pytest
 from filelock import FileLock
 
-from pretrained.download import cache_home, fetch, is_intact, obtain
+from pretrained.download import fetch, is_intact, obtain
 from pretrained.manifest import Source, Weights, manifest
 from pretrained.transport import Patience, TransferError, _Redirects
 from zoo.errors import ZooError
+from zoo.folders import cache_home
 
 BODY = bytes(range(256)) * 40
 FILE = "encoder/tiny.pth"
@@ -288,16 +289,6 @@ def test_zoo_home_moves_the_cache_and_a_copy_of_it_is_a_mirror(tmp_path: Path, m
     assert path.is_relative_to(tmp_path / "one")
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "two"))
     assert fetch(tiny(), mirrors=[str(tmp_path / "one" / "weights")], patience=QUICK).is_relative_to(tmp_path / "two")
-
-
-def test_cache_without_zoo_home_is_the_platforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ZOO_HOME")
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_home() == tmp_path / "edgeseg-zoo"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_home() == tmp_path / ".cache" / "edgeseg-zoo"
 
 
 def test_file_carried_by_hand(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hw_models.build.recipes import RECIPES
 from hw_models.cost import Interval
 from hw_models.device import SHIPPED, load_device
 from hw_models.validate import validate
-from zoo.cli import cost, main
+from zoo.cli import command, main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,8 +40,8 @@ def test_predict_prints_the_promised_keys(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_bounds_are_printed_in_the_unit_of_their_estimate_without_an_exponent() -> None:
-    assert cost._with_bounds(Interval(0.999, 0.627, 1.59), "W") == "999 mW (627–1590)"
-    assert cost._with_bounds(Interval(0.115, 0.0927, 0.143), "s") == "115 ms (92.7–143)"
+    assert command.with_bounds(Interval(0.999, 0.627, 1.59), "W") == "999 mW (627–1590)"
+    assert command.with_bounds(Interval(0.115, 0.0927, 0.143), "s") == "115 ms (92.7–143)"
 
 
 def test_predict_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hw_models.device import SHIPPED, DeviceError, add_device, device_folders, load_device, read_device
+from hw_models.device import SHIPPED, DeviceError, device_folders, load_device, read_device
+from hw_models.device_writer import add_device
 from hw_models.tables import PROVENANCES, TableError
 from zoo.errors import ZooError
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from hw_models import kernels
+from hw_models.measured import blocks
 from zoo import graph as ops
 from zoo.errors import SpecError
 from zoo.graph import Graph, GraphBuilder, Shape
@@ -68,6 +70,11 @@ def shape_of(shape: Shape) -> tuple[int, int, int]:
 
 def test_every_op_has_a_module() -> None:
     assert {op for op in OPS if op is not ops.Input} == set(MODULES)
+
+
+@pytest.mark.parametrize("table", [kernels.RULES, blocks.OPS.values()], ids=["kernels.RULES", "blocks.OPS"])
+def test_every_op_is_priced_and_has_a_name_in_tables(table: Any) -> None:
+    assert {op for op in OPS if op is not ops.Input} == set(table)
 
 
 @laws
@@ -139,9 +146,41 @@ def test_add(x: Shape, count: int) -> None:
 
 
 @laws
-@given(shapes(), st.booleans())
-def test_multiply(x: Shape, broadcast: bool) -> None:
-    agrees(ops.Multiply(), x, Shape(x.channels, 1, 1) if broadcast else x)
+@given(shapes(), st.sampled_from(["none", "pixels", "channels"]))
+def test_multiply(x: Shape, broadcast: str) -> None:
+    factor = {"none": x, "pixels": Shape(x.channels, 1, 1), "channels": Shape(1, x.height, x.width)}[broadcast]
+    images, out = run(graph_of(ops.Multiply(), x, factor))
+    assert torch.equal(out, images[0] * images[1].expand_as(images[0]))
+    agrees(ops.Multiply(), x, factor)
+
+
+@laws
+@given(shapes())
+def test_complement(x: Shape) -> None:
+    images, out = run(graph_of(ops.Complement(), x))
+    torch.testing.assert_close(out + images[0], torch.ones_like(out))
+    agrees(ops.Complement(), x)
+
+
+@laws
+@given(shapes(), st.data())
+def test_slices_of_the_channels_are_the_whole(x: Shape, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, x.channels))
+    slices = [ops.SliceChannels(0, cut), ops.SliceChannels(cut, x.channels)][: 1 + (cut < x.channels)]
+    parts = [run(graph_of(op, x)) for op in slices]
+    assert torch.equal(torch.cat([part for _, part in parts], 1), parts[0][0][0])
+    for op in slices:
+        agrees(op, x)
+
+
+@laws
+@given(shapes())
+def test_reductions_over_channels(x: Shape) -> None:
+    images, mean = run(graph_of(ops.ReduceChannels(), x))
+    _, total = run(graph_of(ops.ReduceChannels("sum"), x))
+    torch.testing.assert_close(mean, functional.conv2d(images[0], torch.ones(1, x.channels, 1, 1)) / x.channels)
+    torch.testing.assert_close(total, x.channels * mean)
+    agrees(ops.ReduceChannels("sum"), x)
 
 
 @laws
@@ -290,6 +329,7 @@ def test_crop(like: Shape, top: int, left: int, more: int) -> None:
         (ops.Maximum(), [Shape(3, 8, 8), Shape(3, 1, 1)], "3x1x1"),
         (ops.Concat(), [Shape(3, 8, 8), Shape(3, 4, 4)], "3x4x4"),
         (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
+        (ops.SliceChannels(1, 4), [Shape(3, 8, 8)], "channels 1 to 4 of 3x8x8"),
         (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
         (ops.SpaceToDepth(), [Shape(3, 8, 7)], "must be even"),
         (ops.Crop(1, 0), [Shape(3, 8, 8), Shape(3, 8, 8)], "crop"),

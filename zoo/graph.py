@@ -241,6 +241,10 @@ class SiLU(_SameShape):
     """x times its sigmoid, also called swish."""
 
 
+class Complement(_SameShape):
+    """1 - x: what a gate keeps back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dropout(_SameShape):
     """Dropout with probability `p` in training; the identity in evaluation."""
@@ -272,11 +276,11 @@ class Maximum(_Free):
 
 @dataclass(frozen=True, slots=True)
 class Multiply(_Free):
-    """Element-wise product; the second input may be 1x1 and is then broadcast."""
+    """Element-wise product; a second input of 1x1 pixels, or of one channel, is broadcast."""
 
     def shape(self, *inputs: Shape) -> Shape:
         x, factor = inputs
-        if factor not in (x, Shape(x.channels, 1, 1)):
+        if factor not in (x, Shape(x.channels, 1, 1), Shape(1, x.height, x.width)):
             raise ValueError(f"cannot multiply {x} by {factor}")
         return x
 
@@ -302,6 +306,31 @@ class PadChannels(_Free):
         if self.out_channels < x.channels:
             raise ValueError(f"cannot pad {x.channels} channels to {self.out_channels}")
         return Shape(self.out_channels, x.height, x.width)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceChannels(_Free):
+    """The channels from `start` up to, and without, `stop`."""
+
+    start: int
+    stop: int
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if not 0 <= self.start < self.stop <= x.channels:
+            raise ValueError(f"cannot take channels {self.start} to {self.stop} of {x}")
+        return Shape(self.stop - self.start, x.height, x.width)
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceChannels(_Free):
+    """Mean or sum over the channels, which leaves one."""
+
+    mode: Literal["mean", "sum"] = "mean"
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        return Shape(1, x.height, x.width)
 
 
 @dataclass(frozen=True, slots=True)

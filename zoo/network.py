@@ -97,6 +97,27 @@ class PadChannels(_OpModule):
         return functional.pad(x, (0, 0, 0, 0, 0, self.op.out_channels - x.shape[1]))
 
 
+class Complement(nn.Module):
+    """1 - x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 - x
+
+
+class SliceChannels(_OpModule):
+    """Channels `start` up to `stop`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.op.start : self.op.stop]
+
+
+class ReduceChannels(_OpModule):
+    """Mean or sum over the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True) if self.op.mode == "mean" else x.sum(1, keepdim=True)
+
+
 class ChannelShuffle(_OpModule):
     """Channels (groups, n) transposed to (n, groups)."""
 
@@ -226,12 +247,15 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.HardSigmoid: lambda op, x: nn.Hardsigmoid(),
     ops.HardSwish: lambda op, x: nn.Hardswish(),
     ops.SiLU: lambda op, x: nn.SiLU(),
+    ops.Complement: lambda op, x: Complement(),
     ops.Dropout: _dropout,
     ops.Add: lambda op, *x: Add(),
     ops.Maximum: lambda op, *x: Maximum(),
     ops.Multiply: lambda op, *x: Multiply(),
     ops.Concat: lambda op, *x: Concat(),
     ops.PadChannels: lambda op, x: PadChannels(op),
+    ops.SliceChannels: lambda op, x: SliceChannels(op),
+    ops.ReduceChannels: lambda op, x: ReduceChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
     ops.SpaceToDepth: lambda op, x: SpaceToDepth(),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,13 +17,13 @@ from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
 from search.accuracy.bench.cross_validation import CONFIDENCE, Judged, best, judge
 from search.accuracy.bench.model import FAMILY, Inputs, forms, inputs_of
 from search.accuracy.bench.protocol import EPOCHS, PROTOCOL, PROTOCOL_TEXT, TABLE, read_runs
-from search.accuracy.bench.ranks import kendall, spearman
 from search.accuracy.bench.table import Measured, measured, noise, noise_sd
 from search.accuracy.linear import points
 from zoo.config import load_config
 from zoo.errors import ConfigError
 from zoo.files import atomic
 from zoo.specs import Spec
+from zoo.statistics import kendall, spearman
 
 MIN_NETWORKS = 5
 """Fewer cannot be compared."""
@@ -249,15 +250,11 @@ def _long(found: Mapping[str, Any]) -> str:
         return table
     pairs = count * (count - 1) // 2
     said = (
-        f"even a random order reaches 1 with probability 1/{_factorial(count)}, so that this shows little"
+        f"even a random order reaches 1 with probability 1/{math.factorial(count)}, so that this shows little"
         if tau > 0
         else "**short runs rank these networks the wrong way round**, so that the bench must not decide between them"
     )
     return f"{table}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {said}."
-
-
-def _factorial(count: int) -> int:
-    return 1 if count < 2 else count * _factorial(count - 1)
 
 
 def _settling(found: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Device times of many kernels at once: `roofline.kernel_time` as arrays, for fits that price the same kernels often."""
+"""Device times of many kernels at once: `roofline.kernel_time` as arrays, for fits that price kernels often."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -62,7 +62,10 @@ class Kernels:
         """Device times in s, shape (kernels,), and their derivatives by the parameters, shape (kernels, WIDTH)."""
         value = {name: float(np.exp(theta[i])) for name, i in INDEX.items()}
         slopes = np.zeros((len(self.moved), WIDTH))
-        by_bandwidth, by_cycle = self.moved / value["bandwidth"], self.moved / (value["bytes_per_cycle"] * self.clock_hz)
+        by_bandwidth, by_cycle = (
+            self.moved / value["bandwidth"],
+            self.moved / (value["bytes_per_cycle"] * self.clock_hz),
+        )
         memory = by_bandwidth + by_cycle
         channels, depth = value["half_out"] / self.out_channels, value["half_depth"] / self.depth
         gain, spread = value["winograd"] * self.reach, value["half_work"] / np.maximum(self.outputs, 1.0)

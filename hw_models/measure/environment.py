@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -38,7 +39,7 @@ class Conditions:
     @property
     def stack(self) -> str:
         """The backend as one of `kernels.STACKS`."""
-        return "onnxruntime" if self.backend == "onnxruntime" else "pytorch-eager"
+        return self.backend if self.backend in ("onnxruntime", "openvino") else "pytorch-eager"
 
     @property
     def text(self) -> str:
@@ -67,6 +68,45 @@ def conditions(backend: str, threads: int, batch: int = 1, root: Path = Path("/"
         batch=batch,
         versions=versions,
     )
+
+
+BUSY = 0.1
+"""Cores that other programs may keep busy on a quiet machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Seconds that all CPUs and this process have worked, at one moment of the wall clock."""
+
+    all_s: float
+    own_s: float
+    wall_s: float
+
+
+def cpu_time(root: Path = Path("/")) -> CpuTime | None:
+    """The present counts (Linux, proc(5), /proc/stat); None where the system does not tell."""
+    first = _read(root / "proc/stat").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu":
+        return None
+    user, nice, system, _idle, _wait, irq, soft, steal = (int(value) for value in first[1:9])
+    own = os.times()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return CpuTime((user + nice + system + irq + soft + steal) / ticks, own.user + own.system, time.monotonic())
+
+
+def others_load(before: CpuTime | None, after: CpuTime | None) -> float | None:
+    """Cores that other programs kept busy on average in between; None where the system does not tell."""
+    if before is None or after is None or after.wall_s <= before.wall_s:
+        return None
+    others = (after.all_s - before.all_s) - (after.own_s - before.own_s)
+    return max(0.0, others / (after.wall_s - before.wall_s))
+
+
+def busy_text(load: float | None, cores: int) -> str | None:
+    """A sentence that says that the machine was busy; None where it was not."""
+    if load is None or load <= BUSY:
+        return None
+    return f"the machine was busy: other programs took {load:.1f} of its {cores} cores"
 
 
 def _clock(cpuinfo: str, root: Path) -> float:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.device import home
 from hw_models.device_writer import NOT_MEASURED, checked_name
 from hw_models.measure.environment import Conditions, from_document, refuse_mixture
 from hw_models.measure.timing import Timing
 from zoo.errors import ZooError
 from zoo.files import make_folder
+from zoo.folders import data_home
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _recipe(head: Mapping[str, Any]) -> str:
 
 def journal_path(name: str) -> Path:
     """Where the journal of a device's measurement lies."""
-    return home().parent / "measuring" / f"{checked_name(name)}.jsonl"
+    return data_home() / "measuring" / f"{checked_name(name)}.jsonl"
 
 
 def difference(found: Sequence[Timing]) -> float:

@@ -12,7 +12,7 @@ import torch
 
 from hw_models.cost import Interval
 from hw_models.device import Device
-from hw_models.measure.environment import AS_PUBLISHED, conditions
+from hw_models.measure.environment import AS_PUBLISHED, conditions, cpu_time, others_load
 from hw_models.measure.power_meters import Counter, Reading, Sensor, measured
 from hw_models.measure.runtimes import Settings, entries_of, network_sample, settled
 from hw_models.measure.timing import Effort, Timing, refuse_noise, time_of
@@ -95,7 +95,9 @@ def bench(
     model_file = _onnx(network, size, settings.batch) if settings.backend in ("onnxruntime", "openvino") else None
     before = _reset_peak(settings.backend)
     sample = network_sample(network, entries, settings, model_file)
+    started = cpu_time()
     timing = time_of(sample, effort)
+    load = others_load(started, cpu_time())
     memory = _peak(settings.backend, before)
     refuse_noise(model, timing.spread, max_spread)
     reading = _energy(sample, timing, meter) if meter else None
@@ -121,6 +123,7 @@ def bench(
             "statistic": "median of the quietest burst of runs, with its 90 % interval",
             "runs": timing.n,
             "spread": timing.spread,
+            "others_load": None if load is None else round(load, 2),
             "power_covers": reading.covers if reading else None,
         },
     )

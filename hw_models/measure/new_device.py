@@ -1,14 +1,17 @@
 """The device that a measurement makes: its block model checked, its folder written."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, replace
+from math import expm1, log
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from hw_models import device_writer as own_folder
-from hw_models.device import Device
+from hw_models.device import Device, read_device
 from hw_models.device_writer import Power
 from hw_models.measure.environment import Conditions
 from hw_models.measure.journal import Visits, combined, difference
@@ -16,10 +19,16 @@ from hw_models.measure.plan import Plan
 from hw_models.measure.timing import Timing, refuse_noise
 from hw_models.measured import predictor as own_device
 from hw_models.measured.block_model import BlockModel, Measured
-from hw_models.measured.blocks import Block, from_text
+from hw_models.measured.blocks import KINDS, Block, from_text
 from hw_models.measured.predictor import BlockRow
 from hw_models.tables import Point
+from zoo.errors import NegativeAnswer
 from zoo.specs import as_dict
+
+HOPELESS, JUDGED = 1.0, 12
+"""Median relative error of what was left out beyond which a model says nothing, and the rows that judge it."""
+NORMAL_95 = 1.645
+"""95 % quantile of the normal distribution: half an interval of 90 %, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_sp
     # Most blocks must agree: half of them are small, and small blocks find a quiet moment on any machine.
     spread = float(np.quantile([difference(found) for found in visits.blocks.values()], 0.8))
     refuse_noise(name, spread, max_spread)
+    unrest = max(spread, visits.drift)
     call_s = timings[todo.call.text].median_s
     usable = {text: timing for text, timing in timings.items() if timing.median_s > 1.2 * call_s}
     rows = [_row(text, timing, conditions) for text, timing in usable.items()]
@@ -47,24 +57,56 @@ def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_sp
         Measured(from_text(row.block), row.batch, row.latency_s, row.latency_low_s, row.latency_high_s) for row in rows
     ]
     model = BlockModel(measured, call_s)
+    _refuse_blocks(name, model.held_out)
     power = _power(visits, conditions.cores)
     coefficients = own_folder.first_coefficients(model.held_out_summary(), power)
     tables: dict[str, Sequence[Any]] = {own_device.TABLE: rows}
     points = [_point(i, todo, combined(found), conditions) for i, found in sorted(visits.networks.items())]
     if points:
         tables["points.csv"] = points
-    description = _description(name, conditions, measured, call_s, power, visits, bool(points))
-    device = own_folder.write_device(name, description, coefficients, tables, replaces=replaces)
-    if points:
-        device = _learn_share(name, device, description, tables)
+    notes = _notes(conditions, visits, spread, max_spread)
+    description = _description(name, conditions, measured, call_s, power, notes, bool(points))
+    learned = _learned(name, description, coefficients, tables, unrest)
+    device = own_folder.write_device(name, description, learned, tables, replaces=replaces)
     return Report(device, len(rows), len(timings) - len(usable), visits.seconds, visits.drift, spread)
 
 
-def _learn_share(
-    name: str, device: Device, description: Mapping[str, Any], tables: Mapping[str, Sequence[Any]]
-) -> Device:
-    device = own_device.learn(device)
-    return own_folder.write_device(name, description, own_folder.document_of(device), tables, replaces=True)
+def _learned(
+    name: str,
+    description: Mapping[str, Any],
+    coefficients: Mapping[str, Any],
+    tables: Mapping[str, Sequence[Any]],
+    unrest: float,
+) -> dict[str, Any]:
+    """Coefficients with the shares of speed that whole networks reach, and an interval as wide as the machine's unrest.
+
+    unrest: how far apart the machine's own timings of one thing lay, relative.
+    """
+    with tempfile.TemporaryDirectory() as parent:
+        draft = Path(parent) / name
+        draft.mkdir()
+        own_folder.fill(draft, description, coefficients, tables)
+        device = own_device.learn(read_device(draft))
+    _refuse_hopeless(name, "networks", device.held_out.get(own_device.NETWORK, {}).get("median_error", 0.0))
+    least_sd = log(1.0 + unrest) / NORMAL_95
+    latency = replace(device.latency, network_sd=max(device.latency.network_sd, least_sd))
+    return own_folder.document_of(replace(device, latency=latency))
+
+
+def _refuse_blocks(name: str, held_out: Sequence[tuple[str, float, float]]) -> None:
+    """Raise NegativeAnswer where blocks of a kind that were left out are predicted with hopeless errors."""
+    for kind in KINDS:
+        errors = [abs(error) for one, error, _ in held_out if one == kind]
+        if len(errors) >= JUDGED:
+            _refuse_hopeless(name, f"blocks of kind {kind}", expm1(median(errors)))
+
+
+def _refuse_hopeless(name: str, what: str, error: float) -> None:
+    if error > HOPELESS:
+        raise NegativeAnswer(
+            f"{name}: the machine is too noisy to measure, {what} that were left out are predicted with a median "
+            f"error of {error:.0%}; end other programs, and time more (--count)"
+        )
 
 
 def _row(text: str, timing: Timing, conditions: Conditions) -> BlockRow:
@@ -128,7 +170,7 @@ def _description(
     measured: Sequence[Measured],
     call_s: float,
     power: Power,
-    visits: Visits,
+    notes: Sequence[str],
     points: bool,
 ) -> dict[str, Any]:
     """`device.yaml`."""
@@ -162,12 +204,19 @@ def _description(
         "coefficients": "coefficients.json",
         "kernels": [],
         "points": ["points.csv"] if points else [],
-        "notes": [
-            f"Measured with {conditions.text}.",
-            "Subnormals flushed; inputs with the spectrum of photographs.",
-            f"Measuring took {visits.seconds / 60:.0f} min; the reference block drifted by {visits.drift:.0%}.",
-        ],
+        "notes": list(notes),
     }
+
+
+def _notes(conditions: Conditions, visits: Visits, spread: float, max_spread: float) -> list[str]:
+    minutes = f"{visits.seconds / 60:.0f} min"
+    return [
+        f"Measured with {conditions.text}.",
+        "Subnormals flushed; inputs with the spectrum of photographs.",
+        f"Measuring took {minutes}; the reference block drifted by {visits.drift:.0%}.",
+        f"Visits of one block lay {spread:.0%} apart, and {max_spread:.0%} was allowed (--max-spread); no interval is "
+        "narrower than the drift and this.",
+    ]
 
 
 def _values(block: Block) -> int:

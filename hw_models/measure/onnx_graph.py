@@ -173,6 +173,24 @@ def _pad(w: _Writer, layer: Layer) -> None:
     w.add("Pad", [*layer.inputs, _ints(w, layer, "pads", [0, 0, 0, 0, 0, more, 0, 0])], layer.name)
 
 
+def _complement(w: _Writer, layer: Layer) -> None:
+    w.add("Sub", [w.constant(f"{layer.name}.one", np.float32(1).reshape(())), *layer.inputs], layer.name)
+
+
+def _slice(w: _Writer, layer: Layer) -> None:
+    op: Any = layer.op
+    ends = (_ints(w, layer, name, [value]) for name, value in (("start", op.start), ("stop", op.stop), ("axis", 1)))
+    w.add("Slice", [*layer.inputs, *ends], layer.name)
+
+
+def _reduce(w: _Writer, layer: Layer) -> None:
+    op: Any = layer.op
+    if op.mode == "mean":
+        w.add("ReduceMean", layer.inputs, layer.name, axes=[1], keepdims=1)
+    else:
+        w.add("ReduceSum", [*layer.inputs, _ints(w, layer, "axis", [1])], layer.name, keepdims=1)
+
+
 def _resize(w: _Writer, layer: Layer) -> None:
     op: Any = layer.op
     x, out = layer.in_shapes[0], layer.out_shape
@@ -198,6 +216,7 @@ RULES: Mapping[type[Any], _Rule] = {
     g.ReLU: _plain("Relu"),
     g.ELU: _plain("Elu"),
     g.Sigmoid: _plain("Sigmoid"),
+    g.Complement: _complement,
     g.Dropout: _plain("Identity"),
     g.Add: _add,
     g.Multiply: _plain("Mul"),
@@ -207,6 +226,8 @@ RULES: Mapping[type[Any], _Rule] = {
     g.AdaptiveAvgPool: _adaptive,
     g.ChannelShuffle: _shuffle,
     g.PadChannels: _pad,
+    g.SliceChannels: _slice,
+    g.ReduceChannels: _reduce,
     g.Resize: _resize,
 }
 """How each op is written."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod, sqrt
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,6 +32,9 @@ NETWORKS = 20
 SAMPLED = 600
 """Specs from which the blocks of a space are gathered."""
 LEAST_OF_KIND = 12
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -148,18 +152,52 @@ def call_block() -> Block:
     return renamed(g.layers)
 
 
-VISITS = 2.7
-"""Visits that a block or a network gets on a machine that is not quite quiet."""
-PREPARED_S, RUNS, LEAST_S = 0.06, 17, 0.06
-"""Seconds to prepare a visit, runs in it, and the seconds that they take at least."""
+VISITS = 2.5
+"""Visits that a block or a network gets on average: two on a quiet machine, four on a restless one."""
+REFERENCE_SHARE = 0.1
+"""Visits to the reference block, for each other visit."""
+PILOTS, PILOT_NETWORKS = 5, 2
+"""Blocks and networks that are visited to learn how long a visit takes."""
+
+Visit = tuple[float, float]
+"""Work of what was visited, and the seconds that the visit took with all its preparation."""
 
 
-def seconds_of(todo: Plan, reference_s: float) -> float:
-    """A rough guess of what measuring takes, from the seconds of the reference block."""
-    pace = reference_s / _work(todo.reference)
-    works = [_work(block) * block.copies for block in todo.blocks]
-    works += [sum(_work(block) for _, block in blocks(lower(spec, size).layers)) for spec, size in todo.networks]
-    return sum(VISITS * (PREPARED_S + max(RUNS * pace * work, LEAST_S)) for work in works)
+def pilots(todo: Plan) -> tuple[list[Block], list[tuple[Spec, tuple[int, int]]]]:
+    """Blocks and networks from the least work to the most, whose visits tell how long all of them take."""
+    blocks = sorted(todo.blocks, key=lambda block: (block_work(block), block.text))
+    networks = sorted(todo.networks, key=lambda network: network_work(*network))
+    return _spread(blocks, PILOTS), _spread(networks, PILOT_NETWORKS)
+
+
+def _spread(ordered: Sequence[_Item], count: int) -> list[_Item]:
+    if not ordered:
+        return []
+    return [ordered[place] for place in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int))]
+
+
+def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit]) -> float:
+    """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work."""
+    per_block = _seconds([block_work(block) for block in todo.blocks], blocks)
+    per_network = _seconds([network_work(*network) for network in todo.networks], networks)
+    return (1 + REFERENCE_SHARE) * VISITS * (per_block + per_network)
+
+
+def _seconds(works: Sequence[float], visits: Sequence[Visit]) -> float:
+    if not works or not visits:
+        return 0.0
+    known, seconds = np.array(sorted(visits)).T
+    return float(np.interp(works, known, seconds).sum())
+
+
+def block_work(block: Block) -> float:
+    """What a visit to a block costs, in arbitrary units."""
+    return block.copies * _work(block)
+
+
+def network_work(spec: Spec, size: tuple[int, int]) -> float:
+    """The same of a network."""
+    return sum(_work(block) for _, block in blocks(lower(spec, size).layers))
 
 
 def _work(block: Block) -> float:

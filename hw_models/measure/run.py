@@ -1,4 +1,4 @@
-"""`zoo measure`: times what a plan has on the present machine.
+"""`zoo measure`: times what a plan has on the present timer.
 
 Every block is visited in at least two passes with all others in between, and keeps its quietest visit; a
 reference block every few visits shows how the machine drifts. Whole networks are timed among the blocks:
@@ -7,13 +7,17 @@ they show what share of its single blocks' speed a network reaches.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from hw_models.measure import power_meters
 from hw_models.measure.journal import Journal, Visits, difference
-from hw_models.measure.plan import Plan, seconds_of
+from hw_models.measure.plan import Plan, block_work, network_work, pilots, seconds_of
+from hw_models.measure.runtimes import Settings, block_sample, entries_of, network_sample, settled
 from hw_models.measure.timing import Effort, Timing, time_of
 from hw_models.measured.blocks import Block
 from zoo.graph import Graph
+from zoo.network import module_from_graph
 from zoo.registry import lower
 from zoo.specs import Spec
 
@@ -33,44 +37,70 @@ Progress = Callable[[int, int, float], None]
 """Called with visits done, visits planned, and the seconds left."""
 
 
-def seconds_ahead(todo: Plan, settings: Any) -> float:
-    """A rough guess of what measuring all of a plan takes, once its reference block was timed."""
-    from hw_models.measure.runtimes import block_sample
-
-    return seconds_of(todo, time_of(block_sample(todo.reference, settings), VISIT).median_s)
+POWER_S = 1.0
+"""Seconds of runs over which the power of a network is read, at least."""
 
 
-def run(todo: Plan, visits: Visits, journal: Journal, settings: Any, progress: Progress) -> None:
-    """Time all that is still to time, with the runtime that `settings` (runtimes.Settings) names, and power."""
-    from hw_models.measure import power_meters as energy
-    from hw_models.measure.runtimes import block_sample, entries_of, network_sample, settled
-    from zoo.network import module_from_graph
+@dataclass(frozen=True)
+class Timer:
+    """Times blocks and networks on the present machine; reads their power where there is a meter."""
 
-    meter = energy.source()
-    if meter is not None and visits.idle_w is None:
-        with energy.measured(meter) as idle:
-            time.sleep(IDLE_S)
-        entry = {"idle_w": idle.watts, "covers": idle.covers}
+    settings: Settings
+    meter: power_meters.Counter | power_meters.Sensor | None
+
+    def time_block(self, block: Block) -> Timing:
+        """Seconds of one block."""
+        return time_of(block_sample(block, self.settings), VISIT)
+
+    def time_network(self, graph: Graph) -> tuple[Timing, float | None]:
+        """Seconds of a network, and its power in W where there is a meter."""
+        entries = entries_of(graph, self.settings.batch)
+        sample = network_sample(settled(module_from_graph(graph), entries), entries, self.settings)
+        timing = time_of(sample, VISIT)
+        if self.meter is None:
+            return timing, None
+        with power_meters.measured(self.meter) as busy:
+            for _ in range(max(3, round(POWER_S / timing.median_s))):
+                sample()
+        return timing, busy.watts
+
+
+def seconds_ahead(todo: Plan, settings: Settings) -> float:
+    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks."""
+    timer = Timer(settings, power_meters.source())
+    blocks, networks = pilots(todo)
+    timer.time_block(todo.call)  # the first call of a runtime loads it
+    seen = [(block_work(block), _taken(timer.time_block, block)) for block in blocks]
+    whole = [(network_work(*one), _taken(timer.time_network, lower(*one))) for one in networks]
+    return seconds_of(todo, seen, whole)
+
+
+def _taken(call: Callable[[Any], object], what: Any) -> float:
+    start = time.monotonic()
+    call(what)
+    return time.monotonic() - start
+
+
+def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress) -> None:
+    """Time all that is still to time, with the runtime that `settings` names, and power."""
+    timer = Timer(settings, power_meters.source())
+
+    def note(entry: dict[str, Any]) -> None:
         journal.append(entry)
         visits.add(entry)
 
-    def time_block(block: Block) -> Timing:
-        return time_of(block_sample(block, settings), VISIT)
+    if timer.meter is not None and visits.idle_w is None:
+        with power_meters.measured(timer.meter) as idle:
+            time.sleep(IDLE_S)
+        note({"idle_w": idle.watts, "covers": idle.covers})
 
     def time_network(graph: Graph) -> Timing:
-        entries = entries_of(graph, settings.batch)
-        sample = network_sample(settled(module_from_graph(graph), entries), entries, settings)
-        timing = time_of(sample, VISIT)
-        if meter is not None:
-            with energy.measured(meter) as busy:
-                for _ in range(max(3, round(1.0 / timing.median_s))):
-                    sample()
-            entry = {"watts": busy.watts}
-            journal.append(entry)
-            visits.add(entry)
+        timing, watts = timer.time_network(graph)
+        if watts is not None:
+            note({"watts": watts})
         return timing
 
-    visit(todo, visits, journal, time_block, time_network, time.monotonic, progress)
+    visit(todo, visits, journal, timer.time_block, time_network, time.monotonic, progress)
 
 
 def visit(

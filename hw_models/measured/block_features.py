@@ -65,6 +65,8 @@ def _counts(layer: Layer) -> Mapping[str, float]:
         return counts | {"pool": elements * prod(layer.op.kernel)}
     if isinstance(layer.op, g.Add):
         return counts | {"add": elements * (len(layer.inputs) - 1)}
+    if isinstance(layer.op, g.ReduceChannels):
+        return counts | {"add": float(layer.in_shapes[0].elements)}
     return counts | {_STREAM.get(type(layer.op), "copy"): elements}
 
 
@@ -79,6 +81,7 @@ _STREAM: Mapping[type[Any], str] = {
     g.HardSwish: "relu",
     g.SiLU: "smooth",
     g.Multiply: "add",
+    g.Complement: "add",
     g.Concat: "concat",
     g.AdaptiveAvgPool: "pool",
 }

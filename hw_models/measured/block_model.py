@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from hw_models.measured.block_features import BY_SIZE, FEATURES, features, position
 from hw_models.measured.blocks import KINDS, Block
 from zoo.errors import ZooError
-from zoo.graph import Shape
+from zoo.gp import squared_exponential
+from zoo.statistics import nonnegative_least_squares
 
 Array = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ class _Kind:
 
     def at(self, place: Array) -> tuple[float, float]:
         """Mean and standard deviation of the log error there."""
-        covariance = self.signal**2 * _likeness(self.positions, place[None, :], self.length)[:, 0]
+        covariance = self.signal**2 * squared_exponential(self.positions, place[None, :], self.length)[:, 0]
         left = self.signal**2 - float(covariance @ self.inverse @ covariance)
         return float(covariance @ self.weights), (max(left, 0.0) + self.noise**2) ** 0.5
 
@@ -215,7 +216,7 @@ def _fit(positions: Array, errors: Array) -> _Kind:
     signal = max(float(np.sqrt(np.mean(errors**2))), 0.05)
     best: tuple[float, _Kind] | None = None
     for length in LENGTHS:
-        likeness = _likeness(positions, positions, length)
+        likeness = squared_exponential(positions, positions, length)
         for noise in NOISES:
             for scale in (1.0, 2.0):
                 s = signal * scale
@@ -233,11 +234,6 @@ def _fit(positions: Array, errors: Array) -> _Kind:
     return best[1]
 
 
-def _likeness(a: Array, b: Array, length: float) -> Array:
-    squared = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
-    return np.asarray(np.exp(-squared / (2 * length**2)))
-
-
 def _rates(counts: Array, seconds: Array, weights: Array) -> Array:
     """Rates >= 0 under which the logarithm of counts @ rates is nearest to that of the seconds (reweighted squares)."""
     scale = np.maximum((counts / seconds[:, None]).max(axis=0), 1e-30)
@@ -247,35 +243,9 @@ def _rates(counts: Array, seconds: Array, weights: Array) -> Array:
         # (p - t)² / (p t) is symmetric in the ratio p / t, as the squared logarithm is.
         w = weights / (seconds * guess)
         gram = (design * w[:, None]).T @ design
-        rates = _nonnegative(gram + 1e-9 * np.trace(gram) * np.eye(len(rates)), design.T @ (w * seconds))
+        rates = nonnegative_least_squares(gram + 1e-9 * np.trace(gram) * np.eye(len(rates)), design.T @ (w * seconds))
         guess = np.maximum(design @ rates, 0.05 * seconds)
     return np.asarray(rates / scale)
-
-
-def _nonnegative(gram: Array, pull: Array) -> Array:
-    """Minimiser of x'Gx/2 - p'x over x >= 0, by active sets (Lawson and Hanson, 1974, algorithm NNLS)."""
-    size = len(pull)
-    x, free = np.zeros(size), np.zeros(size, dtype=bool)
-    tolerance = 1e-10 * float(np.abs(pull).max(initial=1e-300))
-    for _ in range(3 * size):
-        slope = np.where(free, -np.inf, pull - gram @ x)
-        enter = int(np.argmax(slope))
-        if slope[enter] <= tolerance:
-            break
-        free[enter] = True
-        while free.any():
-            trial = np.zeros(size)
-            trial[free] = np.linalg.solve(gram[np.ix_(free, free)], pull[free])
-            below = free & (trial <= 0)
-            if not below.any():
-                x = trial
-                break
-            # As far towards the trial as nothing turns negative; what then is zero leaves.
-            step = float(np.min(x[below] / (x[below] - trial[below])))
-            x = x + step * (trial - x)
-            free &= x > 1e-15 * max(float(x.max()), 1e-300)
-            x = np.where(free, x, 0.0)
-    return x
 
 
 def farthest(items: Sequence[Block], count: int, batch: int = 1, taken: Iterable[Block] = ()) -> list[Block]:
@@ -304,11 +274,6 @@ def structures(blocks: Iterable[Block]) -> dict[str, list[Block]]:
     for block in blocks:
         found.setdefault(_structure(block), []).append(block)
     return found
-
-
-def sizes(block: Block) -> Shape:
-    """Shape of the block's first input."""
-    return block.inputs[0].out_shape
 
 
 __all__ = ["FEATURES", "BlockModel", "Estimate", "Measured", "farthest", "structures"]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from hw_models.analytic.predictor import Predictor
 from hw_models.cost import KernelCost
-from hw_models.device import Device, DeviceError, read_device
+from hw_models.device import BLOCKS, Device, DeviceError, read_device
 from hw_models.device_writer import NOT_MEASURED
 from hw_models.kernels import work_of
 from hw_models.measured.block_model import BlockModel, Estimate, Measured
@@ -35,7 +35,7 @@ from zoo.graph import Graph, Layer
 
 Array = NDArray[np.float64]
 
-TABLE = "blocks.csv"
+TABLE = BLOCKS
 NETWORK = "network"
 """Whole networks, among the kinds of `Device.held_out`."""
 SHARE_GRADIENT = slice(GRADIENT.start, GRADIENT.start + len(SHARES))

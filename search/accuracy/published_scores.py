@@ -22,7 +22,7 @@ def evidence(family: str) -> tuple[Evidence, ...]:
     if family not in READERS:
         raise ZooError(
             f"accuracy 'published' knows no Cityscapes val figures of the family {family!r}; "
-            f"search one of {', '.join(READERS)}"
+            f"search one of {', '.join(READERS)}, or measure candidates with --accuracy train"
         )
     found = [f for f in figures() if f.dataset == "cityscapes" and f.split == "val"]
     return tuple(READERS[family](found))

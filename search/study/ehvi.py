@@ -12,6 +12,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.statistics import expected_excess
+
 Floats = NDArray[np.float64]
 
 MAX_CELLS = 4096
@@ -41,7 +43,7 @@ class Surface:
         return np.concatenate([*parts, np.empty(0)])
 
     def _improvement(self, mean: Floats, sd: Floats, known: Floats) -> Floats:
-        gain = sd * _excess((mean - self.levels[:, None]) / sd)
+        gain = sd * expected_excess((mean - self.levels[:, None]) / sd)
         cells, shares = zip(*(_place(line, known[:, k]) for k, line in enumerate(self.lines)), strict=True)
         out = np.zeros(len(mean))
         for corner in product((0, 1), repeat=len(self.lines)):
@@ -90,14 +92,3 @@ def _place(line: Floats, values: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Cell of each value and how far it lies into it, from 0 to 1; beyond the last line nothing is left."""
     cell = np.clip(np.searchsorted(line, values, side="right") - 1, 0, len(line) - 2)
     return cell, np.clip((values - line[cell]) / (line[cell + 1] - line[cell]), 0.0, 1.0)
-
-
-def _excess(u: Floats) -> Floats:
-    """E[(Z + u)+] of a standard normal Z: its density at u plus u times its distribution function.
-
-    The distribution function to 8e-8 by Abramowitz and Stegun, 26.2.17.
-    """
-    density = np.exp(-0.5 * u * u) * 0.3989422804014327
-    t = 1 / (1 + 0.2316419 * np.abs(u))
-    series = t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))
-    return np.maximum(density * (1 - np.abs(u) * series) + np.maximum(u, 0.0), 0.0)

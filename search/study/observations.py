@@ -1,10 +1,10 @@
-"""What the trials of a study say to its samplers and to its belief."""
+"""Trials of a study as observations: for its samplers and its surrogate."""
 
 import numpy as np
 
 from search.accuracy.linear import points
 from search.study.samplers import History, Tried
-from search.study.surrogate import Told, told_of
+from search.study.surrogate import Observations, observations_of
 from search.study.trials import Entry
 
 
@@ -13,13 +13,13 @@ def history(entries: list[Entry]) -> History:
     tried = tuple(Tried(e.index, e.miou, e.notes) for e in entries if e.state == "complete" and e.miou is not None)
     return History(
         tried=tried,
-        told=evidence(entries),
+        told=observed(entries),
         running=np.array([e.index for e in entries if e.state == "running"], np.int64),
         taken=np.array([e.index for e in entries], np.int64),
     )
 
 
-def evidence(entries: list[Entry]) -> Told:
+def observed(entries: list[Entry]) -> Observations:
     """Complete trials, and stopped ones raised by what complete ones gained after the same epoch.
 
     A stopped trial tells nothing before three complete ones have shown what is gained.
@@ -39,7 +39,7 @@ def evidence(entries: list[Entry]) -> Told:
         if len(gains) >= 3:
             raised = _points(entry.miou) + float(np.mean(gains))
             out.append((entry.index, 100 / (1 + float(np.exp((50 - raised) / 25))), float(np.var(gains)) + 0.25))
-    return told_of(out)
+    return observations_of(out)
 
 
 def _best(entry: Entry, epoch: int) -> float:

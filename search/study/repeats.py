@@ -1,5 +1,6 @@
 """What was measured of candidates: their runs, how far noise goes, and what longer training adds."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +10,13 @@ from numpy.typing import NDArray
 
 from search.accuracy.linear import points
 from search.accuracy.published import NOISE_SD
-from search.noise import pooled_sd
 from search.study.trials import Entry
+from zoo.statistics import pooled_sd, t_quantile
 
 Floats = NDArray[np.float64]
 
 GAIN_VARIANCE = 0.25
 """Least variance, in squared points, of what a candidate gains by the long protocol."""
-
-T_95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Noise:
 
     def reach(self, a: int, b: int) -> float:
         """The smallest difference of the means of `a` and `b` runs that is not noise, at 95 %."""
-        quantile = T_95[min(self.freedom, len(T_95)) - 1] if self.freedom else 1.96
+        quantile = t_quantile(0.975, self.freedom or math.inf)
         return float(quantile * self.sd * np.sqrt(1 / a + 1 / b))
 
 

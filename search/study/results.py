@@ -19,10 +19,10 @@ from search.exact import entry
 from search.pareto import nondominated
 from search.runs.weights import described
 from search.runs.writer import _csv, _write
-from search.study.observations import evidence
+from search.study.observations import observed
 from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
 from search.study.study import Studied
-from search.study.surrogate import CHUNK, Belief, fit
+from search.study.surrogate import CHUNK, Surrogate, fit
 from search.study.trials import Entry
 from zoo.specs import as_dict
 
@@ -52,10 +52,10 @@ class Findings:
         return sorted((m for m, k in zip(self.measured, keep, strict=True) if k), key=lambda m: -m.mean)
 
     @cached_property
-    def belief(self) -> Belief:
+    def surrogate(self) -> Surrogate:
         """What the search's trials teach about all candidates, by the short protocol."""
-        told = evidence(self.study.searched)
-        return Belief(self.study.own_prior, told, fit(self.study.own_prior, told))
+        told = observed(self.study.searched)
+        return Surrogate(self.study.own_prior, told, fit(self.study.own_prior, told))
 
     @cached_property
     def gain(self) -> Gain | None:
@@ -67,13 +67,13 @@ class Findings:
         long = [m for m in self.measured if m.protocol == "long"]
         if len(long) < 2:
             return None
-        before, _ = self.belief.points_at([m.index for m in long])
+        before, _ = self.surrogate.points_at([m.index for m in long])
         return gain_of(before, [m.mean for m in long])
 
     @cached_property
     def _everywhere(self) -> tuple[Floats, Floats, Floats]:
         """Mean, low and high of every candidate's mIOU by the protocol of the front, as far as that is known."""
-        parts = [self.belief.points_at(np.arange(s, min(s + CHUNK, len(self.found)))) for s in self._starts]
+        parts = [self.surrogate.points_at(np.arange(s, min(s + CHUNK, len(self.found)))) for s in self._starts]
         mean, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
         if self.gain:
             mean, variance = mean + self.gain.mean, variance + self.gain.variance
@@ -137,11 +137,11 @@ class Findings:
         return sorted((m for key, m in known.items() if key not in front), key=lambda m: (m.protocol, -m.mean))
 
     def _left_out(self) -> dict[str, Any]:
-        """How well the belief predicts each trial from all others."""
-        told = self.belief.told
+        """How well the surrogate predicts each trial from all others."""
+        told = self.surrogate.observations
         if len(told) < 3:
             return {"mae": None, "rmse": None, "n": 0, "within_90": None}
-        mean, sd = self.belief.left_out()
+        mean, sd = self.surrogate.left_out()
         error = mean - told.miou
         return {
             "mae": round(float(np.abs(error).mean()), 3),

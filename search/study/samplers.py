@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search.pareto import nondominated
 from search.study.ehvi import Surface, surface
 from search.study.feasible import Candidates
-from search.study.surrogate import Belief, Prior, Scale, Told, fit
+from search.study.surrogate import Observations, Prior, Scale, Surrogate, fit
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
 
@@ -41,7 +41,7 @@ class History:
     """
 
     tried: tuple[Tried, ...]
-    told: Told
+    told: Observations
     running: Ints
     taken: Ints
 
@@ -144,29 +144,29 @@ class Improvement:
         best = listed[int(gain.argmax())]
         return Proposal(int(best), {"expected_improvement": float(gain.max())})
 
-    def _with_running(self, history: History, scale: Scale) -> Told:
+    def _with_running(self, history: History, scale: Scale) -> Observations:
         told, running = history.told, history.running
         if not len(running):
             return told
-        mean, _ = Belief(self.setting.prior, told, scale).at(running)
-        return Told(
+        mean, _ = Surrogate(self.setting.prior, told, scale).at(running)
+        return Observations(
             np.concatenate([told.index, running]),
             np.concatenate([told.miou, mean]),
             np.concatenate([told.extra, np.zeros(len(running))]),
         )
 
-    def _settled(self, told: Told) -> tuple[Scale, Ints]:
+    def _settled(self, told: Observations) -> tuple[Scale, Ints]:
         count = 0 if len(told) < 4 else 2 ** int(np.log2(len(told) + 0.5))
         first = told.first(count)
         key = (count, first.index.tobytes(), first.miou.tobytes(), first.extra.tobytes())
         if self._set is None or self._set[0] != key:
             scale = fit(self.setting.prior, first, self.setting.scale)
-            mean, sd = Belief(self.setting.prior, first, scale).everywhere(len(self.found))
+            mean, sd = Surrogate(self.setting.prior, first, scale).everywhere(len(self.found))
             self.worst, self.floor = self._reference(mean)
             self._set = (key, scale, self._shortlist(first, scale, mean, sd))
         return self._set[1], self._set[2]
 
-    def _shortlist(self, told: Told, scale: Scale, mean: Floats, sd: Floats) -> Ints:
+    def _shortlist(self, told: Observations, scale: Scale, mean: Floats, sd: Floats) -> Ints:
         if len(self.found) <= KEEP:
             return np.arange(len(self.found))
         gain = self._front(told, scale).improvement(mean, sd, self.known)
@@ -179,12 +179,12 @@ class Improvement:
         within = np.arange(len(ranked)) - starts[place[ranked]]
         return np.sort(ranked[within < KEEP // per_axis**axes])
 
-    def _gain(self, told: Told, scale: Scale, index: Ints) -> Floats:
-        mean, sd = Belief(self.setting.prior, told, scale).at(index)
+    def _gain(self, told: Observations, scale: Scale, index: Ints) -> Floats:
+        mean, sd = Surrogate(self.setting.prior, told, scale).at(index)
         return self._front(told, scale).improvement(mean, sd, self.known[index])
 
-    def _front(self, told: Told, scale: Scale) -> Surface:
-        reached, _ = Belief(self.setting.prior, told, scale).at(told.index)
+    def _front(self, told: Observations, scale: Scale) -> Surface:
+        reached, _ = Surrogate(self.setting.prior, told, scale).at(told.index)
         return surface(reached, self.known[told.index], (self.floor, self.worst), self.known.min(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""What trials teach about the mIOU of candidates that were not tried.
+"""Surrogate of a study: mIOU of candidates that were not tried, given the trials.
 
 The mean is the accuracy model: effects of spec fields with the published figures' posterior as prior, each
 free to be another share of itself under another protocol, and an offset between the protocols. What no
@@ -8,6 +8,7 @@ sum of effects explains is a Gaussian process over the fields. Everything is Gau
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -19,6 +20,7 @@ from search.accuracy.linear import OFFSET_SD, percent, points
 from search.accuracy.published import fitted
 from search.study.feasible import Candidates
 from zoo.bulk.choices import Ints, by_fields
+from zoo.gp import Posterior, squared_exponential
 
 Floats = NDArray[np.float64]
 
@@ -39,22 +41,22 @@ CHUNK = 8192
 
 
 @dataclass(frozen=True)
-class Told:
+class Observations:
     """Trials that count: which candidates, their mIOU in percent, and extra variance of each in points²."""
 
     index: Ints
     miou: Floats
     extra: Floats
 
-    def first(self, count: int) -> "Told":
-        """The trials told first."""
-        return Told(self.index[:count], self.miou[:count], self.extra[:count])
+    def first(self, count: int) -> "Observations":
+        """The earliest trials."""
+        return Observations(self.index[:count], self.miou[:count], self.extra[:count])
 
     def __len__(self) -> int:
         return len(self.index)
 
 
-NOTHING = Told(np.empty(0, np.int64), np.empty(0), np.empty(0))
+NO_OBSERVATIONS = Observations(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Prior:
 def prior(found: Candidates, *, same_protocol: bool) -> Prior:
     """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
     family = found.query.space.choices.family
-    features, mean, covariance = _published(found) if family in EFFECTS else _unknown(found)
+    features, mean, covariance = _published(found) if family in EFFECTS else uninformed(found)
     if not same_protocol:
         covariance = covariance + np.diag((SHARE * mean) ** 2)
         covariance[0, 0] += OFFSET_SD**2
@@ -94,19 +96,20 @@ def _published(found: Candidates) -> tuple[Floats, Floats, Floats]:
     return features, mean, covariance
 
 
-def _unknown(found: Candidates) -> tuple[Floats, Floats, Floats]:
+def uninformed(found: Candidates) -> tuple[Floats, Floats, Floats]:
+    """Features, mean and covariance of slopes along the fields, of a family of which nothing is known."""
     features = np.column_stack([np.ones(len(found)), found.positions - 0.5])
     mean = np.zeros(features.shape[1])
     mean[0] = 50.0
     return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * found.positions.shape[1]])
 
 
-@dataclass(frozen=True)
-class Belief:
-    """Posterior over all candidates given `told`."""
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Posterior over all candidates given the observations."""
 
     prior: Prior
-    told: Told
+    observations: Observations
     scale: Scale
 
     def at(self, index: Any) -> tuple[Floats, Floats]:
@@ -122,14 +125,10 @@ class Belief:
         spread = own.features[at] @ own.covariance
         mean = own.features[at] @ own.mean
         variance = np.einsum("np,np->n", spread, own.features[at]) + self.scale.misfit**2
-        if not len(self.told):
+        if not len(self.observations):
             return mean, variance
-        cross = spread @ own.features[self.told.index].T + self._process(at, self.told.index)
-        # Many candidates, few trials: products with the inverse factor are faster than solving for each candidate.
-        whiten = np.linalg.inv(np.linalg.cholesky(self._between()))
-        half = whiten @ cross.T
-        shift = whiten @ (points(self.told.miou) - own.features[self.told.index] @ own.mean)
-        return mean + half.T @ shift, np.maximum(variance - np.einsum("tn,tn->n", half, half), 1e-10)
+        cross = spread @ own.features[self.observations.index].T + self._process(at, self.observations.index)
+        return mean + self._posterior.mean(cross), self._posterior.variance(cross, variance)
 
     def everywhere(self, count: int) -> tuple[Floats, Floats]:
         """`at` for candidates 0 to count - 1, some at a time."""
@@ -137,46 +136,39 @@ class Belief:
         return np.concatenate([mean for mean, _ in parts]), np.concatenate([sd for _, sd in parts])
 
     def log_likelihood(self) -> float:
-        """Logarithm of the density of the trials, up to a constant."""
-        lower = np.linalg.cholesky(self._between())
-        own = self.prior
-        shift = np.linalg.solve(lower, points(self.told.miou) - own.features[self.told.index] @ own.mean)
-        return float(-0.5 * shift @ shift - np.log(np.diag(lower)).sum())
+        """Logarithm of the density of the observations."""
+        return self._posterior.log_likelihood()
 
     def left_out(self) -> tuple[Floats, Floats]:
-        """Mean and standard deviation in percent of each trial given all others (section 5.4.2, equation 5.12)."""
-        inverse = np.linalg.inv(self._between())
-        own = self.prior
-        residual = points(self.told.miou) - own.features[self.told.index] @ own.mean
-        variance = 1 / np.diag(inverse)
-        mean = percent(points(self.told.miou) - (inverse @ residual) * variance)
+        """Mean and standard deviation in percent of each observation given all others."""
+        miss, variance = self._posterior.left_out()
+        mean = percent(points(self.observations.miou) - miss)
         return mean, mean * (100 - mean) / 2500 * np.sqrt(variance)
 
-    def _between(self) -> Floats:
-        own, at = self.prior, self.told.index
+    @cached_property
+    def _posterior(self) -> Posterior:
+        own, at = self.prior, self.observations.index
         linear = own.features[at] @ own.covariance @ own.features[at].T
-        noise = np.diag(self.scale.noise**2 + self.told.extra)
-        total: Floats = linear + self._process(at, at) + noise
-        return total
+        noise = np.diag(self.scale.noise**2 + self.observations.extra)
+        residual = points(self.observations.miou) - own.features[at] @ own.mean
+        return Posterior(linear + self._process(at, at) + noise, residual)
 
     def _process(self, a: Any, b: Any) -> Floats:
-        x, y = self.prior.positions[a], self.prior.positions[b]
-        squared = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
-        out: Floats = self.scale.misfit**2 * np.exp(-squared / (2 * LENGTH**2))
-        return out
+        places = self.prior.positions
+        return self.scale.misfit**2 * squared_exponential(places[a], places[b], LENGTH)
 
 
-def fit(own: Prior, told: Told, default: Scale | None = None) -> Scale:
+def fit(own: Prior, observations: Observations, default: Scale | None = None) -> Scale:
     """The most likely standard deviations; the default where there are too few trials to tell."""
-    if len(told) < 8:
+    if len(observations) < 8:
         return default or Scale()
     scales = [Scale(misfit, noise) for misfit, noise in product(MISFITS, NOISES)]
-    return max(scales, key=lambda scale: Belief(own, told, scale).log_likelihood())
+    return max(scales, key=lambda scale: Surrogate(own, observations, scale).log_likelihood())
 
 
-def told_of(trials: Sequence[tuple[int, float, float]]) -> Told:
+def observations_of(trials: Sequence[tuple[int, float, float]]) -> Observations:
     """From (candidate, mIOU in percent, extra variance). mIOU is kept off 0 and 100, where points are infinite."""
     if not trials:
-        return NOTHING
+        return NO_OBSERVATIONS
     index, miou, extra = zip(*trials, strict=True)
-    return Told(np.array(index, np.int64), np.clip(np.array(miou, float), 0.05, 99.95), np.array(extra, float))
+    return Observations(np.array(index, np.int64), np.clip(np.array(miou, float), 0.05, 99.95), np.array(extra, float))

@@ -16,8 +16,39 @@ from zoo.specs import Spec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Key = tuple[str, ...]
-"""What was read: ("field", name), ("item", name, i), ("tensor", name), ("alias", name, name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldKey:
+    """A field of the spec was read."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKey:
+    """An item of a field that is a tuple was read."""
+
+    field: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorKey:
+    """A named tensor was read: what follows depends on its shape."""
+
+    tensor: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasKey:
+    """Two named tensors were read: what follows depends on whether they are the same."""
+
+    tensor: str
+    other: str
+
+
+Key = FieldKey | ItemKey | TensorKey | AliasKey
 
 
 class Reads:
@@ -36,7 +67,7 @@ class Reads:
         value = self._values[name]
         if isinstance(value, tuple):
             return _Items(name, value, self.keys)
-        self.keys["field", name] = None
+        self.keys[FieldKey(name)] = None
         return value
 
 
@@ -46,7 +77,7 @@ class _Items(Sequence[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         for i in range(len(self._values))[index] if isinstance(index, slice) else [range(len(self._values))[index]]:
-            self._keys["item", self._name, str(i)] = None
+            self._keys[ItemKey(self._name, i)] = None
         return self._values[index]
 
     def __len__(self) -> int:
@@ -147,13 +178,19 @@ def by_fields(choices: Choices, codes: Mapping[str, Ints], function: Callable[[A
 
 
 def field_column(choices: Choices, codes: Mapping[str, Ints], key: Key, count: int) -> Ints:
-    """What each of `count` rows has for a field or an item of one, as small integers."""
-    name = key[1]
-    if name not in codes:
+    """What each of `count` rows has for a field or an item of one, as small integers.
+
+    >>> from zoo.bulk.choices import Choices, ItemKey
+    >>> widths = Choices("espnet", {"widths": ((8, 32, 64), (16, 32, 64), (16, 64, 64))})
+    >>> field_column(widths, widths.codes(np.arange(3)), ItemKey("widths", 0), 3).tolist()
+    [0, 1, 1]
+    """
+    assert isinstance(key, FieldKey | ItemKey)
+    if key.field not in codes:
         return np.zeros(count, dtype=np.int64)
-    if key[0] == "field":
-        return codes[name]
-    items: dict[Any, int] = {}
+    if isinstance(key, FieldKey):
+        return codes[key.field]
+    numbers: dict[Any, int] = {}
     # An optional tuple may also be None, which is then not read by item.
-    table = [items.setdefault(value and value[int(key[2])], len(items)) for value in choices.values[name]]
-    return np.asarray(table, dtype=np.int64)[codes[name]]
+    table = [numbers.setdefault(value and value[key.index], len(numbers)) for value in choices.values[key.field]]
+    return np.asarray(table, dtype=np.int64)[codes[key.field]]

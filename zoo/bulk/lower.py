@@ -14,27 +14,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.bulk.choices import Bools, Choices, Ints, Key, Memo, Reads, by_fields, field_column
+from zoo.bulk.choices import AliasKey, Bools, Choices, Ints, Key, Memo, Reads, TensorKey, by_fields, field_column
 from zoo.bulk.memory import Piece, Step, peak_bytes_of
 from zoo.graph import BYTES_PER_VALUE, GraphBuilder, Layer, Shape
 from zoo.lowering import IMAGE, Family, Stage
 from zoo.registry import family as family_named
 
+ABSENT = -1
+"""Storage of a tensor that does not exist; the image's is 0."""
+
 
 class _State(dict[str, str]):
     """The named tensors of one row: an input layer of the piece for each tensor read, made on first use."""
 
-    def __init__(self, g: GraphBuilder, shapes: Mapping[str, Shape], owners: Mapping[str, int]) -> None:
-        self._g, self._shapes, self._owners = g, shapes, owners
-        self._inputs: dict[int, str] = {}
+    def __init__(self, g: GraphBuilder, shapes: Mapping[str, Shape], storage: Mapping[str, int]) -> None:
+        self._g, self._shapes, self._storage = g, shapes, storage
+        self._inputs: dict[int, str] = {}  # by storage: two names of one tensor are one input
         self.reads: dict[str, str] = {}
         self.writes: dict[str, str] = {}
 
     def __missing__(self, name: str) -> str:
-        owner = self._owners[name]
-        if owner not in self._inputs:
-            self._inputs[owner] = self._g.input(f"@{name}", self._shapes[name])
-        self.reads[name] = self._inputs[owner]
+        storage = self._storage[name]
+        if storage not in self._inputs:
+            self._inputs[storage] = self._g.input(f"@{name}", self._shapes[name])
+        self.reads[name] = self._inputs[storage]
         return self.reads[name]
 
     def __getitem__(self, name: str) -> str:
@@ -51,6 +54,7 @@ class BulkLowering:
     choices: Choices
     image: Shape
     _interned: dict[Shape, int] = field(default_factory=dict)
+    _storages: dict[tuple[int, int], int] = field(default_factory=dict)
     _memos: dict[tuple[int, int], Memo] = field(default_factory=dict)
 
     def lower(self, codes: Mapping[str, Ints]) -> "Bulk":
@@ -58,12 +62,12 @@ class BulkLowering:
         family = family_named(self.choices.family)
         count = len(next(iter(codes.values())))
         shapes = {IMAGE: np.full(count, self._intern(self.image), dtype=np.int64)}
-        owners = {IMAGE: np.zeros(count, dtype=np.int64)}
+        storage = {IMAGE: np.zeros(count, dtype=np.int64)}
         steps: list[Step] = []
         for number, (stage, turn, times) in enumerate(self._turns(family, codes, count)):
-            step = self._step(number, stage, turn, times, codes, shapes, owners)
+            step = self._step(number, stage, turn, times, codes, shapes, storage)
             steps.append(step)
-            shapes, owners = self._after(number, step, shapes, owners)
+            shapes, storage = self._after(number, step, shapes, storage)
         outputs, which = by_fields(self.choices, codes, family.outputs)
         sizes = np.array([0, *(shape.bytes for shape in self._interned)], dtype=np.int64)
         return Bulk(steps, count, outputs, which, sizes)
@@ -91,19 +95,21 @@ class BulkLowering:
         times: Ints,
         codes: Mapping[str, Ints],
         shapes: Mapping[str, Ints],
-        owners: Mapping[str, Ints],
+        storage: Mapping[str, Ints],
     ) -> Step:
         count = len(times)
         known = list(self._interned)
         kind, bn_eps = family_named(self.choices.family).spec, family_named(self.choices.family).bn_eps
 
         def column(key: Key) -> Ints:
-            if key[0] == "tensor":
-                return shapes[key[1]]
-            if key[0] == "alias":
-                same: Bools = owners[key[1]] == owners[key[2]]
-                return same.astype(np.int64)
-            return field_column(self.choices, codes, key, count)
+            match key:
+                case TensorKey(name):
+                    return shapes[name]
+                case AliasKey(name, other):
+                    same: Bools = storage[name] == storage[other]
+                    return same.astype(np.int64)
+                case _:
+                    return field_column(self.choices, codes, key, count)
 
         def run(row: int) -> tuple[dict[Key, None], Piece]:
             spec = Reads(kind, self.choices.spec_values({name: int(c[row]) for name, c in codes.items()}))
@@ -111,12 +117,12 @@ class BulkLowering:
             state = _State(
                 g,
                 {name: known[c[row] - 1] for name, c in shapes.items() if c[row]},
-                {name: int(c[row]) for name, c in owners.items()},
+                {name: int(c[row]) for name, c in storage.items()},
             )
             stage.run(g, spec, state) if turn < 0 else stage.run(g, spec, state, turn)
             names = tuple(state.reads)
-            tensors: dict[Key, None] = {("tensor", name): None for name in names}
-            aliases: dict[Key, None] = {("alias", a, b): None for i, a in enumerate(names) for b in names[:i]}
+            tensors: dict[Key, None] = {TensorKey(name): None for name in names}
+            aliases: dict[Key, None] = {AliasKey(a, b): None for i, a in enumerate(names) for b in names[:i]}
             out = {layer: g.shape(layer) for layer in state.writes.values()}
             return spec.keys | tensors | aliases, Piece(tuple(g.layers), state.reads, state.writes, out)
 
@@ -124,26 +130,36 @@ class BulkLowering:
         active = np.flatnonzero(times)
         index = np.full(count, -1, dtype=np.int64)
         index[active] = memo.evaluate(run, column, active)
-        return Step(memo.results, index, times, owners, shapes)
+        return Step(memo.results, index, times, storage, shapes)
 
     def _after(
-        self, number: int, step: Step, shapes: Mapping[str, Ints], owners: Mapping[str, Ints]
+        self, number: int, step: Step, shapes: Mapping[str, Ints], storage: Mapping[str, Ints]
     ) -> tuple[dict[str, Ints], dict[str, Ints]]:
-        new_shapes, new_owners = dict(shapes), dict(owners)
+        new_shapes, new_storage = dict(shapes), dict(storage)
         written = {name for piece in step.pieces for name in piece.writes}
+        read = sorted({name for piece in step.pieces for name in piece.reads})
+        absent = np.full(len(step.index), ABSENT, dtype=np.int64)
         for name in sorted(written):
             shape_of = np.array([self._shape_written(piece, name) for piece in step.pieces] + [0], dtype=np.int64)
-            # An own tensor gets an owner of its own; a tensor passed on keeps the owner that it had.
-            own = np.array([_own_number(piece, name) for piece in step.pieces] + [-1], dtype=np.int64)
-            wrote = shape_of[step.index] > 0
-            owner = np.where(own[step.index] >= 0, 1 + own[step.index] + 1000 * (number + 1), 0)
-            for source in sorted({name for piece in step.pieces for name in piece.reads}):
+            fresh = np.array(
+                [self._storage_of(number, piece, name) for piece in step.pieces] + [ABSENT], dtype=np.int64
+            )
+            stands_for = fresh[step.index]
+            for source in read:
                 passes = np.array([_passes_on(piece, source, name) for piece in step.pieces] + [False])
-                owner = np.where(passes[step.index], owners[source], owner)
-            blank = np.zeros(len(step.index), dtype=np.int64)
-            new_shapes[name] = np.where(wrote, shape_of[step.index], shapes.get(name, blank))
-            new_owners[name] = np.where(wrote, owner, owners.get(name, blank - 1))
-        return new_shapes, new_owners
+                stands_for = np.where(passes[step.index], storage[source], stands_for)
+            wrote = shape_of[step.index] > 0
+            new_shapes[name] = np.where(wrote, shape_of[step.index], shapes.get(name, 0 * absent))
+            new_storage[name] = np.where(wrote, stands_for, storage.get(name, absent))
+        return new_shapes, new_storage
+
+    def _storage_of(self, step: int, piece: Piece, name: str) -> int:
+        """Identifies what a piece makes under a name; ABSENT where it makes nothing or passes its input on."""
+        layer = piece.writes.get(name)
+        if layer is None or layer in piece.reads.values():
+            return ABSENT
+        made = sorted(set(piece.writes.values())).index(layer)
+        return self._storages.setdefault((step, made), len(self._storages) + 1)
 
     def _shape_written(self, piece: Piece, name: str) -> int:
         return self._intern(piece.shapes[piece.writes[name]]) if name in piece.writes else 0
@@ -151,13 +167,6 @@ class BulkLowering:
 
 def _field(name: str, spec: Any) -> Any:
     return getattr(spec, name)
-
-
-def _own_number(piece: Piece, name: str) -> int:
-    layer = piece.writes.get(name)
-    if layer is None or layer in piece.reads.values():
-        return -1
-    return sorted(set(piece.writes.values())).index(layer)
 
 
 def _passes_on(piece: Piece, source: str, name: str) -> bool:

@@ -9,7 +9,20 @@ from importlib import import_module
 from zoo.cli.command import Command, UsageError
 from zoo.errors import NegativeAnswer, ZooError
 
-GROUPS = ("models", "weights", "segment", "use", "scene", "train", "cost", "measure", "search", "bench_table", "report")
+GROUPS = (
+    "models",
+    "weights",
+    "segment",
+    "use",
+    "scene",
+    "train",
+    "cost",
+    "device",
+    "measure",
+    "search",
+    "bench_table",
+    "report",
+)
 """Modules of this package, in the order of the help; each has COMMANDS."""
 
 DONE, WRONG, USAGE, NO, INTERRUPTED = 0, 1, 2, 3, 130

@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hw_models.cost import Interval
     from search.model_ref import Model
     from zoo.config import Config
 
@@ -168,3 +169,15 @@ def usage(message: str) -> ZooError:
 
 class UsageError(ZooError):
     """The command was called in a way that means nothing (exit code 2)."""
+
+
+def with_bounds(interval: "Interval", unit: str) -> str:
+    """Estimate and bounds in one unit, as `114 ms (92–142)`."""
+    text = si(interval.mean, unit)
+    scale = float(text.partition(" ")[0]) / interval.mean
+    return f"{text} ({_short(interval.low * scale)}–{_short(interval.high * scale)})"
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"

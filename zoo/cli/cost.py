@@ -1,4 +1,4 @@
-"""`zoo predict` and `zoo device`: what a network costs, where, and what that rests on."""
+"""`zoo predict`: what a network costs, where, and what that rests on."""
 
 import argparse
 from collections import Counter
@@ -19,6 +19,7 @@ from zoo.cli.command import (
     probability_argument,
     si,
     table,
+    with_bounds,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
-    from hw_models.validate import Validation
 
 TOP = 10
 """Kernels that `zoo predict` prints."""
@@ -108,18 +108,6 @@ def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
     return si(interval.mean, unit), f"{si(interval.low, unit)} to {si(interval.high, unit)}"
 
 
-def _with_bounds(interval: "Interval", unit: str) -> str:
-    """Estimate and bounds in one unit, as `114 ms (92–142)`."""
-    text = si(interval.mean, unit)
-    scale = float(text.partition(" ")[0]) / interval.mean
-    return f"{text} ({_short(interval.low * scale)}–{_short(interval.high * scale)})"
-
-
-def _short(value: float) -> str:
-    """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
-
-
 def _sweep(args: Arguments, name: str, device: "Device") -> int:
     from hw_models.sweep import sensitivity, sweep
     from zoo.registry import lower
@@ -161,242 +149,14 @@ def _print_sweep(console: "Console", name: str, device: "Device", steps: "tuple[
             step.at,
             "#" * max(1, round(10 * step.cost.fps / longest)),
             f"{step.cost.fps:.3g}",
-            _with_bounds(step.cost.latency_s, "s"),
-            _with_bounds(step.cost.power_w, "W"),
+            with_bounds(step.cost.latency_s, "s"),
+            with_bounds(step.cost.power_w, "W"),
             si(step.cost.energy_j.mean, "J"),
         )
         for step in steps
     ]
     columns = ("", "", "fps", "latency", f"power ({device.power_covers})", "energy")
     console.print(table(f"{name} on {device.title}", columns, rows, left=2))
-
-
-def _configure_device(parser: argparse.ArgumentParser) -> None:
-    below = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, summary in (
-        ("list", "devices that predictions can be made for"),
-        ("show", "a device's numbers with their sources, and what a model's prediction rests on"),
-        ("add", "check a device folder and add it to your devices"),
-        ("validate", "predictions beside published points, with each network left out of the calibration in turn"),
-        ("calibrate", "narrow a device's intervals by a few whole networks that you measured; writes your own copy"),
-    ):
-        sub = below.add_parser(name, help=summary, description=summary)
-        if name in ("show", "validate", "calibrate"):
-            sub.add_argument("name", metavar="NAME")
-        if name == "show":
-            sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
-        if name == "validate":
-            sub.add_argument("--confidence", type=probability_argument, default=0.9, metavar="C")
-        if name == "calibrate":
-            _configure_calibrate(sub)
-        if name == "add":
-            sub.add_argument("folder", metavar="FOLDER", type=Path)
-        # Both places are allowed: `zoo device --json list` and `zoo device list --json`.
-        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
-        sub.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="your own zoo.yaml")
-
-
-def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
-    sub.add_argument("--model", metavar="MODEL", help="the network of a log of tegrastats, trtexec, nsys, nvprof, dmon")
-    add_size(sub)
-    sub.add_argument("--name", dest="new_name", metavar="NEW", help="name of your copy (default: NAME-calibrated)")
-
-
-def _device(args: Arguments) -> int:
-    actions = {
-        "list": _device_list,
-        "show": _device_show,
-        "add": _device_add,
-        "validate": _device_validate,
-        "calibrate": _device_calibrate,
-    }
-    return actions[args.action](args)
-
-
-def _device_list(args: Arguments) -> int:
-    from hw_models.device import device_folders, load_device
-
-    devices = [load_device(name) for name in sorted(device_folders())]
-    documents = [
-        {
-            "name": d.name,
-            "title": d.title,
-            "stack": d.stack,
-            "clock_mhz": {"low": d.clocks.low_mhz, "high": d.clocks.high_mhz, "default": d.clocks.default_mhz},
-            "power_covers": d.power_covers,
-            "rows": len(d.rows),
-            "points": len(d.points),
-        }
-        for d in devices
-    ]
-    cells = [
-        (
-            d.name,
-            d.title,
-            _range(d.clocks.low_mhz, d.clocks.high_mhz),
-            d.power_covers,
-            str(len(d.rows)),
-            str(len(d.points)),
-        )
-        for d in devices
-    ]
-    columns = ("device", "what it is", "clock", "power of", "rows", "points")
-    emit(args, documents, lambda console: console.print(table(None, columns, cells, left=4)))
-    return 0
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:g} MHz" if low == high else f"{low:g}–{high:g} MHz"
-
-
-def _device_show(args: Arguments) -> int:
-    from hw_models.device import load_device
-    from hw_models.predictors import predict
-    from zoo.registry import lower
-
-    device, model = load_device(args.name), model_of(_without_settings(args), args.model)
-    cost = predict(lower(model.spec), device)
-    counts = Counter((kernel.provenance, kernel.kind) for kernel in cost.kernels)
-    coverage: list[dict[str, Any]] = [
-        {"provenance": p, "kind": k, "kernels": n} for (p, k), n in sorted(counts.items())
-    ]
-    document = {
-        "name": device.name,
-        "title": device.title,
-        "stack": device.stack,
-        "clocks": asdict(device.clocks),
-        "numbers": {name: asdict(number) for name, number in device.numbers.items()},
-        "power_covers": device.power_covers,
-        "power_note": device.power_note,
-        "rows": len(device.rows),
-        "points": len(device.points),
-        "notes": list(device.notes),
-        "model": model.name,
-        "coverage": coverage,
-        "provenance": dict(cost.provenance),
-    }
-
-    def show(console: "Console") -> None:
-        numbers = [(name, f"{si(n.value, n.unit)}", n.kind, n.source) for name, n in device.numbers.items()]
-        console.print(table(device.title, ("number", "value", "kind", "source"), numbers, left=4))
-        console.print(f"clock: {_range(device.clocks.low_mhz, device.clocks.high_mhz)} ({device.clocks.source})")
-        console.print(f"power covers: {device.power_covers}. {device.power_note}")
-        for remark in device.notes:
-            console.print(remark)
-        cells = [(c["provenance"], c["kind"], str(c["kernels"])) for c in coverage]
-        console.print(table(f"kernels of {model.name}", ("rests on", "kind", "kernels"), cells, left=2))
-
-    emit(args, document, show)
-    return 0
-
-
-def _without_settings(args: Arguments) -> Arguments:
-    args.settings = []
-    return args
-
-
-def _device_add(args: Arguments) -> int:
-    from hw_models.device import add_device
-
-    device = add_device(args.folder)
-    emit(args, {"name": device.name, "path": str(device.folder)}, lambda console: console.print(f"added {device.name}"))
-    return 0
-
-
-def _device_validate(args: Arguments) -> int:
-    from hw_models.device import load_device
-    from hw_models.validate import validate
-
-    device = load_device(args.name)
-    result = validate(device, args.confidence)
-    document = {
-        "device": device.name,
-        "confidence": args.confidence,
-        "points": [_point_document(c) for c in result.checks],
-        **_summary(result, "latency_s"),
-        "by_metric": {metric: _summary(result, metric) for metric in ("latency_s", "power_w")},
-        "missing": list(result.missing),
-        "protocol": "mape, coverage and spearman are of predictions whose own network was left out of the calibration",
-    }
-    emit(args, document, lambda console: _print_validation(console, device, result, args.confidence))
-    return 0
-
-
-def _device_calibrate(args: Arguments) -> int:
-    from hw_models import recalibrate
-    from hw_models.device import load_device
-
-    device = load_device(args.name)
-    if args.model:
-        spec = model_of(_without_settings(args), args.model).spec
-        points = recalibrate.points_from_log(args.bench, spec, args.size, device)
-    else:
-        points = recalibrate.points_from_bench(args.bench, device)
-    result = recalibrate.recalibrate(device, points, args.new_name)
-    document = recalibrate.document(result)
-    emit(args, document, lambda console: _print_recalibration(console, document))
-    return 0
-
-
-def _print_recalibration(console: "Console", document: dict[str, Any]) -> None:
-    units = {"latency_s": "s", "power_w": "W"}
-    cells = []
-    for point in document["points"]:
-        unit = units[point["metric"]]
-        intervals = [
-            f"{si(i['mean'], unit)} ({si(i['low'], unit)} to {si(i['high'], unit)})"
-            for i in (point["before"], point["after"])
-        ]
-        size = f"{point['width']}x{point['height']}"
-        cells.append((point["network"], size, point["metric"].split("_")[0], si(point["measured"], unit), *intervals))
-    columns = ("network", "size", "metric", "measured", "predicted before", "after")
-    console.print(table(f"{document['device']}, in {document['path']}", columns, cells, left=3))
-    for when in ("before", "after"):
-        found = document[when]
-        console.print(f"{when}: mean error {found['mape']:.1%}, intervals {found['interval_width']:.0%} wide")
-
-
-def _point_document(check: Any) -> dict[str, Any]:
-    document = asdict(check)
-    predicted = document.pop("predicted")
-    return document | {"predicted": predicted["mean"], "low": predicted["low"], "high": predicted["high"]}
-
-
-def _summary(result: "Validation", metric: str) -> dict[str, float | None]:
-    return {
-        "mape": result.mape(metric),
-        "coverage": result.coverage(metric),
-        "spearman": result.spearman(metric),
-    }
-
-
-def _print_validation(console: "Console", device: "Device", result: "Validation", confidence: float) -> None:
-    units = {"latency_s": "s", "power_w": "W"}
-    cells = [
-        (
-            f"{c.network} {c.width}x{c.height}" + ("" if c.used_for_calibration else " *"),
-            f"{c.clock_mhz:g}",
-            ("<= " if c.bound == "lower" else "") + si(c.published, units[c.metric]),
-            si(c.predicted.mean, units[c.metric]),
-            _with_bounds(c.left_out, units[c.metric]),
-            "" if c.bound == "lower" else f"{c.error:+.0%}",
-        )
-        for c in result.checks
-    ]
-    columns = ("network", "MHz", "published", "predicted", "network left out", "error")
-    console.print(table(device.title, columns, cells, left=1))
-    console.print("* never calibrates")
-    for metric in units:
-        summary = _summary(result, metric)
-        if summary["mape"] is not None:
-            rank = "" if summary["spearman"] is None else f", rank correlation {summary['spearman']:.2f}"
-            console.print(
-                f"{metric.split('_')[0]}, networks left out: mean error {summary['mape']:.1%}, "
-                f"interval holds {summary['coverage']:.0%}{rank}"
-            )
-    if result.missing:
-        note(f"not in the registry, so not predicted: {', '.join(result.missing)}")
 
 
 COMMANDS = (
@@ -407,5 +167,4 @@ COMMANDS = (
         _predict,
         _configure_predict,
     ),
-    Command("device", "list, show, add and validate devices", "zoo device validate tx2", _device, _configure_device),
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hw_models.measure.plan import Plan
     from hw_models.measure.runtimes import Settings
 
-MODELLED = ("onnxruntime", "torch", "torch-cuda")
+MODELLED = ("onnxruntime", "openvino", "torch", "torch-cuda")
 """Backends whose kernels a device of one's own can be made of."""
 
 
@@ -175,7 +175,7 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="show what is predicted for this device beside it")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the JSON, for device calibrate")
     parser.add_argument("--optimize", action="store_true", help="as passes rewrite it, which `zoo segment` runs")
-    _add_running(parser, ("auto", "openvino", *MODELLED))
+    _add_running(parser, ("auto", *MODELLED))
 
 
 def _bench(args: Arguments) -> int:
@@ -183,6 +183,7 @@ def _bench(args: Arguments) -> int:
 
     from hw_models.device import load_device
     from hw_models.measure import power_meters as energy
+    from hw_models.measure.environment import busy_text
     from hw_models.measure.networks import bench
     from zoo.cli.command import write_text
 
@@ -208,6 +209,9 @@ def _bench(args: Arguments) -> int:
             )
         )
     documents = [one.document() for one in found]
+    loads = [one.protocol["others_load"] for one in found if one.protocol["others_load"] is not None]
+    if busy := busy_text(max(loads, default=None), found[0].protocol["cores"]):
+        note(f"{busy}; times and intervals may be too long")
     if args.output:
         write_text(args.output, json.dumps(documents, indent=2) + "\n")
         note(f"wrote {args.output}")

@@ -8,7 +8,7 @@ table 2 says 4.1, 5.0 and 7.3 M.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from zoo.graph import AdaptiveAvgPool, SliceChannels, GraphBuilder, Linear
+from zoo.graph import AdaptiveAvgPool, GraphBuilder, Linear, SliceChannels
 from zoo.lowering import Family, Stage, Tensors
 from zoo.models.mobilenetv2 import divisible
 from zoo.models.mobilenetv3 import squeeze_excite

@@ -8,7 +8,7 @@ times. Parameters, by scale (torchvision's documentation): 0.5: 1,366,792; 1.0: 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from zoo.graph import AdaptiveAvgPool, ChannelShuffle, SliceChannels, GraphBuilder, Linear
+from zoo.graph import AdaptiveAvgPool, ChannelShuffle, GraphBuilder, Linear, SliceChannels
 from zoo.lowering import Family, Stage, Tensors
 from zoo.models.mobilenetv2 import conv_bn_act
 from zoo.specs import Count, Spec
@@ -46,7 +46,10 @@ def unit(g: GraphBuilder, x: str, path: str, width: int, stride: int) -> str:
     half, wide = width // 2, g.channels(x)
     if stride == 1:
         kept = g.append(SliceChannels(0, half), (x,), f"{path}.kept")
-        left, right = kept, branch(g, g.append(SliceChannels(half, width), (x,), f"{path}.used"), f"{path}.right", half, 1)
+        left, right = (
+            kept,
+            branch(g, g.append(SliceChannels(half, width), (x,), f"{path}.used"), f"{path}.right", half, 1),
+        )
     else:
         left = conv_bn_act(g, x, f"{path}.left.depthwise", wide, kernel=3, stride=2, groups=wide, activation=None)
         left = conv_bn_act(g, left, f"{path}.left.project", half, activation="relu")

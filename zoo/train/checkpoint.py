@@ -19,6 +19,7 @@ from zoo.inference.preprocess import Preprocessing
 from zoo.network import flush_subnormals_
 from zoo.registry import spec_from_dict
 from zoo.specs import Spec
+from zoo.train.recipe import Recipe
 
 STATE = "last.pt"
 """Everything that the next epoch depends on."""
@@ -67,6 +68,9 @@ def _read_state(run: Path) -> tuple[State, dict[str, Any]]:
     except Exception as error:  # a damaged file may raise nearly anything
         kind = type(error).__name__
         raise ZooError(f"{path}: is no checkpoint of a run ({kind}); train anew in another folder") from None
+    # A field that a later version added had its default before.
+    if isinstance(saved.get("recipe"), dict):
+        saved["recipe"] = {**plain(Recipe()), **saved["recipe"]}
     return state, saved
 
 

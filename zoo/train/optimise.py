@@ -1,26 +1,57 @@
 """What follows a gradient: the optimiser's step, and the running mean of the weights."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
+from zoo.errors import ZooError
 from zoo.train.recipe import Recipe
+from zoo.train.transfer import ENCODER
 
 MOMENTUM = 0.9
 """Of SGD."""
 
+FACTOR = "lr_factor"
+"""Key of a group's factor on the learning rate."""
+
 
 def optimizer_of(module: nn.Module, how: Recipe) -> torch.optim.Optimizer:
     """Adam, SGD with Nesterov's momentum, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
+    groups = [group for part in _parts(module, how) for group in _decayed(*part, how)]
     if how.optimizer == "sgd":
-        return torch.optim.SGD(
-            module.parameters(), how.lr, momentum=MOMENTUM, nesterov=True, weight_decay=how.weight_decay
+        return torch.optim.SGD(groups, how.lr, momentum=MOMENTUM, nesterov=True)
+    return (torch.optim.Adam if how.optimizer == "adam" else torch.optim.AdamW)(groups, how.lr)
+
+
+def _parts(module: nn.Module, how: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters with their factor on the learning rate: the encoder's and the others'."""
+    if how.encoder_lr == 1.0:
+        return [(list(module.parameters()), 1.0)]
+    named = list(module.named_parameters())
+    encoder = [p for name, p in named if name.startswith(ENCODER)]
+    if not encoder:
+        raise ZooError(
+            f"recipe.encoder_lr is {how.encoder_lr}, but the network has no part of that name; leave it at 1"
         )
-    if how.optimizer == "adam":
-        return torch.optim.Adam(module.parameters(), how.lr, weight_decay=how.weight_decay)
-    kernels = [p for p in module.parameters() if p.dim() > 1]
-    others = [p for p in module.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": how.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, how.lr)
+    return [(encoder, how.encoder_lr), ([p for name, p in named if not name.startswith(ENCODER)], 1.0)]
+
+
+def _decayed(parameters: list[nn.Parameter], factor: float, how: Recipe) -> list[dict[str, Any]]:
+    """Groups of an optimiser; AdamW decays kernels only."""
+    if how.optimizer != "adamw":
+        return [{"params": parameters, "weight_decay": how.weight_decay, FACTOR: factor}]
+    kernels, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
+    return [
+        {"params": kernels, "weight_decay": how.weight_decay, FACTOR: factor},
+        {"params": others, "weight_decay": 0.0, FACTOR: factor},
+    ]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group, the encoder's by its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def average_(mean: nn.Module, module: nn.Module, decay: float) -> None:

@@ -24,7 +24,7 @@ class Recipe:
     labels to the logits (as published for the encoder). jaccard: weight of the soft Jaccard loss beside
     the cross-entropy. class_weights: 1 / ln(1.10 + frequency). ema: decay of the weights' running mean,
     which is what is scored and kept; 0 for none. amp: bfloat16 autocast; with "auto" where the processor has
-    instructions for it.
+    instructions for it. encoder_lr: factor on the learning rate of a network's encoder, which may be trained already.
     """
 
     epochs: int = 60
@@ -45,6 +45,7 @@ class Recipe:
     flip: float = 0.5
     colour: float = 0.3
     amp: Amp = "auto"
+    encoder_lr: float = 1.0
     channels_last: bool = True
     compile: bool = False
     seed: int = 0
@@ -55,6 +56,8 @@ class Recipe:
                 raise ZooError(f"recipe.{name} must be at least 1, but is {getattr(self, name)}")
         if self.batch % self.accumulate:
             raise ZooError(f"recipe.accumulate ({self.accumulate}) must divide recipe.batch ({self.batch})")
+        if not (self.encoder_lr >= 0 and math.isfinite(self.encoder_lr)):
+            raise ZooError(f"recipe.encoder_lr must be a number from 0, but is {self.encoder_lr}")
         if not (self.lr > 0 and math.isfinite(self.lr)) or not 0 <= self.ema < 1 or self.jaccard < 0:
             values = f"lr {self.lr}, ema {self.ema}, jaccard {self.jaccard}"
             raise ZooError(f"recipe: {values}: lr must be above 0, ema from 0 up to 1, jaccard at least 0")

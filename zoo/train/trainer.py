@@ -27,7 +27,7 @@ from zoo.train.checkpoint import labels_about, load_state, plain, save_state
 from zoo.train.distil import StoredTeacher, Teaches
 from zoo.train.loss import Loss, class_weights
 from zoo.train.normalise import Normalise
-from zoo.train.optimise import average_, optimizer_of
+from zoo.train.optimise import average_, optimizer_of, set_learning_rate
 from zoo.train.parallel import ALONE, Ranks
 from zoo.train.prelu import speed_up_prelus_
 from zoo.train.recipe import Recipe, learning_rate
@@ -225,8 +225,7 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> float:
         how = self.job.recipe
         arrays = [torch.from_numpy(x).to(self.job.device) for x in batch]
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for images, labels, *stored in zip(*(x.chunk(how.accumulate) for x in arrays), strict=True):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.accuracy.bench.model import Form, Inputs, fit
-from search.accuracy.bench.ranks import kendall, spearman
 from search.accuracy.bench.table import Measured, noise_sd
+from zoo.statistics import kendall, spearman
 
 Floats = NDArray[np.float64]
 

@@ -21,6 +21,7 @@ from search.accuracy.linear import Accuracy, percent, points
 from search.accuracy.published import fitted
 from zoo.bulk.choices import Choices, Ints, by_fields
 from zoo.bulk.lower import BulkLowering
+from zoo.gp import Posterior, squared_exponential
 from zoo.graph import Shape
 from zoo.specs import Spec
 
@@ -32,6 +33,9 @@ MISFITS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 LENGTH = 4.0
 """How far apart specs are, in points by which their effects may differ, that have little misfit in common."""
+
+SAME = 1e-4
+"""Length below which no two specs lie."""
 
 SHARE = 0.5
 """Assumed standard deviation of how an effect differs in a short run, as a share of the published effect."""
@@ -83,6 +87,7 @@ def inputs_of_spec(spec: Spec) -> Inputs:
 
 
 _LOWERINGS: list[tuple[Choices, BulkLowering]] = []
+"""The lowering of the space asked last, at most one: choices are not hashable."""
 
 
 def _lowering(choices: Choices) -> BulkLowering:
@@ -212,11 +217,9 @@ class Fit:
         """Mean and variance of specs' expected mIOU, in points, without the noise of a run."""
         features = self.form.features(inputs)
         cross = self._covariance(features, inputs, self._features, self.known)
-        half = self._whiten @ cross.T
-        mean = features @ self._prior_mean + half.T @ (self._whiten @ self._residual)
         own = np.square(features) @ np.square(self.form.sd) + self.misfit**2
-        variance = np.maximum(own - np.square(half).sum(axis=0), 0.0) + self._foreign(inputs)
-        return mean, variance
+        mean = features @ self._prior_mean + self._posterior.mean(cross)
+        return mean, self._posterior.variance(cross, own) + self._foreign(inputs)
 
     def predict(self, inputs: Inputs, confidence: float, runs: int = 1) -> Accuracy:
         """In percent: central estimates, and intervals for the mean of so many runs."""
@@ -227,14 +230,12 @@ class Fit:
     def coefficients(self) -> tuple[Floats, Floats]:
         """Posterior means and standard deviations of the coefficients."""
         spread = np.square(self.form.sd)
-        half = self._whiten @ (self._features * spread)
-        mean = self._prior_mean + half.T @ (self._whiten @ self._residual)
-        return mean, np.sqrt(np.maximum(spread - (half**2).sum(axis=0), 0.0))
+        cross = (self._features * spread).T
+        return self._prior_mean + self._posterior.mean(cross), np.sqrt(self._posterior.variance(cross, spread))
 
     def log_likelihood(self) -> float:
-        """Logarithm of the density of the runs, up to a constant."""
-        shift = self._whiten @ self._residual
-        return float(np.log(np.diag(self._whiten)).sum() - 0.5 * shift @ shift)
+        """Logarithm of the density of the runs."""
+        return self._posterior.log_likelihood()
 
     @cached_property
     def _features(self) -> Floats:
@@ -245,16 +246,10 @@ class Fit:
         return np.array(self.form.mean)
 
     @cached_property
-    def _residual(self) -> Floats:
-        out: Floats = self.miou - self._features @ self._prior_mean
-        return out
-
-    @cached_property
-    def _whiten(self) -> Floats:
-        """Inverse of the lower Cholesky factor of the runs' covariance."""
+    def _posterior(self) -> Posterior:
         between = self._covariance(self._features, self.known, self._features, self.known)
-        out: Floats = np.linalg.inv(np.linalg.cholesky(between + np.diag(self.noise_sd**2 / self.runs)))
-        return out
+        noise = np.diag(self.noise_sd**2 / self.runs)
+        return Posterior(between + noise, self.miou - self._features @ self._prior_mean)
 
     def _covariance(self, a: Floats, of_a: Inputs, b: Floats, of_b: Inputs) -> Floats:
         out: Floats = (a * np.square(self.form.sd)) @ b.T + self._alike(of_a, of_b)
@@ -262,8 +257,8 @@ class Fit:
 
     def _alike(self, a: Inputs, b: Inputs) -> Floats:
         x, y = a.effects * _scales(), b.effects * _scales()
-        squared = np.maximum((x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T, 0.0)
-        same = np.exp(-squared / (2 * LENGTH**2)) if self.form.smooth else (squared < 1e-9).astype(float)
+        # Of what is not smooth, only the same spec is alike.
+        same = squared_exponential(x, y, LENGTH if self.form.smooth else SAME)
         out: Floats = self.misfit**2 * same
         return out
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from search.accuracy.bench.protocol import PROTOCOL, Run
 from search.accuracy.linear import points
-from search.noise import pooled_sd
 from zoo.errors import ConfigError, did_you_mean
 from zoo.registry import lower
 from zoo.specs import Spec
+from zoo.statistics import pooled_sd
 
 SIZE = (512, 1024)
 """(height, width) that MACs are counted at."""

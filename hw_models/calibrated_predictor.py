@@ -1,0 +1,176 @@
+"""Predictions for the user's own machine: the published device's, moved and narrowed by what was measured on it.
+
+What was measured is looked up: the same network at the same size, batch and clock has the value measured, with
+the error of its measurement. A network is recognised by its terms, so that a search finds it as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, MACS
+from hw_models.analytic.predictor import Predictor, check_confidence
+from hw_models.cost import METRICS, Array, CostArrays, Interval, KernelCost
+from hw_models.device import Device
+from hw_models.machine import READING_SD, LatencyModel, PowerModel
+from hw_models.points import known_graph
+from zoo.errors import ZooError
+from zoo.graph import Layer
+from zoo.statistics import t_quantile
+
+CONFIDENCE = 0.9
+"""Of the interval from which a published error is read."""
+SAME = 1e-9
+"""Relative difference of the terms up to which two networks are one: sums of pieces differ in their last digits."""
+
+
+class Known(NamedTuple):
+    """A measured network: its terms, the measured value, and the standard deviation of its logarithm."""
+
+    terms: Array
+    value: float
+    sd: float
+
+
+class Distribution(NamedTuple):
+    """Medians, and how far the quantile asked for lies from them, in logarithms."""
+
+    center: Array
+    reach: Array
+
+
+class CalibratedPredictor(Predictor):
+    """Prices networks on the user's machine; `published` prices them on the published device."""
+
+    def __init__(self, device: Device, published: Predictor) -> None:
+        super().__init__(published.device, published.clock_mhz, published.batch)
+        assert device.machine is not None
+        self.published, self.machine = published, device.machine
+        self.width = published.width
+        self._latency_model, self._power_model = LatencyModel(self.device), PowerModel(self.device)
+        self._own = device.own_points
+        self._looked_up: Mapping[str, tuple[Known, ...]] | None = None
+
+    def terms(self, layers: Sequence[Layer]) -> Array:
+        """Terms of the published device."""
+        return self.published.terms(layers)
+
+    def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
+        """Costs from terms of shape (..., width); arrays of shape (...)."""
+        high = 0.5 + check_confidence(confidence) / 2
+        bounds: dict[str, Array] = {}
+        for name, (center, reach) in self._distributions_at(terms, high).items():
+            bounds[f"{name}_mean"] = center
+            bounds[f"{name}_low"], bounds[f"{name}_high"] = self._clip(
+                name, center * np.exp(-reach), center * np.exp(reach)
+            )
+        return CostArrays(**bounds, fps=self.batch / bounds["latency_s_mean"])
+
+    def quantile(self, terms: Array, metric: str, probability: float) -> Array:
+        """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
+        if metric not in METRICS:
+            raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
+        if metric != "latency_s" and self.machine.power is None:
+            self.published.quantile(terms, metric, probability)  # refuses where power was never read
+        center, reach = self._distributions_at(terms, check_confidence(probability))[metric]
+        value = center * np.exp(reach)
+        return self._clip(metric, value, value)[0]
+
+    def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
+        """Every kernel in the order of execution, each slower than published by as much as its network."""
+        terms = self.terms(layers)
+        factor = float(self.finish(terms).latency_s_mean / self.published.finish(terms).latency_s_mean)
+        return tuple(
+            replace(
+                kernel,
+                latency_s=factor * kernel.latency_s,
+                of_peak=kernel.of_peak / factor,
+                of_bandwidth=kernel.of_bandwidth / factor,
+            )
+            for kernel in self.published.kernel_costs(layers)
+        )
+
+    def host_bound(self, terms: Array) -> bool:
+        """Whether the host's dispatch takes longer than the device, on the published device."""
+        return self.published.host_bound(terms)
+
+    def provenance(self, terms: Array) -> dict[str, float]:
+        """Shares of device time by what they rest on; a network that was measured rests on that alone."""
+        if any(_same(terms, known.terms) for known in self._known_networks["latency_s"]):
+            return {"measured": 1.0}
+        return self.published.provenance(terms)
+
+    def without_look_up(self, terms: Array, metric: str, confidence: float = 0.9) -> Interval:
+        """Latency or power of one network as if it had not been measured itself."""
+        center, reach = self._fitted(terms, metric, 0.5 + check_confidence(confidence) / 2)
+        return Interval(float(center), float(center * np.exp(-reach)), float(center * np.exp(reach)))
+
+    def _distributions_at(self, terms: Array, probability: float) -> dict[str, Distribution]:
+        latency, power = (self._with_known(terms, metric, probability) for metric in ("latency_s", "power_w"))
+        both = np.sign(latency.reach) * np.hypot(latency.reach, power.reach)
+        return {"latency_s": latency, "power_w": power, "energy_j": Distribution(latency.center * power.center, both)}
+
+    def _with_known(self, terms: Array, metric: str, probability: float) -> Distribution:
+        center, reach = self._fitted(terms, metric, probability)
+        z = NormalDist().inv_cdf(probability)
+        for known in self._known_networks[metric]:
+            same = _same(terms, known.terms)
+            center, reach = np.where(same, known.value, center), np.where(same, z * known.sd, reach)
+        return Distribution(np.asarray(center), np.asarray(reach))
+
+    def _fitted(self, terms: Array, metric: str, probability: float) -> Distribution:
+        fit = self.machine.latency if metric == "latency_s" else self.machine.power
+        if fit is None:
+            return _published_at(self.published, terms, metric, probability)
+        center, sd = published_error(self.published, terms, metric)
+        if metric == "latency_s":
+            (logs, slopes), own_sd = self._latency_model(terms, fit.theta), self._latency_model.own_sd(terms, sd)
+        else:
+            (logs, slopes), own_sd = self._power_model(center, fit.theta), sd
+        shared = ((slopes @ fit.covariance) * slopes).sum(axis=-1)
+        beyond = np.maximum(own_sd**2 - fit.usual_sd**2, 0.0)
+        known = NormalDist().inv_cdf(probability) * np.sqrt(np.maximum(shared, 0.0) + beyond)
+        # Of the networks' own error alone the size is known from few networks.
+        reach = np.hypot(known, t_quantile(probability, fit.freedom) * fit.network_sd)
+        return Distribution(np.exp(logs), np.sign(probability - 0.5) * reach)
+
+    @property
+    def _known_networks(self) -> Mapping[str, tuple[Known, ...]]:
+        if self._looked_up is None:
+            here = [p for p in self._own if p.batch == self.batch and abs(p.clock_mhz - self.clock_mhz) < 0.5]
+            known = [(p, self.terms(known_graph(p).layers)) for p in here]
+            self._looked_up = {
+                metric: tuple(Known(t, p.value, max(p.relative_sd, READING_SD)) for p, t in known if p.metric == metric)
+                for metric in ("latency_s", "power_w")
+            }
+        return self._looked_up
+
+
+_IDENTITY = [DEVICE, DISPATCHES, MACS, BYTES]
+"""Terms in which two different networks differ."""
+
+
+def _same(terms: Array, known: Array) -> NDArray[np.bool_]:
+    """Where terms of shape (..., width) are those of a known network."""
+    close = np.isclose(terms[..., _IDENTITY], known[_IDENTITY], rtol=SAME, atol=0)
+    return np.asarray(close.all(axis=-1))
+
+
+def _published_at(published: Predictor, terms: Array, metric: str, probability: float) -> Distribution:
+    costs = published.finish(terms, max(abs(2 * probability - 1), 1e-6))
+    center = getattr(costs, f"{metric}_mean")
+    bound = getattr(costs, f"{metric}_{'high' if probability >= 0.5 else 'low'}")
+    return Distribution(center, np.log(bound / center))
+
+
+def published_error(published: Predictor, terms: Array, metric: str) -> tuple[Array, Array]:
+    """Median of a metric and the standard deviation of its logarithm, as a published device has them."""
+    costs = published.finish(terms, CONFIDENCE)
+    center, low, high = (getattr(costs, f"{metric}_{part}") for part in ("mean", "low", "high"))
+    # One bound of power may be clipped, by the idle power or by the limit.
+    reach = np.maximum(np.log(high / center), np.log(center / low))
+    return center, reach / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
