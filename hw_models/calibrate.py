@@ -16,8 +16,19 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.features import DEVICE, DISPATCHES, GRADIENT, TERMS, latency_gradient, power_gradient
+from hw_models.analytic.features import (
+    BUSY,
+    BUSY_SLOPE,
+    DEVICE,
+    DISPATCHES,
+    GRADIENT,
+    TERMS,
+    busy,
+    latency_gradient,
+    power_gradient,
+)
 from hw_models.analytic.many import Kernels
+from hw_models.analytic.predictor import RAMP
 from hw_models.analytic.residuals import RowModel
 from hw_models.device import Device, Fit
 from hw_models.kernels import Work, fused
@@ -31,6 +42,10 @@ from zoo.graph import Graph
 POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
+POWER_CLOCK_SD = 0.13
+"""The same of a clock for power: from 828 to 1134 MHz, published power of ESPNet, ENet and ERFNet on a TX2 grows 2.2, 3.1
+and 2.3 times, whose logarithms have a standard deviation of 0.18; each ratio has two readings."""
+
 FOCUS = {"espnet": 0.5}
 """Groups whose network error counts for less: the zoo searches this family, so its own points weigh most."""
 
@@ -39,12 +54,13 @@ FOCUS = {"espnet": 0.5}
 class Loads:
     """Networks at a size, batch and clock each, as the kernels that they run; equal kernels of one are counted once.
 
-    counts: how often a kernel runs times the factor that the device's rows put on it, shape (kernels,). starts: where
-    each network's kernels begin.
+    counts: how often a kernel runs. factors: what the device's rows put on its time, both of shape (kernels,).
+    starts: where each network's kernels begin.
     """
 
     kernels: Kernels
     counts: Array
+    factors: Array
     dispatches: Array
     starts: NDArray[np.int64]
 
@@ -52,10 +68,19 @@ class Loads:
         """Those of `Predictor.terms` that the latency depends on, shape (networks, TERMS); the others are zero."""
         times, slopes = self.kernels.times(theta)
         out = np.zeros((len(self.starts), TERMS))
-        out[:, DEVICE] = np.add.reduceat(times * self.counts, self.starts)
+        out[:, DEVICE] = self._total(times * self.factors)
         out[:, DISPATCHES] = self.dispatches
-        out[:, GRADIENT] = np.add.reduceat(slopes * self.counts[:, None], self.starts)
+        out[:, GRADIENT] = self._total(slopes * self.factors[:, None])
         return out
+
+    def busy(self, theta: Array, ramp: float) -> tuple[Array, Array]:
+        """Busy time of each network and its derivative by the logarithm of `ramp`, in s."""
+        times, slopes = busy(self.kernels.times(theta)[0] * self.factors, ramp)
+        return self._total(times), self._total(slopes)
+
+    def _total(self, values: Array) -> Array:
+        counts = self.counts.reshape(-1, *[1] * (values.ndim - 1))
+        return np.asarray(np.add.reduceat(values * counts, self.starts))
 
 
 @lru_cache(maxsize=256)
@@ -67,26 +92,29 @@ def _works(graph: Graph, stack: str, precision: str) -> Mapping[Work, int]:
 def loads_of(points: Sequence[Point], device: Device) -> Loads:
     """The kernels of the points' networks on a device."""
     rows, peak = RowModel(device), device.value("macs_per_cycle")
-    parts, counts, dispatches = [], [], []
+    parts, counts, factors, dispatches = [], [], [], []
     for p in points:
         numbers = _works(known_graph(p), device.stack, device.precision)
         parts.append(Kernels.of(tuple(numbers), peak, p.clock_mhz * 1e6, p.batch))
-        counts.append([n * exp(rows.correction(work, p.batch)[0]) for work, n in numbers.items()])
+        counts.append(np.array(list(numbers.values()), dtype=np.float64))
+        factors.append([exp(rows.correction(work, p.batch)[0]) for work in numbers])
         dispatches.append(sum(n * work.dispatches for work, n in numbers.items()))
     starts = np.cumsum([0, *(len(c) for c in counts[:-1])])
-    return Loads(Kernels.joined(parts), np.concatenate(counts), np.array(dispatches), starts)
+    return Loads(Kernels.joined(parts), np.concatenate(counts), np.concatenate(factors), np.array(dispatches), starts)
 
 
-def error_covariance(points: Sequence[Point], network_sd: float) -> Array:
+def error_covariance(points: Sequence[Point], network_sd: float, clock_sd: float = 0.0) -> Array:
     """Covariance of the log errors: a family's error, a network's own, and a reading's on top.
 
-    Half of the variance of a network's error is its family's. Were all of it, the fit would take the ratio of two
+    clock_sd: of the error that the readings of a network at one clock share. Half of the variance of a network's error
+    is its family's. Were all of it, the fit would take the ratio of two
     ResNets for known to `POINT_SD` and bend everything else for it.
     """
     group = [[FOCUS.get(a.group, 1.0) ** 2 * (a.group == b.group) for b in points] for a in points]
     network = [[FOCUS.get(a.group, 1.0) ** 2 * (a.network == b.network) for b in points] for a in points]
+    clock = [[a.network == b.network and a.clock_mhz == b.clock_mhz for b in points] for a in points]
     own = np.array([p.relative_sd**2 + POINT_SD**2 for p in points])
-    return network_sd**2 * (np.array(group) + np.array(network)) / 2 + np.diag(own)
+    return network_sd**2 * (np.array(group) + np.array(network)) / 2 + clock_sd**2 * np.array(clock) + np.diag(own)
 
 
 def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:
@@ -104,8 +132,8 @@ def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:
     return _refit(before, model, np.log([p.value for p in chosen]), chosen)
 
 
-def _refit(before: Fit, model: Model, observed: Array, points: Sequence[Point]) -> Fit:
-    error = error_covariance(points, before.network_sd)
+def _refit(before: Fit, model: Model, observed: Array, points: Sequence[Point], clock_sd: float = 0.0) -> Fit:
+    error = error_covariance(points, before.network_sd, clock_sd)
     theta, covariance = map_fit(model, observed, error, before.prior, np.diag(before.prior_sd**2))
     return replace(before, theta=theta, covariance=covariance)
 
@@ -116,7 +144,7 @@ def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
     before = device.power
     if not chosen:
         return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
-    rows = []
+    loads, rows = loads_of(chosen, device), []
     for p in chosen:
         prices = predictor(device, p.clock_mhz, p.batch)
         terms = prices.terms(known_graph(p).layers)
@@ -124,12 +152,16 @@ def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
 
     def model(theta: Array) -> tuple[Array, Array]:
         trial = replace(device, power=replace(before, theta=theta))
-        parts = [power_gradient(terms, time, trial, clock) for terms, time, clock in rows]
+        busy_s = np.stack(loads.busy(device.latency.theta, exp(theta[RAMP])), axis=1)
+        parts = []
+        for (terms, time, clock), now in zip(rows, busy_s, strict=True):
+            terms[[BUSY, BUSY_SLOPE]] = now
+            parts.append(power_gradient(terms, time, trial, clock))
         dynamic = np.array([d for d, _ in parts])
         return np.log(dynamic), np.array([g for _, g in parts]) / dynamic[:, None]
 
     observed = np.log([max(p.value - device.idle_power(p.clock_mhz), 0.1 * p.value) for p in chosen])
-    return _refit(before, model, observed, chosen)
+    return _refit(before, model, observed, chosen, POWER_CLOCK_SD)
 
 
 def calibrated(device: Device, points: Sequence[Point]) -> Device:

@@ -255,15 +255,23 @@ VALUE_BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of one value of weights and activations, by precision."""
 
 
+def value_bytes(stack: str, precision: str) -> int:
+    """Bytes of one value while a network runs.
+
+    TensorFlow Lite keeps FP16 weights in the file alone and computes in FP32 (its guide to float16 quantization).
+    """
+    return VALUE_BYTES["fp32" if (stack, precision) == ("tflite", "fp16") else precision]
+
+
 def fused(layers: Sequence[Layer], stack: str, precision: str = "fp32") -> list[Fused]:
     """Kernels as the stack runs them, with the bytes of the precision.
 
     An op joins the kernel that made its first input where nothing else reads that value and the stack's
     `FUSION` allows it; `layers` must then be whole blocks, because no fusion crosses their end.
     """
-    fusion = FUSION.get(stack)
+    fusion, size = FUSION.get(stack), value_bytes(stack, precision)
     if fusion is None:
-        return [Fused((x,), _scaled(_work(x), precision)) for x in layers if not isinstance(x.op, g.Input)]
+        return [Fused((x,), _scaled(_work(x), size)) for x in layers if not isinstance(x.op, g.Input)]
     kernels: list[Fused] = []
     made_by: dict[str, int] = {}
     readers = Counter(name for layer in layers for name in layer.inputs)
@@ -275,11 +283,11 @@ def fused(layers: Sequence[Layer], stack: str, precision: str = "fp32") -> list[
             made_by |= {layer.name: made_by[layer.inputs[0]]} if layer.inputs[0] in made_by else {}
             continue
         if at is not None and _joins(layer, kernels[at], fusion):
-            kernels[at] = Fused((*kernels[at].layers, layer), _merged(kernels[at].work, layer, precision))
+            kernels[at] = Fused((*kernels[at].layers, layer), _merged(kernels[at].work, layer, size))
             made_by[layer.name] = at
             continue
         made_by[layer.name] = len(kernels)
-        kernels.append(Fused((layer,), _scaled(_engine_work(layer, fusion), precision)))
+        kernels.append(Fused((layer,), _scaled(_engine_work(layer, fusion), size)))
     return kernels
 
 
@@ -287,11 +295,10 @@ def _work(layer: Layer) -> Work:
     return work_of(layer.op, layer.in_shapes, layer.out_shape, layer.name)
 
 
-def _scaled(work: Work, precision: str) -> Work:
-    """The work with the bytes that values of this precision have."""
-    if precision == "fp32":
+def _scaled(work: Work, size: int) -> Work:
+    """The work where a value has `size` bytes."""
+    if size == BYTES_PER_VALUE:
         return work
-    size = VALUE_BYTES[precision]
     return work._replace(
         activation_bytes=work.activation_bytes * size // BYTES_PER_VALUE,
         weight_bytes=work.weight_bytes * size // BYTES_PER_VALUE,
@@ -325,10 +332,10 @@ def _joins(layer: Layer, kernel: Fused, fusion: Fusion) -> bool:
     return kernel.work.kind in _ELEMENT_WISE and _work(layer).kind in _ELEMENT_WISE
 
 
-def _merged(first: Work, layer: Layer, precision: str) -> Work:
+def _merged(first: Work, layer: Layer, size: int) -> Work:
     # The value between the two stays in registers: only parameters and other inputs are read on top.
     others = sum(shape.bytes for shape in layer.in_shapes[1:])
-    extra = _scaled(_work(layer)._replace(activation_bytes=others), precision)
+    extra = _scaled(_work(layer)._replace(activation_bytes=others), size)
     return first._replace(
         weight_bytes=first.weight_bytes + extra.weight_bytes,
         activation_bytes=first.activation_bytes + extra.activation_bytes,

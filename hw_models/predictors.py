@@ -7,7 +7,7 @@ from hw_models.analytic.predictor import Predictor
 from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
-from hw_models.kernels import VALUE_BYTES
+from hw_models.kernels import value_bytes
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
 from zoo.graph import BYTES_PER_VALUE, Graph
 
@@ -28,7 +28,7 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
 def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
     """Weights and the largest sum of live activations in the device's precision."""
     values = (graph.weight_bytes + batch * graph.peak_activation_bytes) // BYTES_PER_VALUE
-    return values * VALUE_BYTES[device.precision]
+    return values * value_bytes(device.stack, device.precision)
 
 
 def predict(

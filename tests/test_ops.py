@@ -130,8 +130,10 @@ def test_linear(x: Shape, out_channels: int, bias: bool) -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3), ops.Dropout(0.3, True)]
-    + [ops.ReLU6(), ops.HardSigmoid(), ops.HardSwish(), ops.SiLU()],
+    [
+        *(ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3)),
+        *(ops.Dropout(0.3, True), ops.ReLU6(), ops.HardSigmoid(), ops.HardSwish(), ops.SiLU()),
+    ],
 )
 def test_element_wise(op: Any) -> None:
     agrees(op, Shape(4, 3, 5))

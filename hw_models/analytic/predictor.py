@@ -24,26 +24,43 @@ from statistics import NormalDist
 import numpy as np
 
 from hw_models.analytic.features import (
+    BUSY,
+    BUSY_SLOPE,
     BYTES,
     DEVICE,
-    DILATED,
     DISPATCHES,
     GRADIENT,
     MACS,
     RESTS,
     TERMS,
     VARIANCE,
+    busy,
     latency_gradient,
     power_gradient,
 )
 from hw_models.analytic.residuals import Evidence, RowModel
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
-from hw_models.device import Device
+from hw_models.device import POWER_PARAMETERS, Device
 from hw_models.kernels import FUSING, Fused, Work, fused
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError
 from zoo.graph import Layer
+from zoo.statistics import t_quantile
+
+
+RAMP = list(POWER_PARAMETERS).index("ramp")
+
+PRIOR_WEIGHT = 2
+"""Networks that the spread assumed before any was left out counts for (`hw_models.validate.left_out_sd`)."""
+
+NEARLY_HALF = 1e-6
+"""Distance from the median below which Student's and the normal quantile are both zero."""
+
+
+def networks_behind(device: Device, metric: str) -> int:
+    """Families of networks whose published values calibrate a metric."""
+    return len({p.group for p in device.points if p.metric == metric and p.use == "calibration"})
 
 
 class Predictor:
@@ -60,6 +77,7 @@ class Predictor:
         self.batch = batch
         self._theta = device.latency.theta.tolist()
         self._rows = RowModel(device)
+        self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
 
     def terms(self, layers: Sequence[Layer]) -> Array:
@@ -94,8 +112,8 @@ class Predictor:
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
-        z = _score(0.5 + check_confidence(confidence) / 2)
-        parts = {name: (center, sd) for name, (center, sd) in self._distributions(terms).items()}
+        probability = 0.5 + check_confidence(confidence) / 2
+        z, parts = _score(probability), self._distributions(terms, probability)
         bounds: dict[str, Array] = {}
         for name, (center, sd) in parts.items():
             bounds[f"{name}_mean"] = center
@@ -108,8 +126,8 @@ class Predictor:
         """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
-        center, sd = self._distributions(terms)[metric]
-        value = center * np.exp(_score(check_confidence(probability)) * sd)
+        center, sd = self._distributions(terms, check_confidence(probability))[metric]
+        value = center * np.exp(_score(probability) * sd)
         return self._clip(metric, value, value)[0]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
@@ -137,10 +155,13 @@ class Predictor:
     def _host(self, terms: Array) -> Array:
         return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
 
-    def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
-        """Median and standard deviation of the logarithm, by metric."""
-        latency, latency_sd = self._latency(terms)
-        power, power_sd = self._power(terms, latency)
+    def _distributions(self, terms: Array, probability: float) -> dict[str, tuple[Array, Array]]:
+        """Median by metric, and the standard deviation of the logarithm that suits this quantile.
+
+        How far a network lies that the fit has not seen is known from few networks: its quantile is Student's.
+        """
+        latency, latency_sd = self._latency(terms, self._student("latency_s", probability))
+        power, power_sd = self._power(terms, latency, self._student("power_w", probability))
         energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
         return {
             "latency_s": (latency, latency_sd),
@@ -148,18 +169,24 @@ class Predictor:
             "energy_j": (power * latency, energy_sd),
         }
 
-    def _latency(self, terms: Array) -> tuple[Array, Array]:
+    def _student(self, metric: str, probability: float) -> float:
+        """Student's quantile over the normal one."""
+        if abs(probability - 0.5) < NEARLY_HALF:
+            return 1.0
+        return t_quantile(probability, self._freedom[metric]) / _score(probability)
+
+    def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
         gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
         fit = self.device.latency
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + fit.network_sd**2)
+        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + (wider * fit.network_sd) ** 2)
 
-    def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
+    def _power(self, terms: Array, latency: Array, wider: float = 1.0) -> tuple[Array, Array]:
         dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
         fit = self.device.power
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
         power = self.device.idle_power(self.clock_mhz) + dynamic
-        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
+        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
         peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
@@ -174,7 +201,7 @@ class Predictor:
         out[VARIANCE] = (timing.total_s * evidence.sd) ** 2
         out[MACS] = work.macs * self.batch
         out[BYTES] = timing.bytes_moved
-        out[DILATED] = timing.total_s if work.dilated else 0.0
+        out[BUSY], out[BUSY_SLOPE] = busy(np.asarray(timing.total_s), float(np.exp(self.device.power.theta[RAMP])))
         out[GRADIENT] = timing.gradient
         out[RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
         return out

@@ -13,7 +13,7 @@ from hw_models.build.recipes import Recipe
 from hw_models.analytic.roofline import PARAMETERS, kernel_time
 from hw_models.analytic.residuals import position, row_work
 from hw_models.tables import KernelRow
-from hw_models.analytic.features import bent
+from hw_models.analytic.features import bent, busy
 from zoo.graph import ReLU
 
 Array = NDArray[np.float64]
@@ -53,22 +53,27 @@ def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
     flows = np.array(
         [(work.activation_bytes + work.weight_bytes) / row.latency_s for work, row in zip(works, rows, strict=True)]
     )
+    times = np.array([row.latency_s for row in rows])
     ratio = np.log([row.clock_mhz / recipe.clocks.default_mhz for row in rows])
     idle = recipe.numbers["idle_power"].value
     limit = recipe.numbers["power_limit"].value - idle
 
     def model(theta: Array) -> tuple[Array, Array]:
-        per_mac, per_byte, active, _, exponent = np.exp(theta)
+        per_mac, per_byte, active, ramp, exponent = np.exp(theta)
         scale = np.exp(exponent * ratio)
-        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, scale * np.exp(ratio) * active])
+        busy_s, busy_slope = busy(times, ramp)
+        whole = scale * np.exp(ratio) * active / times
+        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, whole * busy_s])
         total = parts.sum(axis=0)
         power, slope = bent(total, limit)
-        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) * slope / power
+        slopes = np.stack([*parts, whole * busy_slope, total * exponent * ratio]) * slope / power
         return np.log(power), slopes.T
 
     observed = np.log([row.power_w - idle for row in rows if row.power_w is not None])
     error = np.full(len(rows), 0.25**2)
-    theta = map_fit(model, observed, error, center, np.eye(len(names)))[0]
+    # Rows of different shapes say less on the clock than the pairs and the boards that its prior comes from.
+    spread = np.diag([0.02**2 if name == "clock_exponent" else 1.0 for name in names])
+    theta = map_fit(model, observed, error, center, spread)[0]
     return dict(zip(names, np.exp(theta).tolist(), strict=True))
 
 

@@ -46,7 +46,7 @@ def dense_layer(g: GraphBuilder, inputs: tuple[str, ...], path: str, growth: int
 
 def dense_block(g: GraphBuilder, x: str, path: str, units: int, growth: int) -> str:
     """`units` layers, each of which sees the block's input and all layers before."""
-    values = (x,)
+    values: tuple[str, ...] = (x,)
     for i in range(1, units + 1):
         values = (*values, dense_layer(g, values, f"{path}.denselayer{i}", growth))
     return g.concat(values, f"{path}.cat")

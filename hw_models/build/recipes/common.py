@@ -58,6 +58,7 @@ class Recipe:
 ESPNET = {"family": "espnet", "variant": "ESPNet", "alpha3": 8}
 ESPNET_C3 = {"family": "espnet", "variant": "C", "alpha3": 3}
 ENET = {"family": "enet"}
+ERFNET = {"family": "erfnet"}
 
 TABLE_SD = {
     "efficiency": 0.5,
