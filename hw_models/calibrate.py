@@ -43,7 +43,7 @@ POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
 POWER_CLOCK_SD = 0.13
-"""The same of a clock for power: from 828 to 1134 MHz, published power of ESPNet, ENet and ERFNet on a TX2 grows 2.2, 3.1
+"""The same of a clock for power: from 828 to 1134 MHz, power of ESPNet, ENet and ERFNet on a TX2 grows 2.2, 3.1
 and 2.3 times, whose logarithms have a standard deviation of 0.18; each ratio has two readings."""
 
 FOCUS = {"espnet": 0.5}

@@ -244,7 +244,10 @@ def _with_ramp(fit: Any) -> Any:
         return fit
     always = {"values": ALWAYS_BUSY, "prior": ALWAYS_BUSY}
     return fit | {
-        part: {("ramp" if k == "dilated" else k): always.get(part, v) if k == "dilated" else v for k, v in fit[part].items()}
+        part: {
+            ("ramp" if k == "dilated" else k): always.get(part, v) if k == "dilated" else v
+            for k, v in fit[part].items()
+        }
         for part in ("values", "prior", "prior_sd")
         if isinstance(fit.get(part), dict)
     }

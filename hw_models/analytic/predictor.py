@@ -48,7 +48,6 @@ from zoo.errors import ZooError
 from zoo.graph import Layer
 from zoo.statistics import t_quantile
 
-
 RAMP = list(POWER_PARAMETERS).index("ramp")
 
 PRIOR_WEIGHT = 2

@@ -138,6 +138,30 @@ def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> l
     return list(best.values())
 
 
+def deepbench_transposed(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
+    """Backward-data cuDNN convolutions of stride 2 of one device: what a transposed convolution computes."""
+    best: dict[tuple[Any, ...], KernelRow] = {}
+    for r in read_rows(folder / "hw" / "deepbench_conv.csv"):
+        if r["device"] != device or r["direction"] != "bwd_data" or r["precision"] != "fp32" or r["stride"] != "2":
+            continue
+        seconds = float(r["latency_ms"]) * 1e-3
+        forward = _kernel(
+            r, op="conv", latency_s=seconds, sd=0.05, clock_mhz=clock_mhz, stack="cudnn", provenance=provenance
+        )
+        out = forward.layer_op.shape(forward.in_shape)
+        row = replace(
+            forward,
+            op="conv_transpose",
+            in_channels=out.channels,
+            out_channels=forward.in_channels,
+            height=out.height,
+            width=out.width,
+        )
+        if row.key not in best or row.latency_s < best[row.key].latency_s:
+            best[row.key] = row
+    return list(best.values())
+
+
 IDLE_RAIL_W = 0.152
 """Reading of the TX2's GPU rail when idle."""
 SETTLED_S = 0.05

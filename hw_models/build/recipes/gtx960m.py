@@ -17,7 +17,7 @@ from hw_models.build.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.build.sources import deepbench
+from hw_models.build.sources import deepbench, deepbench_transposed
 
 GTX960M_CLOCK = 1176.0
 
@@ -65,7 +65,10 @@ GTX960M = Recipe(
         "frame_overhead": Number(5.0e-5, "s", "assumed", "one synchronisation a frame"),
     },
     table_macs_per_cycle=3072,
-    table=lambda folder: deepbench(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device"),
+    table=lambda folder: (
+        deepbench(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device")
+        + deepbench_transposed(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device")
+    ),
     extracts=(),
     table_prior={
         "efficiency": 0.8,
@@ -83,7 +86,7 @@ GTX960M = Recipe(
         "floor": 6e-6,
         "dispatch": 37e-6,
     },
-    table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
+    table_sd={**TABLE_SD, "transposed": 1.0, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 72e9, "bytes_per_cycle": 700, "half_work": 3e4},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,

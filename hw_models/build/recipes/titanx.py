@@ -17,7 +17,7 @@ from hw_models.build.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.build.sources import deepbench, tophub
+from hw_models.build.sources import deepbench, deepbench_transposed, tophub
 from hw_models.tables import KernelRow
 
 TITANX_CLOCK = 1531.0
@@ -63,6 +63,10 @@ def _titanx_depthwise(folder: Path) -> list[KernelRow]:
     return [row for row in tophub(folder, "GTX 1080 Ti", TITANX_CLOCK, "proxy-device") if row.groups > 1]
 
 
+def _titanx_transposed(folder: Path) -> list[KernelRow]:
+    return deepbench_transposed(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack")
+
+
 TITANX = Recipe(
     name="titanx",
     title="NVIDIA TITAN X (Pascal, 3584 CUDA cores)",
@@ -80,7 +84,9 @@ TITANX = Recipe(
     },
     table_macs_per_cycle=3584,
     table=lambda folder: (
-        deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack") + _titanx_depthwise(folder)
+        deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack")
+        + _titanx_depthwise(folder)
+        + _titanx_transposed(folder)
     ),
     extracts=(
         (
@@ -88,6 +94,7 @@ TITANX = Recipe(
             lambda folder: deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack"),
             94,
         ),
+        ("kernels_cudnn_transposed.csv", _titanx_transposed, 60),
         ("kernels_tvm.csv", _titanx_depthwise, 60),
     ),
     table_prior={
@@ -106,7 +113,7 @@ TITANX = Recipe(
         "floor": 6e-6,
         "dispatch": 37e-6,
     },
-    table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
+    table_sd={**TABLE_SD, "transposed": 1.0, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 370e9},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
@@ -127,7 +134,7 @@ TITANX = Recipe(
     latency_network_sd=0.15,
     power_network_sd=0.20,
     kernel_sd=KERNEL_SD,
-    rests_on=RESTS_ON | {"depthwise": "measured-other-stack"},
+    rests_on=RESTS_ON | dict.fromkeys(("depthwise", "transposed"), "measured-other-stack"),
     points=_titanx_points(),
     notes=(),
 )
