@@ -43,8 +43,11 @@ POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
 POWER_CLOCK_SD = 0.13
-"""The same of a clock for power: from 828 to 1134 MHz, power of ESPNet, ENet and ERFNet on a TX2 grows 2.2, 3.1
-and 2.3 times, whose logarithms have a standard deviation of 0.18; each ratio has two readings."""
+"""The same for power.
+
+From 828 to 1134 MHz, the power of ESPNet, ENet and ERFNet on a TX2 grows 2.2, 3.1 and 2.3 times: the logarithms have a
+standard deviation of 0.18, and each ratio has two readings.
+"""
 
 FOCUS = {"espnet": 0.5}
 """Groups whose network error counts for less: the zoo searches this family, so its own points weigh most."""
@@ -175,3 +178,8 @@ def calibrated(device: Device, points: Sequence[Point]) -> Device:
 def left_out(device: Device, group: str) -> Device:
     """The device calibrated without the points of one network."""
     return calibrated(device, [p for p in device.points if p.group != group])
+
+
+def uncalibrated(device: Device) -> Device:
+    """The device as its tables and its numbers have it, before any whole network."""
+    return calibrated(device, ())

@@ -12,10 +12,9 @@ import numpy as np
 from hw_models import recalibrate
 from hw_models.calibrate import left_out
 from hw_models.device import Device
-from hw_models.points import graph_of
+from hw_models.points import graph_of, known_graph
 from hw_models.predictors import Interval, predictor
 from hw_models.tables import Point
-from zoo.graph import Graph
 from zoo.statistics import spearman
 
 
@@ -98,7 +97,9 @@ def validate(device: Device, confidence: float = 0.9) -> Validation:
     return Validation(checks, tuple(missing))
 
 
-def _interval(graph: Graph, device: Device, point: Point, confidence: float) -> Interval:
+def interval_of(point: Point, device: Device, confidence: float = 0.9) -> Interval:
+    """What a device says of a point's network."""
+    graph = known_graph(point)
     prices = predictor(device, point.clock_mhz, point.batch)
     costs = prices.finish(prices.terms(graph.layers), confidence)
     return Interval(*(float(getattr(costs, f"{point.metric}_{part}")) for part in ("mean", "low", "high")))
@@ -110,9 +111,7 @@ def _own_check(point: Point, device: Device, confidence: float) -> Check:
 
 
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:
-    graph = graph_of(point)
-    assert graph is not None
-    both = [_interval(graph, d, point, confidence) for d in (device, blind)]
+    both = [interval_of(point, d, confidence) for d in (device, blind)]
     return Check(
         network=point.network,
         group=point.group,
