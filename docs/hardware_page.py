@@ -45,14 +45,15 @@ constant. The device's time is the sum over kernels of a roofline whose ceiling 
    Its size is known from few networks, so its quantiles are Student's, not the normal distribution's.
 
 An engine runs a convolution with its BatchNorm and what else it fuses as one kernel (`FUSION` in
-`hw_models/kernels.py`); PyTorch fuses nothing. A stack and a precision are part of a device, and its clocks are `NAME@MHZ`.
+`hw_models/kernels.py`); PyTorch fuses nothing. A stack and a precision are part of a device; `NAME@MHZ` is a device
+at a clock.
 
 Few networks were published, and each was looked at while the model was made: the errors of left-out networks are an
 honest estimate for networks like these, and no more than that.
 """
 
-SUMMARY_NOTE = """Aimed at: a mean error of latency of at most 15 % on TX2 and TITAN X under PyTorch, 20 % on the 960M and on
-each Jetson with TensorRT, 30 % on the Raspberry Pis, and intervals that hold 80 to 97 %. The errors are met. The
+SUMMARY_NOTE = """Aimed at: a mean error of latency of at most 15 % on TX2 and TITAN X under PyTorch, 20 % on the 960M
+and on each Jetson with TensorRT, 30 % on the Raspberry Pis, and intervals that hold 80 to 97 %. The errors are met. The
 intervals are wider than these networks need; they were not narrowed, because a few networks cannot say by how much.
 
 A whole family is left out at a time. *Uncalibrated* is the error before any whole network was seen: what calibration

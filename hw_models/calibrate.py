@@ -39,6 +39,9 @@ from hw_models.predictors import predictor
 from hw_models.tables import Point
 from zoo.graph import Graph
 
+FAMILY_SHARE = 0.5
+"""Share of the variance of a network's error that its family has in common."""
+
 POINT_SD = 0.03
 """Standard deviation of the log error that a clock or a size adds to its network's error."""
 
@@ -110,14 +113,21 @@ def error_covariance(points: Sequence[Point], network_sd: float, clock_sd: float
     """Covariance of the log errors: a family's error, a network's own, and a reading's on top.
 
     clock_sd: of the error that the readings of a network at one clock share. Half of the variance of a network's error
-    is its family's. Were all of it, the fit would take the ratio of two
-    ResNets for known to `POINT_SD` and bend everything else for it.
+    is its family's, and all of it in a family that `FOCUS` names, whose members are alike. Were all of it, the fit
+    would take the ratio of two ResNets for known to `POINT_SD` and bend everything else for it.
     """
-    group = [[FOCUS.get(a.group, 1.0) ** 2 * (a.group == b.group) for b in points] for a in points]
-    network = [[FOCUS.get(a.group, 1.0) ** 2 * (a.network == b.network) for b in points] for a in points]
-    clock = [[a.network == b.network and a.clock_mhz == b.clock_mhz for b in points] for a in points]
-    own = np.array([p.relative_sd**2 + POINT_SD**2 for p in points])
-    return network_sd**2 * (np.array(group) + np.array(network)) / 2 + clock_sd**2 * np.array(clock) + np.diag(own)
+    weight = np.array([FOCUS.get(p.group, 1.0) for p in points])
+    share = np.array([1.0 if p.group in FOCUS else FAMILY_SHARE for p in points])
+    group, network, clock = (
+        np.array([[key(a) == key(b) for b in points] for a in points], dtype=np.float64)
+        for key in (_group, lambda p: (p.group, p.network), lambda p: (p.network, p.clock_mhz))
+    )
+    shared: Array = (network_sd * weight) ** 2 * (share * group + (1 - share) * network) + clock_sd**2 * clock
+    return shared + np.diag([p.relative_sd**2 + POINT_SD**2 for p in points])
+
+
+def _group(point: Point) -> str:
+    return point.group
 
 
 def calibrate_latency(device: Device, points: Sequence[Point]) -> Fit:

@@ -89,7 +89,7 @@ def test_what_cannot_be_predicted_is_one_sentence(
 
 def test_devices_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     names = [entry["name"] for entry in document(capsys, "device", "list")]
-    assert names == ["gtx960m", "titanx", "tx2"]
+    assert {"gtx960m", "titanx", "tx2", "orin-nano", "rpi5"} <= set(names)
     shown = document(capsys, "device", "show", "tx2", "--model", "espnet-c-3")
     assert shown["numbers"]["macs_per_cycle"] == {
         "value": 256,

@@ -241,6 +241,7 @@ class SiLU(_SameShape):
     """x times its sigmoid, also called swish."""
 
 
+@dataclass(frozen=True, slots=True)
 class Complement(_SameShape):
     """1 - x: what a gate keeps back."""
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hw_models.calibrate import calibrated
 from hw_models.device import SHIPPED, Device, Fit, read_device
-from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables
+from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables, with_transposed
 from hw_models.kernels import KINDS
 from hw_models.build.recipes import RECIPES, Recipe
 from hw_models.analytic.roofline import PARAMETERS
@@ -68,7 +68,8 @@ def _table_fit(recipe: Recipe, sources: Path) -> TableFit:
     """The roofline fitted to the recipe's tables, or its prior where it has none."""
     if recipe.table is None:
         return TableFit(np.log([recipe.table_prior[name] for name in PARAMETERS]), {})
-    return fit_tables(recipe.table(sources), recipe, recipe.table_macs_per_cycle)
+    fit = fit_tables(recipe.table(sources), recipe, recipe.table_macs_per_cycle)
+    return with_transposed(fit, recipe.transposed(sources), recipe) if recipe.transposed else fit
 
 
 def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float | None, power: Mapping[str, float]) -> tuple[Fit, Fit]:

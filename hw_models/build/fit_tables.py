@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hw_models.least_squares import map_fit
 from hw_models.kernels import Work, work_of
 from hw_models.build.recipes import Recipe
-from hw_models.analytic.roofline import PARAMETERS, kernel_time
+from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
 from hw_models.analytic.residuals import position, row_work
 from hw_models.tables import KernelRow
 from hw_models.analytic.features import bent, busy
@@ -42,6 +42,19 @@ def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float)
                 log(row.latency_s / _time(_works(row), row, at, macs_per_cycle)[0])
             )
     return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
+
+
+def with_transposed(fit: TableFit, rows: Sequence[KernelRow], recipe: Recipe) -> TableFit:
+    """The fit with the factor of transposed convolutions that the median row has."""
+    errors = np.array(
+        [
+            log(row.latency_s / _time(_works(row), row, fit.theta.tolist(), recipe.table_macs_per_cycle)[0])
+            for row in rows
+        ]
+    )
+    theta = fit.theta.copy()
+    theta[INDEX["transposed"]] += np.median(errors)
+    return TableFit(theta, {**fit.held_out, "transposed": errors - np.median(errors)})
 
 
 def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:

@@ -138,11 +138,19 @@ def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> l
     return list(best.values())
 
 
+LEAST_CHANNELS = 8
+
+
 def deepbench_transposed(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
-    """Backward-data cuDNN convolutions of stride 2 of one device: what a transposed convolution computes."""
+    """Backward-data cuDNN convolutions of stride 2 of one device: what a transposed convolution computes.
+
+    Rows that lead back to an image, of fewer than eight channels, are left out: no network runs them forward.
+    """
     best: dict[tuple[Any, ...], KernelRow] = {}
     for r in read_rows(folder / "hw" / "deepbench_conv.csv"):
         if r["device"] != device or r["direction"] != "bwd_data" or r["precision"] != "fp32" or r["stride"] != "2":
+            continue
+        if int(r["cin"]) < LEAST_CHANNELS:
             continue
         seconds = float(r["latency_ms"]) * 1e-3
         forward = _kernel(

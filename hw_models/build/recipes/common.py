@@ -21,6 +21,7 @@ class Recipe:
     kernel_sd: log error of one kernel where the tables have too few rows to measure it. rests_on: what the
     price of each kind rests on. network_sd: log error of a whole network, before networks were left out.
     points: published points, as `sources.published` finds them. whole_networks: rows of today's devices.
+    transposed: rows that the factor of transposed convolutions is read from, with all else as the table has it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Recipe:
     notes: tuple[str, ...]
     stack: str = "pytorch-eager"
     precision: str = "fp32"
+    transposed: Rows | None = None
     whole_networks: Callable[[Path], list[Point]] | None = None
 
     @property

@@ -65,10 +65,8 @@ GTX960M = Recipe(
         "frame_overhead": Number(5.0e-5, "s", "assumed", "one synchronisation a frame"),
     },
     table_macs_per_cycle=3072,
-    table=lambda folder: (
-        deepbench(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device")
-        + deepbench_transposed(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device")
-    ),
+    table=lambda folder: deepbench(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device"),
+    transposed=lambda folder: deepbench_transposed(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device"),
     extracts=(),
     table_prior={
         "efficiency": 0.8,
@@ -86,7 +84,7 @@ GTX960M = Recipe(
         "floor": 6e-6,
         "dispatch": 37e-6,
     },
-    table_sd={**TABLE_SD, "transposed": 1.0, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
+    table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 72e9, "bytes_per_cycle": 700, "half_work": 3e4},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,

@@ -84,17 +84,15 @@ TITANX = Recipe(
     },
     table_macs_per_cycle=3584,
     table=lambda folder: (
-        deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack")
-        + _titanx_depthwise(folder)
-        + _titanx_transposed(folder)
+        deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack") + _titanx_depthwise(folder)
     ),
+    transposed=_titanx_transposed,
     extracts=(
         (
             "kernels_cudnn.csv",
             lambda folder: deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack"),
             94,
         ),
-        ("kernels_cudnn_transposed.csv", _titanx_transposed, 60),
         ("kernels_tvm.csv", _titanx_depthwise, 60),
     ),
     table_prior={
@@ -113,7 +111,7 @@ TITANX = Recipe(
         "floor": 6e-6,
         "dispatch": 37e-6,
     },
-    table_sd={**TABLE_SD, "transposed": 1.0, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
+    table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
     stack_prior={"floor": 6e-6, "bandwidth": 370e9},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
