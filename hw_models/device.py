@@ -50,6 +50,10 @@ DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
 """Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
+ENOUGH_NETWORKS = 5
+"""Networks from which on a limit of power is more than a ranking."""
+
+
 @dataclass(frozen=True)
 class Device:
     """One device under one software stack, computing in one precision (fp32, fp16, int8).
@@ -94,6 +98,19 @@ class Device:
         """A number by name, in the unit that UNITS gives."""
         return self.numbers[name].value
 
+    @property
+    def power_basis(self) -> str:
+        """One line on what a limit of power or energy is worth here."""
+        networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})
+        if not networks:
+            return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"
+        if len(networks) < ENOUGH_NETWORKS:
+            known = ", ".join(networks)
+            return (
+                f"{self.name}: power ({self.power_covers}) rests on {known} alone: a limit ranks, it guarantees nothing"
+            )
+        return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
+
     def idle_power(self, clock_mhz: float) -> float:
         """Power of the idle device in W, which grows with the clock where `idle_power_slope` (W/MHz) is known."""
         slope = self.numbers.get("idle_power_slope")
@@ -133,6 +150,17 @@ def device_folders() -> dict[str, Path]:
                 if (path / DESCRIPTION).is_file():
                     found.setdefault(path.name, path)
     return found
+
+
+def device_at(text: str) -> tuple["Device", float | None]:
+    """A device and a clock in MHz from `NAME` or `NAME@MHZ`. Raises DeviceError for an unknown name or no number."""
+    name, at, clock = text.partition("@")
+    try:
+        return load_device(name), float(clock) if at else None
+    except ValueError as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise DeviceError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
 
 
 def load_device(name: str) -> Device:

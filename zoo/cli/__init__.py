@@ -17,6 +17,7 @@ GROUPS = (
     "scene",
     "train",
     "cost",
+    "check",
     "device",
     "measure",
     "search",

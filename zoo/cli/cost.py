@@ -35,7 +35,7 @@ TOP = 10
 
 def _configure_predict(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--device", required=True, metavar="NAME", help="a name from `zoo device list`")
+    parser.add_argument("--device", required=True, metavar="NAME", help="a name from `zoo device list`, or NAME@MHZ")
     parser.add_argument("--clock-mhz", type=positive_argument, metavar="F", help="GPU clock (default: the device's)")
     add_size(parser)
     parser.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once (default 1)")
@@ -47,11 +47,12 @@ def _configure_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(args: Arguments) -> int:
-    from hw_models.device import load_device
+    from hw_models.device import device_at
     from hw_models.predictors import predict
     from zoo.registry import lower
 
-    model, device = model_of(args), load_device(args.device)
+    model, (device, clock_mhz) = model_of(args), device_at(args.device)
+    args.clock_mhz = args.clock_mhz or clock_mhz
     if args.sweep:
         return _sweep(args, model.name, device)
     cost = predict(lower(model.spec, args.size), device, args.clock_mhz, args.batch, args.confidence)
@@ -66,7 +67,9 @@ def _cost_document(name: str, size: tuple[int, int], cost: "Cost", device: "Devi
         "size": f"{size[1]}x{size[0]}",
         **asdict(cost),
         "stack": device.stack,
+        "precision": device.precision,
         "power_covers": device.power_covers,
+        "power_basis": device.power_basis,
         "kinds": _share_by_kind(cost),
     }
 
@@ -102,6 +105,7 @@ def _print_cost(console: "Console", name: str, cost: "Cost", device: "Device") -
     console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
     console.print("rests on: " + ", ".join(f"{p} {v:.0%}" for p, v in cost.provenance.items()))
     console.print(device.power_note)
+    console.print(device.power_basis)
 
 
 def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
