@@ -287,8 +287,9 @@ def _point_row(c: Check) -> tuple[str, ...]:
 
 
 def _relations() -> Iterator[str]:
-    espnet, enet = (
-        lower(spec_from_dict(spec)) for spec in ({"family": "espnet", "variant": "ESPNet"}, {"family": "enet"})
+    espnet, enet, erfnet = (
+        lower(spec_from_dict(spec))
+        for spec in ({"family": "espnet", "variant": "ESPNet"}, {"family": "enet"}, {"family": "erfnet"})
     )
     tx2 = load_device("tx2")
     rows = [
@@ -313,11 +314,22 @@ def _relations() -> Iterator[str]:
             f"{clock_sensitivity(espnet, tx2, 828, 1134):.2f}",
         ),
         ("sensitivity to the clock, 828 to 1134 MHz: ENet", "0.64", f"{clock_sensitivity(enet, tx2, 828, 1134):.2f}"),
+        (
+            "sensitivity to the clock, 828 to 1134 MHz: ERFNet",
+            "0.62",
+            f"{clock_sensitivity(erfnet, tx2, 828, 1134):.2f}",
+        ),
         *_block_rows(),
     ]
     yield "## Relations that the paper establishes\n"
     yield from _table(("relation", "published", "predicted"), rows, 2)
+    yield RELATIONS_NOTE
 
+
+RELATIONS_NOTE = """Two of the paper's relations do not come out. ERFNet feels the clock as much as ESPNet here,
+because its kernels are the longest; in the paper it feels it less. The paper measures the least memory with ESPNet; of
+live tensors ENet needs the least, and what the runtime's allocator adds is not modelled.
+"""
 
 BLOCKS: Mapping[str, tuple[Mapping[str, object], str]] = {
     "ESP": ({}, "54.1"),

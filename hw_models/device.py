@@ -99,6 +99,12 @@ class Device:
         return self.numbers[name].value
 
     @property
+    def scaled_by(self) -> tuple[str, ...]:
+        """Families of networks whose published latencies scale the model."""
+        known = {p.group: None for p in self.points if p.metric == "latency_s" and p.use == "calibration"}
+        return tuple(known)
+
+    @property
     def power_basis(self) -> str:
         """One line on what a limit of power or energy is worth here."""
         networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})

@@ -137,7 +137,7 @@ class Predictor:
 
     def host_bound(self, terms: Array) -> bool:
         """Whether the host's dispatch takes longer than the device."""
-        return bool(self._host(terms) > terms[DEVICE])
+        return bool(self.host_seconds(terms) > terms[DEVICE])
 
     def provenance(self, terms: Array) -> dict[str, float]:
         """Shares of device time by what they rest on."""
@@ -151,7 +151,8 @@ class Predictor:
         idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.clip(low, idle, limit), np.clip(high, idle, limit)
 
-    def _host(self, terms: Array) -> Array:
+    def host_seconds(self, terms: Array) -> Array:
+        """Time in which the host issues a frame's operations."""
         return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
 
     def _distributions(self, terms: Array, probability: float) -> dict[str, tuple[Array, Array]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
+    from zoo.specs import Spec
 
 TOP = 10
 """Kernels that `zoo predict` prints."""
@@ -42,6 +43,9 @@ def _configure_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence", type=probability_argument, default=0.9, metavar="C", help="of the intervals (default 0.9)"
     )
+    parser.add_argument(
+        "--system", action="store_true", help="sensitivity to the clock, utilisation, memory, top kernels"
+    )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
 
@@ -55,9 +59,34 @@ def _predict(args: Arguments) -> int:
     args.clock_mhz = args.clock_mhz or clock_mhz
     if args.sweep:
         return _sweep(args, model.name, device)
+    if args.system:
+        return _system(args, model.name, model.spec, device)
     cost = predict(lower(model.spec, args.size), device, args.clock_mhz, args.batch, args.confidence)
     document = _cost_document(model.name, args.size, cost, device)
     emit(args, document, lambda console: _print_cost(console, model.name, cost, device))
+    return 0
+
+
+def _system(args: Arguments, name: str, spec: "Spec", device: "Device") -> int:
+    from hw_models.system import system_figures
+    from zoo.registry import lower
+
+    figures = system_figures(lower(spec, args.size), device, args.clock_mhz, args.batch, spec.family)
+    document = {"model": name, "size": f"{args.size[1]}x{args.size[0]}", **asdict(figures)}
+
+    def show(console: "Console") -> None:
+        if figures.sensitivity is not None and figures.sensitivity_clocks_mhz:
+            low, high = figures.sensitivity_clocks_mhz
+            paper = figures.published.get("sensitivity")
+            beside = f" (the paper's: {paper:.2f})" if paper else ""
+            console.print(f"sensitivity to the clock, {low:g} to {high:g} MHz: {figures.sensitivity:.2f}{beside}")
+        console.print(", ".join(f"{who} busy {share:.0%}" for who, share in figures.utilisation.items()))
+        console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations, without the runtime's own")
+        rows = [(kernel.name, f"{kernel.share:.1%}") for kernel in figures.top_kernels]
+        console.print(table(None, ("kernels of a kind and size", "share"), rows))
+        console.print(f"not modelled: {figures.not_modelled}")
+
+    emit(args, document, show)
     return 0
 
 
@@ -68,6 +97,7 @@ def _cost_document(name: str, size: tuple[int, int], cost: "Cost", device: "Devi
         **asdict(cost),
         "stack": device.stack,
         "precision": device.precision,
+        "scaled_by": list(device.scaled_by),
         "power_covers": device.power_covers,
         "power_basis": device.power_basis,
         "kinds": _share_by_kind(cost),
@@ -103,9 +133,16 @@ def _print_cost(console: "Console", name: str, cost: "Cost", device: "Device") -
     columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
     console.print(table(None, columns, cells, left=2))
     console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
-    console.print("rests on: " + ", ".join(f"{p} {v:.0%}" for p, v in cost.provenance.items()))
+    console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
     console.print(device.power_note)
     console.print(device.power_basis)
+
+
+def _in_words(provenance: str, device: "Device") -> str:
+    """`calibrated` says which networks scaled the model."""
+    if provenance != "calibrated":
+        return provenance
+    return f"modelled, scaled by {', '.join(device.scaled_by)}" if device.scaled_by else "modelled"
 
 
 def _cells(interval: "Interval", unit: str) -> tuple[str, str]:
