@@ -132,11 +132,14 @@ def _progress(label: str) -> "Iterator[Progress]":
 def _search(args: Arguments) -> int:
     if is_study(args):
         return run_study(args, _study_query, _progress, _draw)
-    from hw_models import predictor
+    from hw_models import load_device, predictor
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
 
     query = _query(args)
+    if query.limits.max_power_w or query.limits.max_energy_mj:
+        for name in dict.fromkeys(device.name for device in query.devices):
+            note(f"zoo: {load_device(name).power_basis}")
     folder = Path(args.folder) if args.folder else default_folder(query)
     with claimed(folder, query):
         try:
