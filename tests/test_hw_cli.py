@@ -47,7 +47,14 @@ def test_bounds_are_printed_in_the_unit_of_their_estimate_without_an_exponent() 
 def test_predict_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "predict", "espnet-c-3", "--device", "titanx")
     assert code == 0
-    for words in ("latency", "power (card)", "90% interval", "most expensive", "rests on: ", "modelled, scaled by espnet, enet"):
+    for words in (
+        "latency",
+        "power (card)",
+        "90% interval",
+        "most expensive",
+        "rests on: ",
+        "modelled, scaled by espnet, enet",
+    ):
         assert words in out
 
 
