@@ -88,15 +88,6 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "pspnet": (PSPNetSpec(depth=50, width=4, classes=3), PSPNetSpec(depth=50, width=4, auxiliary=True)),
     "vgg": (VGGSpec(widths=NARROW, hidden=12, classes=3), VGGSpec(depth=11, bn=True, widths=NARROW, hidden=12)),
     "resnet": (ResNetSpec(depth=18, width=4, classes=3), ResNetSpec(depth=50, width=4, stride_in="1x1")),
-    "alexnet": (AlexNetSpec(widths=NARROW, hidden=12, classes=3),),
-    "densenet": (DenseNetSpec(width=6, growth=4, units=(1, 2, 2, 1), classes=3),),
-    "googlenet": (GoogLeNetSpec(classes=3),),
-    "mixnet": (MixNetSpec(classes=3),),
-    "mobilenetv2": (MobileNetV2Spec(scale=0.25), MobileNetV2Spec(stages="mnasnet", scale=0.5, classes=3)),
-    "mobilenetv3": (MobileNetV3Spec(classes=3),),
-    "shufflenetv2": (ShuffleNetV2Spec(scale="0.5", classes=3),),
-    "squeezenet": (SqueezeNetSpec(classes=3), SqueezeNetSpec(version="1.0", classes=30)),
-    "yolox": (YOLOXSpec(classes=3),),
     "fpenet": (
         FPENetSpec(widths=(8, 8, 16), depth2=2, depth3=1, expansion=2, classes=3),
         FPENetSpec(widths=(4, 8, 8), depth2=1, depth3=3, scales=2, growth=3, expansion=1),
@@ -131,6 +122,15 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
         PIDNetSpec(width=4, depth=1, deep=2, pyramid=6, head=5, classes=3),
         PIDNetSpec(width=6, depth=2, deep=1, pyramid=4, head=4),
     ),
+    "alexnet": (AlexNetSpec(widths=NARROW, hidden=12, classes=3),),
+    "densenet": (DenseNetSpec(width=6, growth=4, units=(1, 2, 2, 1), classes=3),),
+    "googlenet": (GoogLeNetSpec(classes=3),),
+    "mixnet": (MixNetSpec(classes=3),),
+    "mobilenetv2": (MobileNetV2Spec(scale=0.25), MobileNetV2Spec(stages="mnasnet", scale=0.5, classes=3)),
+    "mobilenetv3": (MobileNetV3Spec(classes=3),),
+    "shufflenetv2": (ShuffleNetV2Spec(scale="0.5", classes=3),),
+    "squeezenet": (SqueezeNetSpec(classes=3), SqueezeNetSpec(version="1.0", classes=30)),
+    "yolox": (YOLOXSpec(classes=3),),
 }
 """Small specs of each family that between them use all its parts."""
 

@@ -53,8 +53,8 @@ RAMP = list(POWER_PARAMETERS).index("ramp")
 PRIOR_WEIGHT = 2
 """Networks that the spread assumed before any was left out counts for (`hw_models.validate.left_out_sd`)."""
 
-NEARLY_HALF = 1e-6
-"""Distance from the median below which Student's and the normal quantile are both zero."""
+SIDE = 0.95
+"""Probability of each bound of a 90 % interval."""
 
 
 def networks_behind(device: Device, metric: str) -> int:
@@ -111,8 +111,7 @@ class Predictor:
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
-        probability = 0.5 + check_confidence(confidence) / 2
-        z, parts = _score(probability), self._distributions(terms, probability)
+        z, parts = _score(0.5 + check_confidence(confidence) / 2), self._distributions(terms)
         bounds: dict[str, Array] = {}
         for name, (center, sd) in parts.items():
             bounds[f"{name}_mean"] = center
@@ -125,8 +124,8 @@ class Predictor:
         """The value that `metric` stays below with this probability; shape (...) for terms (..., width)."""
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
-        center, sd = self._distributions(terms, check_confidence(probability))[metric]
-        value = center * np.exp(_score(probability) * sd)
+        center, sd = self._distributions(terms)[metric]
+        value = center * np.exp(_score(check_confidence(probability)) * sd)
         return self._clip(metric, value, value)[0]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
@@ -155,13 +154,10 @@ class Predictor:
         """Time in which the host issues a frame's operations."""
         return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
 
-    def _distributions(self, terms: Array, probability: float) -> dict[str, tuple[Array, Array]]:
-        """Median by metric, and the standard deviation of the logarithm that suits this quantile.
-
-        How far a network lies that the fit has not seen is known from few networks: its quantile is Student's.
-        """
-        latency, latency_sd = self._latency(terms, self._student("latency_s", probability))
-        power, power_sd = self._power(terms, latency, self._student("power_w", probability))
+    def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
+        """Median and standard deviation of the logarithm, by metric."""
+        latency, latency_sd = self._latency(terms, self._student("latency_s"))
+        power, power_sd = self._power(terms, latency, self._student("power_w"))
         energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
         return {
             "latency_s": (latency, latency_sd),
@@ -169,11 +165,13 @@ class Predictor:
             "energy_j": (power * latency, energy_sd),
         }
 
-    def _student(self, metric: str, probability: float) -> float:
-        """Student's quantile over the normal one."""
-        if abs(probability - 0.5) < NEARLY_HALF:
-            return 1.0
-        return t_quantile(probability, self._freedom[metric]) / _score(probability)
+    def _student(self, metric: str) -> float:
+        """Student's quantile over the normal one, which widens the error of a network that the fit has not seen.
+
+        Its size is known from few networks. The ratio is that of a 90 % interval at every probability, so that the
+        distributions stay log-normal, as the sliders of a report take them.
+        """
+        return t_quantile(SIDE, self._freedom[metric]) / _score(SIDE)
 
     def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
         gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))

@@ -194,7 +194,7 @@ class MeasuredPredictor(Predictor):
         shared = ((gradient @ self.device.latency.covariance) * gradient).sum(axis=-1)
         return np.asarray(np.sqrt((by_kind**2).sum(axis=-1) + np.maximum(shared, 0.0)) / self._time(terms))
 
-    def _student(self, metric: str, probability: float) -> float:
+    def _student(self, metric: str) -> float:
         # Its errors were measured on many blocks and on whole networks of this machine.
         return 1.0
 
