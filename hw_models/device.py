@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hw_models.kernels import STACKS
+from hw_models.kernels import STACKS, VALUE_BYTES
 from hw_models.schema import (
     POWER_PARAMETERS,
     UNITS,
@@ -61,9 +61,13 @@ DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
 """Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
+ENOUGH_NETWORKS = 5
+"""Networks from which on a limit of power is more than a ranking."""
+
+
 @dataclass(frozen=True)
 class Device:
-    """One device under one software stack.
+    """One device under one software stack, computing in one precision (fp32, fp16, int8).
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
@@ -74,6 +78,7 @@ class Device:
     name: str
     title: str
     stack: str
+    precision: str
     power_covers: str
     power_note: str
     clocks: Clocks
@@ -103,6 +108,30 @@ class Device:
     def value(self, name: str) -> float:
         """A number by name, in the unit that UNITS gives."""
         return self.numbers[name].value
+
+    @property
+    def scaled_by(self) -> tuple[str, ...]:
+        """Families of networks whose published latencies scale the model."""
+        known = {p.group: None for p in self.points if p.metric == "latency_s" and p.use == "calibration"}
+        return tuple(known)
+
+    @property
+    def power_basis(self) -> str:
+        """One line on what a limit of power or energy is worth here."""
+        networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})
+        if not networks:
+            return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"
+        if len(networks) < ENOUGH_NETWORKS:
+            known = ", ".join(networks)
+            return (
+                f"{self.name}: power ({self.power_covers}) rests on {known} alone: a limit ranks, it guarantees nothing"
+            )
+        return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
+
+    def idle_power(self, clock_mhz: float) -> float:
+        """Power of the idle device in W, which grows with the clock where `idle_power_slope` (W/MHz) is known."""
+        slope = self.numbers.get("idle_power_slope")
+        return self.value("idle_power") + (slope.value * (clock_mhz - self.clocks.default_mhz) if slope else 0.0)
 
     def clock(self, clock_mhz: float | None) -> float:
         """The clock to predict for. Raises DeviceError outside the device's range."""
@@ -180,7 +209,10 @@ def read_device(folder: Path) -> Device:
         raise DeviceError(f"{shown(folder)}: is not a device folder, device.yaml is missing")
     text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
+    precision = str(entry.setdefault("precision", "fp32"))
     check_keys(entry, _DEVICE_KEYS, str(source))
+    if precision not in VALUE_BYTES:
+        raise DeviceError(f"{source}: precision: {precision!r} is unknown; {did_you_mean(precision, VALUE_BYTES)}")
     coefficients = read_json(inside(folder, entry["coefficients"], source, DeviceError, WHAT))
     tables, points = (
         [inside(folder, name, source, DeviceError, WHAT) for name in names_of(entry, key, source)]
@@ -194,6 +226,7 @@ def read_device(folder: Path) -> Device:
         name=folder.name,
         title=_text(entry, "title", source),
         stack=str(entry["stack"]),
+        precision=precision,
         power_covers=_text(entry, "power_covers", source),
         power_note=_text(entry, "power_note", source),
         clocks=clocks_of(entry["clocks"], f"{source}: clocks"),
@@ -207,7 +240,7 @@ def read_device(folder: Path) -> Device:
 
 
 _DEVICE_KEYS = (
-    *("title", "stack", "power_covers", "power_note", "clocks", "numbers"),
+    *("title", "stack", "precision", "power_covers", "power_note", "clocks", "numbers"),
     *("coefficients", "kernels", "points", "notes"),
 )
 

@@ -28,7 +28,7 @@ from hw_models.device import (
 )
 from hw_models.device_checks import check_sense
 from hw_models.kernels import KINDS
-from hw_models.schema import POWER_PARAMETERS, SHARES, Fit, Machine, MachineFit, read_json
+from hw_models.schema import ALWAYS_BUSY, POWER_PARAMETERS, SHARES, Fit, Machine, MachineFit, read_json
 from zoo.errors import did_you_mean
 from zoo.files import atomic_folder, make_folder
 from zoo.reading import exists, read_text
@@ -131,7 +131,7 @@ def first_coefficients(held_out: Mapping[str, Mapping[str, float]], power: Power
     latency = Fit.unfitted(dict.fromkeys(SHARES, 1.0), dict.fromkeys(SHARES, 0.1), 0.05)
     parts = {"energy_per_mac": 1e-15, "energy_per_byte": 1e-15}
     parts["active"] = unbent(power.busy_w - power.idle_w, power.limit_w - power.idle_w)
-    parts |= {"dilated": 1.0, "clock_exponent": 1.0}
+    parts |= {"ramp": ALWAYS_BUSY, "clock_exponent": 1.0}
     spread = dict.fromkeys(POWER_PARAMETERS, 0.01)
     return {
         "about": ABOUT,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.features import DEVICE, DILATED, GRADIENT, RESTS, VARIANCE, latency_gradient
+from hw_models.analytic.features import BUSY, BUSY_SLOPE, DEVICE, GRADIENT, RESTS, VARIANCE, latency_gradient
 from hw_models.analytic.roofline import INDEX, PARAMETERS
 from hw_models.device import Device
 from hw_models.least_squares import map_fit
@@ -115,7 +115,7 @@ def shifted(terms: Array, shift: Array) -> Array:
     device = np.maximum(terms[..., DEVICE], 1e-12)
     factor = np.exp(terms[..., GRADIENT] @ shift / device)
     out: Array = terms.copy()
-    for place in (DEVICE, DILATED):
+    for place in (DEVICE, BUSY, BUSY_SLOPE):
         out[..., place] *= factor
     out[..., VARIANCE] *= factor**2
     for places in (GRADIENT, RESTS):

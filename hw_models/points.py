@@ -1,6 +1,8 @@
 """Graphs of published and measured whole networks, and which points a calibration may use."""
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hw_models.tables import Point
 from zoo.errors import ZooError
@@ -12,7 +14,13 @@ def graph_of(point: Point) -> Graph | None:
     """The network of a point, or None where its family is not in the registry."""
     if point.spec.get("family") not in FAMILIES:
         return None
-    return lower(spec_from_dict(dict(point.spec), point.network), (point.height, point.width))
+    return _lowered(json.dumps(point.spec, sort_keys=True), point.network, (point.height, point.width))
+
+
+@lru_cache(maxsize=256)
+def _lowered(spec: str, network: str, size: tuple[int, int]) -> Graph:
+    # A fit that leaves networks out asks for the same graphs again and again.
+    return lower(spec_from_dict(json.loads(spec), network), size)
 
 
 def known_graph(point: Point) -> Graph:

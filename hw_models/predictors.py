@@ -7,9 +7,10 @@ from hw_models.analytic.predictor import Predictor
 from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
+from hw_models.kernels import value_bytes
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
 from zoo.config import load_config
-from zoo.graph import Graph
+from zoo.graph import BYTES_PER_VALUE, Graph
 from zoo.registry import lower
 from zoo.specs import Spec
 
@@ -25,6 +26,12 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     if found.machine is None:
         return kind(found, found.clock(clock_mhz), batch)
     return CalibratedPredictor(found, kind(found.published, found.clock(clock_mhz), batch))
+
+
+def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
+    """Weights and the largest sum of live activations in the device's precision."""
+    values = (graph.weight_bytes + batch * graph.peak_activation_bytes) // BYTES_PER_VALUE
+    return values * value_bytes(device.stack, device.precision)
 
 
 def predict(
@@ -54,7 +61,7 @@ def predict(
         confidence=confidence,
         **intervals,
         fps=values["fps"],
-        memory_bytes=graph.weight_bytes + batch * graph.peak_activation_bytes,
+        memory_bytes=memory_bytes(graph, prices.device, batch),
         provenance=prices.provenance(terms),
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),

@@ -35,7 +35,7 @@ POWER_PARAMETERS: Mapping[str, str] = {
     "energy_per_mac": "energy of one multiply-accumulate at the default clock (J)",
     "energy_per_byte": "energy of one byte moved at the default clock (J)",
     "active": "power of a busy device beside arithmetic and bytes, at the default clock (W)",
-    "dilated": "the same while it runs dilated convolutions, as a share of `active` (1)",
+    "ramp": "time of a kernel that is long enough to draw half of `active` (s)",
     "clock_exponent": "energy of an operation grows with the clock to this power (1)",
 }
 """Names and units of the power model's parameters, in the order of every vector of them."""
@@ -46,6 +46,8 @@ LEAST, LARGEST = 1e-30, 1e30
 
 LARGEST_VARIANCE = 1e3
 """Bound of a covariance of logarithms: a parameter known no better than this is not known."""
+ALWAYS_BUSY = 1e-9
+"""A `ramp` in s that no kernel is short enough to notice."""
 
 SHARES = ("all", *BLOCK_KINDS, "prelu")
 """Latency parameters of a device that was measured on the spot, in the order of every vector of them.
@@ -199,7 +201,7 @@ def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
     return {
         "latency": _fit(entry["latency"], _latency_names(entry["latency"], where), f"{where}: latency"),
-        "power": _fit(entry["power"], tuple(POWER_PARAMETERS), f"{where}: power"),
+        "power": _fit(_with_ramp(entry["power"]), tuple(POWER_PARAMETERS), f"{where}: power"),
         "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
         "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
@@ -238,6 +240,21 @@ def _machine_fit(value: Any, where: str) -> MachineFit:
 
 def _not_negative(value: Any, where: str) -> float:
     return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value, where)
+
+
+def _with_ramp(fit: Any) -> Any:
+    """A power fit of before version 0.2, which had a factor of dilated convolutions that `zoo measure` left at 1."""
+    if not isinstance(fit, dict) or "dilated" not in fit.get("values", {}):
+        return fit
+    always = {"values": ALWAYS_BUSY, "prior": ALWAYS_BUSY}
+    return fit | {
+        part: {
+            ("ramp" if k == "dilated" else k): always.get(part, v) if k == "dilated" else v
+            for k, v in fit[part].items()
+        }
+        for part in ("values", "prior", "prior_sd")
+        if isinstance(fit.get(part), dict)
+    }
 
 
 def _latency_names(value: Any, where: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hw_models.kernels import STACKS
+from hw_models.kernels import STACKS, VALUE_BYTES
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Conv, ConvTranspose, Linear, Op, Shape
 from zoo.reading import csv_reader, parse_json
@@ -123,7 +123,7 @@ _OPTIONAL = {"power_w", "power_low_w", "power_high_w"}
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "op": OPS,
     "stack": STACKS,
-    "precision": ("fp32",),
+    "precision": tuple(VALUE_BYTES),
     "provenance": PROVENANCES,
     "metric": tuple(METRICS),
     "use": ("calibration", "check", OWN),

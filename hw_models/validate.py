@@ -12,8 +12,8 @@ import numpy as np
 from hw_models import recalibrate
 from hw_models.calibrate import left_out
 from hw_models.device import Device
-from hw_models.points import graph_of
-from hw_models.predictors import Interval, predict
+from hw_models.points import graph_of, known_graph
+from hw_models.predictors import Interval, predictor
 from hw_models.tables import Point
 from zoo.statistics import spearman
 
@@ -97,15 +97,21 @@ def validate(device: Device, confidence: float = 0.9) -> Validation:
     return Validation(checks, tuple(missing))
 
 
+def interval_of(point: Point, device: Device, confidence: float = 0.9) -> Interval:
+    """What a device says of a point's network."""
+    graph = known_graph(point)
+    prices = predictor(device, point.clock_mhz, point.batch)
+    costs = prices.finish(prices.terms(graph.layers), confidence)
+    return Interval(*(float(getattr(costs, f"{point.metric}_{part}")) for part in ("mean", "low", "high")))
+
+
 def _own_check(point: Point, device: Device, confidence: float) -> Check:
     check = _check(point, device, device, confidence)
     return replace(check, left_out=recalibrate.left_out(device, point, confidence), used_for_calibration=True)
 
 
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:
-    graph = graph_of(point)
-    assert graph is not None
-    both = [predict(graph, d, point.clock_mhz, point.batch, confidence) for d in (device, blind)]
+    both = [interval_of(point, d, confidence) for d in (device, blind)]
     return Check(
         network=point.network,
         group=point.group,
@@ -114,8 +120,8 @@ def _check(point: Point, device: Device, blind: Device, confidence: float) -> Ch
         height=point.height,
         clock_mhz=point.clock_mhz,
         published=point.value,
-        predicted=getattr(both[0], point.metric),
-        left_out=getattr(both[1], point.metric),
+        predicted=both[0],
+        left_out=both[1],
         used_for_calibration=point.use == "calibration",
         bound=point.bound,
         source=point.source,

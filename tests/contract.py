@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from zoo.models.alexnet import AlexNetSpec
 from zoo.models.cfpnet import CFPNetSpec
 from zoo.models.cgnet import CGNetSpec
 from zoo.models.dabnet import DABNetSpec
 from zoo.models.ddrnet import DDRNetSpec
 from zoo.models.deeplab import DeepLabSpec
+from zoo.models.densenet import DenseNetSpec
 from zoo.models.edanet import EDANetSpec
 from zoo.models.enet import ENetSpec
 from zoo.models.erfnet import ERFNetSpec
@@ -19,13 +21,20 @@ from zoo.models.fast_scnn import FastSCNNSpec
 from zoo.models.fcn import FCNSpec
 from zoo.models.fddwnet import FDDWNetSpec
 from zoo.models.fpenet import FPENetSpec
+from zoo.models.googlenet import GoogLeNetSpec
 from zoo.models.lednet import LEDNetSpec
+from zoo.models.mixnet import MixNetSpec
+from zoo.models.mobilenetv2 import MobileNetV2Spec
+from zoo.models.mobilenetv3 import MobileNetV3Spec
 from zoo.models.pidnet import PIDNetSpec
 from zoo.models.pspnet import PSPNetSpec
 from zoo.models.resnet import ResNetSpec
 from zoo.models.segnet import SegNetSpec
+from zoo.models.shufflenetv2 import ShuffleNetV2Spec
 from zoo.models.sqnet import SQNetSpec
+from zoo.models.squeezenet import SqueezeNetSpec
 from zoo.models.vgg import VGGSpec
+from zoo.models.yolox import YOLOXSpec
 from zoo.specs import Spec
 from zoo.testing.family import FamilyContract, label, outputs
 
@@ -70,7 +79,7 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "fcn": tuple(FCNSpec(stride=stride, widths=NARROW, hidden=12, classes=3) for stride in (8, 16, 32)),
     "deeplab": (DeepLabSpec(depth=50, width=4, dilations=(1, 2, 3, 4), classes=3),),
     "pspnet": (PSPNetSpec(depth=50, width=4, classes=3), PSPNetSpec(depth=50, width=4, auxiliary=True)),
-    "vgg": (VGGSpec(widths=NARROW, hidden=12, classes=3),),
+    "vgg": (VGGSpec(widths=NARROW, hidden=12, classes=3), VGGSpec(depth=11, bn=True, widths=NARROW, hidden=12)),
     "resnet": (ResNetSpec(depth=18, width=4, classes=3), ResNetSpec(depth=50, width=4, stride_in="1x1")),
     "fpenet": (
         FPENetSpec(widths=(8, 8, 16), depth2=2, depth3=1, expansion=2, classes=3),
@@ -106,5 +115,14 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
         PIDNetSpec(width=4, depth=1, deep=2, pyramid=6, head=5, classes=3),
         PIDNetSpec(width=6, depth=2, deep=1, pyramid=4, head=4),
     ),
+    "alexnet": (AlexNetSpec(widths=NARROW, hidden=12, classes=3),),
+    "densenet": (DenseNetSpec(width=6, growth=4, units=(1, 2, 2, 1), classes=3),),
+    "googlenet": (GoogLeNetSpec(classes=3),),
+    "mixnet": (MixNetSpec(classes=3),),
+    "mobilenetv2": (MobileNetV2Spec(scale=0.25), MobileNetV2Spec(stages="mnasnet", scale=0.5, classes=3)),
+    "mobilenetv3": (MobileNetV3Spec(classes=3),),
+    "shufflenetv2": (ShuffleNetV2Spec(scale="0.5", classes=3),),
+    "squeezenet": (SqueezeNetSpec(classes=3), SqueezeNetSpec(version="1.0", classes=30)),
+    "yolox": (YOLOXSpec(classes=3),),
 }
 """Small specs of each family that between them use all its parts."""

@@ -1,5 +1,6 @@
 """`zoo device calibrate` follows the user: laws of the fit, what a measurement is of, what is looked up."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -218,17 +219,25 @@ def test_a_measurement_far_off_is_refused_unless_forced(tmp_path: Path, capsys: 
 
 def test_another_runtime_goes_to_a_device_of_it_or_is_refused(tmp_path: Path) -> None:
     device = load_device("tx2")
-    one = measured(device, "espnet", 0.05, stack="tensorrt")
-    with pytest.raises(DeviceError, match="was measured with tensorrt but device tx2 is of pytorch-eager"):
+    one = measured(device, "espnet", 0.05, stack="tflite")
+    with pytest.raises(DeviceError, match="was measured with tflite but device tx2 is of pytorch-eager"):
         own_points([one], device)
-    sibling(device, "tx2-tensorrt-mine", "tensorrt")
+    sibling(device, "tx2-tflite-mine", "tflite")
     found = own_points([one], device)
-    assert found.device.name == "tx2-tensorrt-mine"
-    assert found.remarks[0] == "measured with tensorrt, so for device tx2-tensorrt-mine"
+    assert found.device.name == "tx2-tflite-mine"
+    assert found.remarks[0] == "measured with tflite, so for device tx2-tflite-mine"
     with pytest.raises(DeviceError, match=r"measured in int8 but device tx2 is of fp32"):
         own_points([measured(device, "espnet", 0.05, precision="int8")], device)
     with pytest.raises(DeviceError, match="calibrate a device with each"):
         own_points([one, measured(device, "enet", 0.05)], device)
+
+
+def test_half_precision_under_tensorrt_goes_to_the_tx2s_own_device_of_it() -> None:
+    device = load_device("tx2")
+    found = own_points([measured(device, "espnet", 0.05, stack="tensorrt", precision="fp16")], device)
+    assert found.device.name == "tx2-tensorrt"
+    with pytest.raises(DeviceError, match="measured in fp32 but device tx2-tensorrt is of fp16"):
+        own_points([measured(device, "espnet", 0.05, stack="tensorrt", precision="fp32")], device)
 
 
 def sibling(device: Device, name: str, stack: str) -> None:
@@ -267,7 +276,7 @@ def test_power_follows_as_latency_does() -> None:
     before, after = predict(graph_of("espnet-5"), device), predict(graph_of("espnet-5"), own)
     assert after.power_w.mean == pytest.approx(0.6 * before.power_w.mean, rel=0.05)
     assert after.power_w.high / after.power_w.low < 0.5 * before.power_w.high / before.power_w.low
-    assert after.latency_s == before.latency_s
+    assert dataclasses.astuple(after.latency_s) == pytest.approx(dataclasses.astuple(before.latency_s))
     found = own_points([measured(device, "espnet", 5.0, metric="power_w", covers="board")], device)
     assert not found.points
     assert "left out the power of the board" in found.remarks[0]

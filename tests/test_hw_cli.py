@@ -47,7 +47,14 @@ def test_bounds_are_printed_in_the_unit_of_their_estimate_without_an_exponent() 
 def test_predict_for_people_says_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "predict", "espnet-c-3", "--device", "titanx")
     assert code == 0
-    for words in ("latency", "power (card)", "90% interval", "most expensive", "rests on: calibrated"):
+    for words in (
+        "latency",
+        "power (card)",
+        "90% interval",
+        "most expensive",
+        "rests on: ",
+        "modelled, scaled by espnet, enet",
+    ):
         assert words in out
 
 
@@ -89,7 +96,7 @@ def test_what_cannot_be_predicted_is_one_sentence(
 
 def test_devices_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     names = [entry["name"] for entry in document(capsys, "device", "list")]
-    assert names == ["gtx960m", "titanx", "tx2"]
+    assert {"gtx960m", "titanx", "tx2", "orin-nano", "rpi5"} <= set(names)
     shown = document(capsys, "device", "show", "tx2", "--model", "espnet-c-3")
     assert shown["numbers"]["macs_per_cycle"] == {
         "value": 256,

@@ -79,7 +79,7 @@ def test_unlicensed_tables_ship_as_a_small_extract() -> None:
         ("op", "convolve", "'convolve' is unknown; did you mean 'conv'"),
         ("stack", "pytorch", "'pytorch' is unknown; did you mean 'pytorch-eager'"),
         ("provenance", "guessed", "'guessed' is unknown"),
-        ("precision", "fp16", "'fp16' is unknown"),
+        ("precision", "fp8", "'fp8' is unknown"),
         ("source", "", "source: is empty"),
         ("power_w", "", "must be given together"),
         ("groups", "7", "7 groups do not divide"),

@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw_models import load_device, predict, predictor
+from hw_models.analytic.many import Kernels
 from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
 from hw_models.device import DeviceError
 from hw_models.kernels import RULES, PriceError, fused, work_of
+from search.space import space_of
 from zoo import graph as g
+from zoo.bulk.lower import BulkLowering
+from zoo.config import load_config
 from zoo.errors import ZooError
 from zoo.graph import Conv, Layer, PReLU, Shape
 from zoo.models.espnet import ESPNetSpec
@@ -211,8 +215,16 @@ def test_a_fusing_stack_runs_fewer_kernels_in_less_time() -> None:
     alone, together = predict(FULL, eager), predict(FULL, engine)
     assert sum(kernel.macs for kernel in together.kernels) == FULL.macs
     assert len(together.kernels) < len(alone.kernels)
-    assert not any(kernel.kind == "activation" for kernel in together.kernels)
     assert together.latency_s.mean < alone.latency_s.mean
+
+
+def test_fp16_moves_half_the_bytes_and_does_the_same_arithmetic() -> None:
+    single = load_device("tx2")
+    half = dataclasses.replace(single, precision="fp16")
+    for a, b in zip(predict(SMALL, single).kernels, predict(SMALL, half).kernels, strict=True):
+        assert b.macs == a.macs
+        assert b.bytes == pytest.approx(a.bytes / 2, rel=1e-3, abs=2)
+    assert predict(SMALL, half).memory_bytes == predict(SMALL, single).memory_bytes // 2
 
 
 def test_fusion_stops_where_another_layer_reads_the_value() -> None:
@@ -224,3 +236,51 @@ def test_fusion_stops_where_another_layer_reads_the_value() -> None:
     b.act(b.add((x, x), "sum"), "act2")
     names = [[layer.name for layer in kernel.layers] for kernel in fused(b.layers, "onnxruntime")]
     assert names == [["conv"], ["bn", "act"], ["sum", "act2"]]
+
+
+def test_tensorrt_runs_a_residual_unit_as_its_convolutions() -> None:
+    b = g.GraphBuilder()
+    x = b.conv(b.input("image", Shape(3, 8, 8)), "stem", 4, kernel=3)
+    y = b.act(b.bn(b.conv(x, "conv1", 4, kernel=3), "bn1"), "relu1", "relu")
+    y = b.bn(b.conv(y, "conv2", 4, kernel=3), "bn2")
+    b.act(b.add((y, x), "sum"), "relu2", "relu")
+    kernels = fused(b.layers, "tensorrt")
+    assert [[layer.name for layer in kernel.layers] for kernel in kernels] == [
+        ["stem"],
+        ["conv1", "bn1", "relu1"],
+        ["conv2", "bn2", "sum", "relu2"],
+    ]
+    # The sum reads one tensor more than the convolution alone does.
+    assert kernels[2].work.activation_bytes - kernels[1].work.activation_bytes == Shape(4, 8, 8).bytes
+    assert [k.layers[-1].name for k in fused(b.layers, "tflite")] == ["stem", "relu1", "bn2", "relu2"]
+
+
+@pytest.mark.parametrize("activation", ["prelu", "silu"])
+def test_tensorrt_does_not_fold_every_activation(activation: str) -> None:
+    b = g.GraphBuilder()
+    b.act(b.bn(b.conv(b.input("image", Shape(3, 8, 8)), "conv", 4, kernel=3), "bn"), "act", activation)
+    assert [k.layers[-1].name for k in fused(b.layers, "tensorrt")] == ["bn", "act"]
+
+
+@pytest.mark.parametrize("device", ["tx2", "orin-nano", "rpi5"])
+@pytest.mark.parametrize("space", ["default", "espnetv2"])
+def test_pieces_of_a_space_add_up_to_the_whole_network_on_every_stack(space: str, device: str) -> None:
+    searched, size = space_of(load_config(None).spaces[space], (512, 1024)), (512, 1024)
+    rows = searched.sample(np.random.default_rng(0), 24)
+    prices = predictor(device)
+    bulk = BulkLowering(searched.choices, Shape(3, *size)).lower(searched.choices.codes(rows))
+    whole = [prices.terms(lower(searched.spec(int(row)), size).layers) for row in rows]
+    np.testing.assert_allclose(bulk.total(prices.terms, width=prices.width), whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_many_kernels_at_once_take_the_times_of_each(batch: int) -> None:
+    device = load_device("orin-nano")
+    works = [kernel.work for kernel in fused(FULL.layers, "pytorch-eager")]
+    works.append(work_of(g.Conv(8, (3, 3), groups=8), (Shape(8, 9, 9),), Shape(8, 7, 7)))
+    clock_hz, peak = device.clocks.default_mhz * 1e6, device.value("macs_per_cycle")
+    theta = device.latency.theta
+    times, slopes = Kernels.of(works, peak, clock_hz, batch).times(theta)
+    one_by_one = [kernel_time(work, theta.tolist(), peak, clock_hz, batch) for work in works]
+    np.testing.assert_allclose(times, [timing.total_s for timing in one_by_one], rtol=1e-12)
+    np.testing.assert_allclose(slopes, [timing.gradient for timing in one_by_one], rtol=1e-9, atol=1e-18)

@@ -130,7 +130,10 @@ def test_linear(x: Shape, out_channels: int, bias: bool) -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3), ops.Dropout(0.3, True)],
+    [
+        *(ops.BatchNorm(1e-3), ops.PReLU(), ops.ReLU(), ops.ELU(), ops.Sigmoid(), ops.Dropout(0.3)),
+        *(ops.Dropout(0.3, True), ops.ReLU6(), ops.HardSigmoid(), ops.HardSwish(), ops.SiLU()),
+    ],
 )
 def test_element_wise(op: Any) -> None:
     agrees(op, Shape(4, 3, 5))
@@ -300,6 +303,18 @@ def test_resize_like(x: Shape, height: int, width: int, mode: Any, corners: bool
 
 
 @laws
+@given(few, st.integers(1, 5), st.integers(1, 5))
+def test_space_to_depth_keeps_every_value(channels: int, rows: int, columns: int) -> None:
+    x = Shape(channels, 2 * rows, 2 * columns)
+    images, out = run(graph_of(ops.SpaceToDepth(), x))
+    assert torch.equal(out[:, :channels], images[0][..., ::2, ::2])
+    # torch's own puts the four pixels of a channel side by side, row by row.
+    theirs = functional.pixel_unshuffle(images[0], 2).reshape(2, channels, 4, rows, columns)[:, :, [0, 2, 1, 3]]
+    assert torch.equal(out, theirs.transpose(1, 2).reshape(out.shape))
+    agrees(ops.SpaceToDepth(), x)
+
+
+@laws
 @given(shapes(), st.sampled_from([0.1, 0.5, 1.0, 1.5, 2.0]), st.integers(1, 5))
 def test_resize_by_scale(x: Shape, scale: float, minimum: int) -> None:
     agrees(ops.Resize(scale=scale, minimum=minimum), x)
@@ -327,6 +342,7 @@ def test_crop(like: Shape, top: int, left: int, more: int) -> None:
         (ops.PadChannels(2), [Shape(3, 8, 8)], "pad 3 channels to 2"),
         (ops.SliceChannels(1, 4), [Shape(3, 8, 8)], "channels 1 to 4 of 3x8x8"),
         (ops.ChannelShuffle(2), [Shape(3, 8, 8)], "2 groups"),
+        (ops.SpaceToDepth(), [Shape(3, 8, 7)], "must be even"),
         (ops.Crop(1, 0), [Shape(3, 8, 8), Shape(3, 8, 8)], "crop"),
     ],
 )

@@ -222,6 +222,26 @@ class Sigmoid(_SameShape):
 
 
 @dataclass(frozen=True, slots=True)
+class ReLU6(_SameShape):
+    """min(max(x, 0), 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HardSigmoid(_SameShape):
+    """min(max(x + 3, 0), 6) / 6."""
+
+
+@dataclass(frozen=True, slots=True)
+class HardSwish(_SameShape):
+    """x times its hard sigmoid."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiLU(_SameShape):
+    """x times its sigmoid, also called swish."""
+
+
+@dataclass(frozen=True, slots=True)
 class Complement(_SameShape):
     """1 - x: what a gate keeps back."""
 
@@ -337,6 +357,17 @@ class ChannelShuffle(_SameShape):
         if inputs[0].channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide {inputs[0].channels} channels")
         return inputs[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceToDepth(_Free):
+    """Each 2x2 block of pixels as four times the channels: top left, bottom left, top right, bottom right."""
+
+    def shape(self, *inputs: Shape) -> Shape:
+        (x,) = inputs
+        if x.height % 2 or x.width % 2:
+            raise ValueError(f"height and width must be even, but are {x.height} and {x.width}")
+        return Shape(4 * x.channels, x.height // 2, x.width // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,7 +675,7 @@ class GraphBuilder:
         return self.append(BatchNorm(self.bn_eps), (x,), path)
 
     def act(self, x: str, path: str, kind: str = "prelu") -> str:
-        """Activation: prelu, relu, elu or sigmoid."""
+        """Activation: a name of ACTIVATIONS."""
         return self.append(ACTIVATIONS[kind], (x,), path)
 
     def add(self, inputs: tuple[str, ...], path: str) -> str:
@@ -692,4 +723,13 @@ class GraphBuilder:
         return self.append(Resize(mode, align_corners, scale, minimum), inputs, path)
 
 
-ACTIVATIONS: Mapping[str, Op] = {"prelu": PReLU(), "relu": ReLU(), "elu": ELU(), "sigmoid": Sigmoid()}
+ACTIVATIONS: Mapping[str, Op] = {
+    "prelu": PReLU(),
+    "relu": ReLU(),
+    "elu": ELU(),
+    "sigmoid": Sigmoid(),
+    "relu6": ReLU6(),
+    "hard-sigmoid": HardSigmoid(),
+    "hard-swish": HardSwish(),
+    "silu": SiLU(),
+}

@@ -24,7 +24,7 @@ from zoo.specs import Spec
 INDICES = ":indices"
 """Suffix of the tensor that holds the positions a max pooling took its values from."""
 
-RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU)
+RECTIFIERS = (ops.PReLU, ops.ReLU, ops.ELU, ops.ReLU6, ops.HardSwish, ops.SiLU)
 """Activations that halve the variance of what they are given."""
 
 FIXED_SIZES: ContextVar[bool] = ContextVar("FIXED_SIZES", default=False)
@@ -138,6 +138,13 @@ class ChannelShuffle(_OpModule):
         return grouped.transpose(1, 2).reshape(n, channels, height, width)
 
 
+class SpaceToDepth(nn.Module):
+    """Each 2x2 block of pixels as four times the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]), 1)
+
+
 class MaxUnpool(nn.Module):
     """Values put back where `indices` say, in a tensor of the size of `source`.
 
@@ -247,6 +254,10 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.ReLU: lambda op, x: nn.ReLU(),
     ops.ELU: lambda op, x: nn.ELU(),
     ops.Sigmoid: lambda op, x: nn.Sigmoid(),
+    ops.ReLU6: lambda op, x: nn.ReLU6(),
+    ops.HardSigmoid: lambda op, x: nn.Hardsigmoid(),
+    ops.HardSwish: lambda op, x: nn.Hardswish(),
+    ops.SiLU: lambda op, x: nn.SiLU(),
     ops.Complement: lambda op, x: Complement(),
     ops.Dropout: _dropout,
     ops.Add: lambda op, *x: Add(),
@@ -258,6 +269,7 @@ MODULES: Mapping[type[Any], Callable[..., nn.Module]] = {
     ops.SliceChannels: lambda op, x: SliceChannels(op),
     ops.ReduceChannels: lambda op, x: ReduceChannels(op),
     ops.ChannelShuffle: lambda op, x: ChannelShuffle(op),
+    ops.SpaceToDepth: lambda op, x: SpaceToDepth(),
     ops.AvgPool: lambda op, x: nn.AvgPool2d(op.kernel, op.stride, op.padding),
     ops.MaxPool: lambda op, x: nn.MaxPool2d(op.kernel, op.stride, op.padding, ceil_mode=op.ceil),
     ops.MaxUnpool: lambda op, *x: MaxUnpool(),

@@ -8,11 +8,13 @@ from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.lowering import Family, lower_stages
 from zoo.models import (
+    alexnet,
     cfpnet,
     cgnet,
     dabnet,
     ddrnet,
     deeplab,
+    densenet,
     edanet,
     enet,
     erfnet,
@@ -24,13 +26,20 @@ from zoo.models import (
     fcn,
     fddwnet,
     fpenet,
+    googlenet,
     lednet,
+    mixnet,
+    mobilenetv2,
+    mobilenetv3,
     pidnet,
     pspnet,
     resnet,
     segnet,
+    shufflenetv2,
     sqnet,
+    squeezenet,
     vgg,
+    yolox,
 )
 from zoo.models.pruned import PrunedSpec, narrowed, pruned_spec
 from zoo.specs import Spec, field_types
@@ -60,6 +69,16 @@ FAMILIES: Mapping[str, Family] = {
     "lednet": lednet.FAMILY,
     "ddrnet": ddrnet.FAMILY,
     "pidnet": pidnet.FAMILY,
+    # Reference networks: devices are calibrated on their published times. zoo.yaml names none of them.
+    "alexnet": alexnet.FAMILY,
+    "densenet": densenet.FAMILY,
+    "googlenet": googlenet.FAMILY,
+    "mixnet": mixnet.FAMILY,
+    "mobilenetv2": mobilenetv2.FAMILY,
+    "mobilenetv3": mobilenetv3.FAMILY,
+    "shufflenetv2": shufflenetv2.FAMILY,
+    "squeezenet": squeezenet.FAMILY,
+    "yolox": yolox.FAMILY,
 }
 
 MAX_SIDE = 65_536

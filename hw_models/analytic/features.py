@@ -7,6 +7,8 @@ Power is idle power and x, the energy of arithmetic, bytes and busy time over T,
 power limit but does not pass it, as a device does that lowers its clock for that:
 
     P = idle + x / sqrt(1 + (x / (limit - idle))^2)
+
+A kernel of t seconds is busy for t · t / (t + ramp) of them: a short one ends before it has filled the device.
 """
 
 from collections.abc import Sequence
@@ -24,12 +26,12 @@ Array = NDArray[np.float64]
 SMOOTH = 8.0
 """Exponent of the smooth maximum of device time and host time."""
 
-DEVICE, DISPATCHES, VARIANCE, MACS, BYTES, DILATED = range(6)
+DEVICE, DISPATCHES, VARIANCE, MACS, BYTES, BUSY, BUSY_SLOPE = range(7)
 """Places of the additive terms: device time in s, operations, variance of the device time by kernels in
-s², MACs, bytes, device time of dilated convolutions in s; after them GRADIENT and RESTS."""
-GRADIENT = slice(6, 6 + WIDTH)
+s², MACs, bytes, busy time in s and its derivative by the logarithm of `ramp`; after them GRADIENT and RESTS."""
+GRADIENT = slice(7, 7 + WIDTH)
 """Derivatives of the device time by the logarithms of the parameters, in s."""
-RESTS = slice(6 + WIDTH, 6 + WIDTH + len(PROVENANCES))
+RESTS = slice(GRADIENT.stop, GRADIENT.stop + len(PROVENANCES))
 """Device time by provenance, in s."""
 TERMS = RESTS.stop
 """Number of additive terms of a network."""
@@ -52,24 +54,29 @@ def latency_gradient(terms: Array, theta: Sequence[float], overhead_s: float) ->
 
 def power_gradient(terms: Array, latency: Array, device: Device, clock_mhz: float) -> tuple[Array, Array]:
     """Dynamic power in W, and its gradient by the logarithms of the power parameters."""
-    per_mac, per_byte, active, dilated, exponent = np.exp(device.power.theta)
+    per_mac, per_byte, active, _, exponent = np.exp(device.power.theta)
     ratio = clock_mhz / device.clocks.default_mhz
     scale = ratio**exponent
     parts = np.stack(
         [
             scale * per_mac * terms[..., MACS] / latency,
             scale * per_byte * terms[..., BYTES] / latency,
-            scale * ratio * active * (terms[..., DEVICE] - terms[..., DILATED]) / latency,
-            scale * ratio * active * dilated * terms[..., DILATED] / latency,
+            scale * ratio * active * terms[..., BUSY] / latency,
+            scale * ratio * active * terms[..., BUSY_SLOPE] / latency,
             np.zeros_like(latency),
         ],
         axis=-1,
     )
-    straight = parts.sum(axis=-1)
-    parts[..., 2] += parts[..., 3]  # `active` scales the dilated part as well
+    straight = parts[..., :3].sum(axis=-1)
     parts[..., 4] = straight * exponent * log(ratio)
-    dynamic, slope = bent(straight, device.value("power_limit") - device.value("idle_power"))
+    dynamic, slope = bent(straight, device.value("power_limit") - device.idle_power(clock_mhz))
     return dynamic, parts * slope[..., None]
+
+
+def busy(seconds: Array, ramp: float) -> tuple[Array, Array]:
+    """Busy time of kernels that take `seconds`, and its derivative by the logarithm of `ramp`."""
+    share = seconds / (seconds + ramp)
+    return seconds * share, -ramp * share**2
 
 
 def bent(power: Array, limit: float) -> tuple[Array, Array]:

@@ -23,27 +23,43 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw_models.analytic.features import (
+    BUSY,
+    BUSY_SLOPE,
     BYTES,
     DEVICE,
-    DILATED,
     DISPATCHES,
     GRADIENT,
     MACS,
     RESTS,
     TERMS,
     VARIANCE,
+    busy,
     latency_gradient,
     power_gradient,
 )
 from hw_models.analytic.residuals import Evidence, RowModel
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
-from hw_models.device import Device
+from hw_models.device import POWER_PARAMETERS, Device
 from hw_models.kernels import FUSING, Fused, Work, fused
 from hw_models.normal import score, upper_tail
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError
 from zoo.graph import Layer
+from zoo.statistics import t_quantile
+
+RAMP = list(POWER_PARAMETERS).index("ramp")
+
+PRIOR_WEIGHT = 2
+"""Networks that the spread assumed before any was left out counts for (`hw_models.validate.left_out_sd`)."""
+
+SIDE = 0.95
+"""Probability of each bound of a 90 % interval."""
+
+
+def networks_behind(device: Device, metric: str) -> int:
+    """Families of networks whose published values calibrate a metric."""
+    return len({p.group for p in device.points if p.metric == metric and p.use == "calibration"})
 
 
 class Predictor:
@@ -60,6 +76,7 @@ class Predictor:
         self.batch = batch
         self._theta = device.latency.theta.tolist()
         self._rows = RowModel(device)
+        self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
 
     def terms(self, layers: Sequence[Layer]) -> Array:
@@ -69,19 +86,27 @@ class Predictor:
         """
         total = np.zeros(TERMS)
         if self.device.stack in FUSING:
-            for kernel in fused(layers, self.device.stack):
-                total += self._known_price(tuple((x.op, x.in_shapes) for x in kernel.layers), kernel.layers)
+            for kernel in self._kernels(layers):
+                total += self._known_price((kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel)
             return total
         for layer in layers:
-            total += self._known_price((layer.op, layer.in_shapes), (layer,))
+            total += self._known_layer((layer.op, layer.in_shapes), layer)
         return total
 
-    def _known_price(self, key: tuple[object, ...], layers: tuple[Layer, ...]) -> Array:
+    def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
+        return fused(layers, self.device.stack, self.device.precision)
+
+    def _known_layer(self, key: tuple[object, ...], layer: Layer) -> Array:
         known = self._known.get(key)
         if known is None:
-            kernels = fused(layers, self.device.stack)
-            known = self._price(kernels[0].work, layers[0]) if kernels else np.zeros(TERMS)
-            self._known[key] = known
+            kernels = self._kernels((layer,))
+            known = self._known[key] = self._price(*kernels[0][::-1]) if kernels else np.zeros(TERMS)
+        return known
+
+    def _known_price(self, key: tuple[object, ...], kernel: Fused) -> Array:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._price(kernel.work, kernel.layers)
         return known
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
@@ -116,7 +141,7 @@ class Predictor:
         """A probability of exceeding a value; power is never below idle nor above the limit."""
         if metric != "power_w":
             return chance
-        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
 
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
@@ -137,7 +162,7 @@ class Predictor:
         """Loadings of the logarithm on the errors of the parameters of latency and, after them, of power."""
         latency, time, _ = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
         dynamic, power = power_gradient(terms, time, self.device, self.clock_mhz)
-        level = self.device.value("idle_power") + dynamic
+        level = self.device.idle_power(self.clock_mhz) + dynamic
         by_latency = latency @ _root(self.device.latency.covariance) / time[..., None]
         by_power = power @ _root(self.device.power.covariance) / level[..., None]
         shares = {"latency_s": (1.0, 0.0), "power_w": (0.0, 1.0), "energy_j": (1.0, 1.0)}[metric]
@@ -150,13 +175,13 @@ class Predictor:
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution."""
-        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in fused(layers, self.device.stack)]
+        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in self._kernels(layers)]
         total = sum(timing.total_s for _, (timing, _) in priced)
         return tuple(self._kernel_cost(kernel, timing, evidence, total) for kernel, (timing, evidence) in priced)
 
     def host_bound(self, terms: Array) -> bool:
         """Whether the host's dispatch takes longer than the device."""
-        return bool(self._host(terms) > terms[DEVICE])
+        return bool(self.host_seconds(terms) > terms[DEVICE])
 
     def provenance(self, terms: Array) -> dict[str, float]:
         """Shares of device time by what they rest on."""
@@ -167,16 +192,17 @@ class Predictor:
     def _clip(self, name: str, low: Array, high: Array) -> tuple[Array, Array]:
         if name != "power_w":
             return low, high
-        idle, limit = self.device.value("idle_power"), self.device.value("power_limit")
+        idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.clip(low, idle, limit), np.clip(high, idle, limit)
 
-    def _host(self, terms: Array) -> Array:
+    def host_seconds(self, terms: Array) -> Array:
+        """Time in which the host issues a frame's operations."""
         return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
 
     def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
         """Median and standard deviation of the logarithm, by metric."""
-        latency, latency_sd = self._latency(terms)
-        power, power_sd = self._power(terms, latency)
+        latency, latency_sd = self._latency(terms, self._student("latency_s"))
+        power, power_sd = self._power(terms, latency, self._student("power_w"))
         energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
         return {
             "latency_s": (latency, latency_sd),
@@ -184,33 +210,41 @@ class Predictor:
             "energy_j": (power * latency, energy_sd),
         }
 
-    def _latency(self, terms: Array) -> tuple[Array, Array]:
+    def _student(self, metric: str) -> float:
+        """Student's quantile over the normal one, which widens the error of a network that the fit has not seen.
+
+        Its size is known from few networks. The ratio is that of a 90 % interval at every probability, so that the
+        distributions stay log-normal, as the sliders of a report take them.
+        """
+        return t_quantile(SIDE, self._freedom[metric]) / float(score(SIDE))
+
+    def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
         gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
         fit = self.device.latency
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + fit.network_sd**2)
+        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + (wider * fit.network_sd) ** 2)
 
-    def _power(self, terms: Array, latency: Array) -> tuple[Array, Array]:
+    def _power(self, terms: Array, latency: Array, wider: float = 1.0) -> tuple[Array, Array]:
         dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
         fit = self.device.power
         shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        power = self.device.value("idle_power") + dynamic
-        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * fit.network_sd) ** 2) / power
+        power = self.device.idle_power(self.clock_mhz) + dynamic
+        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
         peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
         timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
         return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
 
-    def _price(self, work: Work, layer: Layer) -> Array:
-        timing, evidence = self._timing(work, layer)
+    def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:
+        timing, evidence = self._timing(work, layers[0])
         out = np.zeros(TERMS)
         out[DEVICE] = timing.total_s
         out[DISPATCHES] = work.dispatches
         out[VARIANCE] = (timing.total_s * evidence.sd) ** 2
         out[MACS] = work.macs * self.batch
         out[BYTES] = timing.bytes_moved
-        out[DILATED] = timing.total_s if work.dilated else 0.0
+        out[BUSY], out[BUSY_SLOPE] = busy(np.asarray(timing.total_s), float(np.exp(self.device.power.theta[RAMP])))
         out[GRADIENT] = timing.gradient
         out[RESTS.start + PROVENANCES.index(evidence.provenance)] = timing.total_s
         return out

@@ -21,7 +21,7 @@ import yaml
 from numpy.typing import NDArray
 
 from hw_models.analytic.roofline import PARAMETERS
-from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables
+from hw_models.build.fit_tables import TableFit, extract, fit_power, fit_tables, with_transposed
 from hw_models.build.recipes import RECIPES, Recipe
 from hw_models.build.sources import depthwise_rate, published, significant, spec_text
 from hw_models.calibrate import calibrated
@@ -37,15 +37,15 @@ Array = NDArray[np.float64]
 def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     """Write one device's folder and give the device back as it reads itself."""
     folder = into / recipe.name
-    rows = recipe.table(sources)
-    fit = fit_tables(rows, recipe, recipe.table_macs_per_cycle)
+    fit = _table_fit(recipe, sources)
     points = [published(sources, wanted) for wanted in recipe.points]
+    points += recipe.whole_networks(sources) if recipe.whole_networks else []
     extracts = {name: extract(rows_of(sources), count) for name, rows_of, count in recipe.extracts}
     _write_yaml(folder / "device.yaml", _description(recipe, list(extracts)))
     _write_csv(folder / "points.csv", Point, points)
     for name, chosen in extracts.items():
         _write_csv(folder / name, KernelRow, chosen)
-    share = depthwise_rate(sources) / RECIPES["titanx"].peak_macs_s
+    share = depthwise_rate(sources) / RECIPES["titanx"].peak_macs_s if recipe.stack == "pytorch-eager" else None
     power = fit_power(recipe.power_rows(sources)[::5], recipe) if recipe.power_rows else recipe.power_prior
     fits = _unfitted(recipe, fit, share, power)
     for _ in range(2):
@@ -64,14 +64,25 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     return read_device(folder)
 
 
-def _unfitted(recipe: Recipe, fit: TableFit, depthwise_share: float, power: Mapping[str, float]) -> tuple[Fit, Fit]:
+def _table_fit(recipe: Recipe, sources: Path) -> TableFit:
+    """The roofline fitted to the recipe's tables, or its prior where it has none."""
+    if recipe.table is None:
+        return TableFit(np.log([recipe.table_prior[name] for name in PARAMETERS]), {})
+    fit = fit_tables(recipe.table(sources), recipe, recipe.table_macs_per_cycle)
+    return with_transposed(fit, recipe.transposed(sources), recipe) if recipe.transposed else fit
+
+
+def _unfitted(
+    recipe: Recipe, fit: TableFit, depthwise_share: float | None, power: Mapping[str, float]
+) -> tuple[Fit, Fit]:
     """What is known before the whole-network points.
 
     depthwise_share: of the peak, which PyTorch's depth-wise convolution reaches on the one card it was
-    measured on; the kernel is bound by instructions, so the share is carried over to the others.
+    measured on; the kernel is bound by instructions, so the share is carried over to PyTorch on the others.
     """
     table = dict(zip(PARAMETERS, np.exp(fit.theta).tolist(), strict=True))
-    table["depthwise"] = table["efficiency"] / depthwise_share
+    if depthwise_share is not None:
+        table["depthwise"] = table["efficiency"] / depthwise_share
     prior = {name: recipe.stack_prior.get(name, table[name]) for name in PARAMETERS}
     return (
         Fit.unfitted(prior, recipe.stack_sd, recipe.latency_network_sd),
@@ -83,7 +94,8 @@ def _description(recipe: Recipe, tables: list[str]) -> dict[str, Any]:
     clocks = asdict(recipe.clocks)
     return {
         "title": recipe.title,
-        "stack": "pytorch-eager",
+        "stack": recipe.stack,
+        "precision": recipe.precision,
         "power_covers": recipe.power_covers,
         "power_note": recipe.power_note,
         "clocks": {**clocks, "modes": dict(recipe.clocks.modes)},

@@ -1,4 +1,4 @@
-"""Fits the roofline and the power model to tables of single kernels; measures the error on shapes left out."""
+"""Fits the roofline and the power model to tables of single kernels, and measures the error on shapes left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.features import bent
+from hw_models.analytic.features import bent, busy
 from hw_models.analytic.residuals import position, row_work
-from hw_models.analytic.roofline import PARAMETERS, kernel_time
+from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
 from hw_models.build.recipes import Recipe
 from hw_models.kernels import Work, work_of
 from hw_models.least_squares import map_fit
@@ -44,6 +44,19 @@ def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float)
     return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
 
 
+def with_transposed(fit: TableFit, rows: Sequence[KernelRow], recipe: Recipe) -> TableFit:
+    """The fit with the factor of transposed convolutions that the median row has."""
+    errors = np.array(
+        [
+            log(row.latency_s / _time(_works(row), row, fit.theta.tolist(), recipe.table_macs_per_cycle)[0])
+            for row in rows
+        ]
+    )
+    theta = fit.theta.copy()
+    theta[INDEX["transposed"]] += np.median(errors)
+    return TableFit(theta, {**fit.held_out, "transposed": errors - np.median(errors)})
+
+
 def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
     """Power parameters fitted to the power of single kernels; what rows cannot tell stays as the recipe has it."""
     names = tuple(recipe.power_prior)
@@ -53,22 +66,27 @@ def fit_power(rows: Sequence[KernelRow], recipe: Recipe) -> dict[str, float]:
     flows = np.array(
         [(work.activation_bytes + work.weight_bytes) / row.latency_s for work, row in zip(works, rows, strict=True)]
     )
+    times = np.array([row.latency_s for row in rows])
     ratio = np.log([row.clock_mhz / recipe.clocks.default_mhz for row in rows])
     idle = recipe.numbers["idle_power"].value
     limit = recipe.numbers["power_limit"].value - idle
 
     def model(theta: Array) -> tuple[Array, Array]:
-        per_mac, per_byte, active, _, exponent = np.exp(theta)
+        per_mac, per_byte, active, ramp, exponent = np.exp(theta)
         scale = np.exp(exponent * ratio)
-        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, scale * np.exp(ratio) * active])
+        busy_s, busy_slope = busy(times, ramp)
+        whole = scale * np.exp(ratio) * active / times
+        parts = np.stack([scale * per_mac * rates, scale * per_byte * flows, whole * busy_s])
         total = parts.sum(axis=0)
         power, slope = bent(total, limit)
-        slopes = np.stack([*parts, np.zeros(len(rows)), total * exponent * ratio]) * slope / power
+        slopes = np.stack([*parts, whole * busy_slope, total * exponent * ratio]) * slope / power
         return np.log(power), slopes.T
 
     observed = np.log([row.power_w - idle for row in rows if row.power_w is not None])
     error = np.full(len(rows), 0.25**2)
-    theta = map_fit(model, observed, error, center, np.eye(len(names)))[0]
+    # Rows of different shapes say less on the clock than the pairs and the boards that its prior comes from.
+    spread = np.diag([0.02**2 if name == "clock_exponent" else 1.0 for name in names])
+    theta = map_fit(model, observed, error, center, spread)[0]
     return dict(zip(names, np.exp(theta).tolist(), strict=True))
 
 

@@ -21,7 +21,8 @@ SYSIDENTIF_TRUSTED_S = {True: 1e-3, False: 3e-3}
 """Shortest latency to trust: rows timed with and without a synchronisation before the timer."""
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a source. Raises ZooError where the file cannot be read."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             yield from csv.DictReader(file)
@@ -76,7 +77,7 @@ def significant(value: float, digits: int = 6) -> float:
 def sysidentif(folder: Path) -> list[KernelRow]:
     """Convolution, bias and ReLU on a Jetson TX2 under PyTorch, with GPU-rail power, where the time can be trusted."""
     kept = []
-    for r in _rows(folder / "hw" / "tx2_conv_sysidentif.csv"):
+    for r in read_rows(folder / "hw" / "tx2_conv_sysidentif.csv"):
         latency_s = float(r["latency_corrected_ms"]) * 1e-3
         synced = r["timing"].startswith("sync before")
         if latency_s < SYSIDENTIF_TRUSTED_S[synced] or int(r["h"]) < int(r["kernel_h"]):
@@ -100,7 +101,7 @@ def sysidentif(folder: Path) -> list[KernelRow]:
 def tophub(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
     """Auto-tuned TVM convolutions of one device, the fastest schedule of each shape."""
     best: dict[tuple[Any, ...], KernelRow] = {}
-    for r in _rows(folder / "hw" / "tvm_tophub_conv.csv"):
+    for r in read_rows(folder / "hw" / "tvm_tophub_conv.csv"):
         if r["device"] != device or r["precision"] != "fp32":
             continue
         row = _kernel(
@@ -120,7 +121,7 @@ def tophub(folder: Path, device: str, clock_mhz: float, provenance: str) -> list
 def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
     """Forward cuDNN convolutions of one device; of a shape that was timed twice, the faster."""
     best: dict[tuple[Any, ...], KernelRow] = {}
-    for r in _rows(folder / "hw" / "deepbench_conv.csv"):
+    for r in read_rows(folder / "hw" / "deepbench_conv.csv"):
         if r["device"] != device or r["direction"] != "fwd" or r["precision"] != "fp32":
             continue
         row = _kernel(
@@ -131,6 +132,38 @@ def deepbench(folder: Path, device: str, clock_mhz: float, provenance: str) -> l
             clock_mhz=clock_mhz,
             stack="cudnn",
             provenance=provenance,
+        )
+        if row.key not in best or row.latency_s < best[row.key].latency_s:
+            best[row.key] = row
+    return list(best.values())
+
+
+LEAST_CHANNELS = 8
+
+
+def deepbench_transposed(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
+    """Backward-data cuDNN convolutions of stride 2 of one device: what a transposed convolution computes.
+
+    Rows that lead back to an image, of fewer than eight channels, are left out: no network runs them forward.
+    """
+    best: dict[tuple[Any, ...], KernelRow] = {}
+    for r in read_rows(folder / "hw" / "deepbench_conv.csv"):
+        if r["device"] != device or r["direction"] != "bwd_data" or r["precision"] != "fp32" or r["stride"] != "2":
+            continue
+        if int(r["cin"]) < LEAST_CHANNELS:
+            continue
+        seconds = float(r["latency_ms"]) * 1e-3
+        forward = _kernel(
+            r, op="conv", latency_s=seconds, sd=0.05, clock_mhz=clock_mhz, stack="cudnn", provenance=provenance
+        )
+        out = forward.layer_op.shape(forward.in_shape)
+        row = replace(
+            forward,
+            op="conv_transpose",
+            in_channels=out.channels,
+            out_channels=forward.in_channels,
+            height=out.height,
+            width=out.width,
         )
         if row.key not in best or row.latency_s < best[row.key].latency_s:
             best[row.key] = row
@@ -164,7 +197,7 @@ def depthwise_rate(folder: Path) -> float:
     """
     latency = {
         (int(r["layer"]), r["op"]): float(r["latency_minus_skip_ms"]) * 1e-3
-        for r in _rows(folder / "hw" / "titanx_help_fbnet_lut.csv")
+        for r in read_rows(folder / "hw" / "titanx_help_fbnet_lut.csv")
         if r["batch"] == "64"
     }
     rates = [
@@ -180,7 +213,7 @@ def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
     Raises ZooError unless exactly one row of the sources fits; `wanted` gives `spec`, `group`, `use`,
     `reading_sd` (absolute, in the row's unit) beside what it is found by.
     """
-    found = [r for r in _rows(folder / "figures" / "published_measurements.csv") if _fits(r, wanted)]
+    found = [r for r in read_rows(folder / "figures" / "published_measurements.csv") if _fits(r, wanted)]
     if len(found) != 1:
         raise ZooError(
             f"published point {wanted['model']} {wanted['metric']}: {len(found)} rows fit, there must be one"

@@ -34,6 +34,7 @@ OPS: Mapping[str, type[Any]] = {
         *(g.Conv, g.ConvTranspose, g.Linear, g.BatchNorm, g.Scale, g.PReLU, g.ReLU, g.ELU, g.Sigmoid, g.Dropout),
         *(g.Add, g.Maximum, g.Multiply, g.Concat, g.PadChannels, g.ChannelShuffle, g.AvgPool, g.MaxPool, g.MaxUnpool),
         *(g.AdaptiveAvgPool, g.Resize, g.Crop, g.Complement, g.SelectChannels, g.SliceChannels, g.ReduceChannels),
+        *(g.ReLU6, g.HardSigmoid, g.HardSwish, g.SiLU, g.SpaceToDepth),
     )
 }
 """Ops by the names that tables have for them."""
@@ -120,6 +121,7 @@ _KIND_OF: Mapping[type[Any], str] = {
     g.Add: "elementwise",
     g.Multiply: "elementwise",
     g.Complement: "elementwise",
+    **dict.fromkeys((g.ReLU6, g.HardSigmoid, g.HardSwish, g.SiLU), "elementwise"),
 }
 
 

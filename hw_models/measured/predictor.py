@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
+from hw_models.analytic.features import BUSY, BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from hw_models.analytic.predictor import Predictor
 from hw_models.cost import KernelCost
 from hw_models.device import BLOCKS, Device, DeviceError, read_device
@@ -137,6 +137,7 @@ class MeasuredPredictor(Predictor):
         out = np.zeros(self.width)
         out[DEVICE] = found.seconds
         out[DISPATCHES] = len(block.body)
+        out[BUSY] = found.seconds
         out[MACS] = block.macs * self.batch
         out[BYTES] = _bytes(block, self.batch)
         out[SHARE_GRADIENT] = gradient_of(block, found.seconds)
@@ -196,10 +197,14 @@ class MeasuredPredictor(Predictor):
         shared = ((gradient @ self.device.latency.covariance) * gradient).sum(axis=-1)
         return np.asarray(np.sqrt((by_kind**2).sum(axis=-1) + np.maximum(shared, 0.0)) / self._time(terms))
 
+    def _student(self, metric: str) -> float:
+        # Its errors were measured on many blocks and on whole networks of this machine.
+        return 1.0
+
     def _time(self, terms: Array) -> Array:
         return np.asarray(terms[..., DEVICE] + self.device.value("frame_overhead"))
 
-    def _latency(self, terms: Array) -> tuple[Array, Array]:
+    def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
         # What is not known of the usual network is in its left-out error already.
         beyond = np.maximum(self.unsure(terms) ** 2 - self._usual**2, 0.0)
         return self._time(terms), np.sqrt(self.device.latency.network_sd**2 + beyond)

@@ -57,7 +57,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "study": {name: run.document.get(name) for name in ("sampler", "trials", "differences")} if run.study else None,
         "published": [_published(run, entry) for entry in published(run)],
         "breakdown": {"rank": taken_apart, "layers": layers(graph, costs), "devices": [shares(c) for c in costs]},
-        "devices": [device(str(d), d.name) for d in query.devices],
+        "devices": [device(str(d), d.name, d.clock_mhz) for d in query.devices],
         "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
         "accuracy_used": run.document.get("accuracy"),
         "certificate": run.certificate,

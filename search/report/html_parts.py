@@ -67,7 +67,7 @@ def shares(cost: Cost) -> dict[str, Any]:
     }
 
 
-def device(label: str, name: str) -> dict[str, Any]:
+def device(label: str, name: str, clock_mhz: float | None) -> dict[str, Any]:
     """What predictions for a device rest on: its numbers with sources, and how they met published figures."""
     found = load_device(name)
     numbers = {
@@ -81,7 +81,7 @@ def device(label: str, name: str) -> dict[str, Any]:
         "power_covers": found.power_covers,
         "power_note": found.power_note,
         "clocks": found.clocks.source,
-        "idle_w": found.value("idle_power"),
+        "idle_w": found.idle_power(found.clock(clock_mhz)),
         "limit_w": found.value("power_limit"),
         "numbers": numbers,
         "notes": list(found.notes),

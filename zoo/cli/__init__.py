@@ -28,6 +28,7 @@ GROUPS = (
     "train",
     "eval",
     "predict",
+    "check",
     "device",
     "measure",
     "search",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
+    from hw_models.system import SystemFigures
     from search.model_ref import Model
     from search.query import DeviceAt
 
@@ -63,6 +64,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence", type=probability_argument, default=0.9, metavar="C", help="of the intervals (default 0.9)"
     )
+    parser.add_argument(
+        "--system", action="store_true", help="sensitivity to the clock, utilisation, memory, top kernels"
+    )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
 
@@ -73,6 +77,8 @@ def _predict(args: Arguments) -> int:
         if len(cases) > 1:
             raise usage("--sweep draws one network on one device; give one of each")
         return _sweep(args, cases[0])
+    if args.system:
+        return _system(args, cases)
     costs = [_cost(args, case) for case in cases]
     documents = [_document(case, cost) for case, cost in zip(cases, costs, strict=True)]
     if len(cases) == 1:
@@ -106,6 +112,43 @@ def _devices(args: Arguments, model: "Model") -> "Iterator[DeviceAt]":
         yield DeviceAt(at.name, given or args.clock_mhz or own.get(at.name) or config.clock_mhz(at.name))
 
 
+def _system(args: Arguments, cases: list[_Case]) -> int:
+    """Print what the ESPNet paper measures of a whole system; one document a network and device."""
+    from hw_models.system import system_figures
+    from zoo.registry import lower
+
+    figures = [
+        system_figures(lower(c.model.spec, c.size), c.device, c.clock_mhz, args.batch, c.model.spec.family)
+        for c in cases
+    ]
+    documents = [
+        {"model": case.model.name, "device": case.device.name, "size": f"{case.size[1]}x{case.size[0]}"} | asdict(found)
+        for case, found in zip(cases, figures, strict=True)
+    ]
+
+    def show(console: "Console") -> None:
+        for case, found in zip(cases, figures, strict=True):
+            if len(cases) > 1:
+                console.print(f"{case.model.name} on {case.device.name}", markup=False)
+            _print_system(console, found)
+
+    emit(args, documents[0] if len(cases) == 1 else documents, show)
+    return 0
+
+
+def _print_system(console: "Console", figures: "SystemFigures") -> None:
+    if figures.sensitivity is not None and figures.sensitivity_clocks_mhz:
+        low, high = figures.sensitivity_clocks_mhz
+        paper = figures.published.get("sensitivity")
+        beside = f" (the paper's: {paper:.2f})" if paper else ""
+        console.print(f"sensitivity to the clock, {low:g} to {high:g} MHz: {figures.sensitivity:.2f}{beside}")
+    console.print(", ".join(f"{who} busy {share:.0%}" for who, share in figures.utilisation.items()))
+    console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations, without the runtime's own")
+    rows = [(kernel.name, f"{kernel.share:.1%}") for kernel in figures.top_kernels]
+    console.print(table(None, ("kernels of a kind and size", "share"), rows))
+    console.print(f"not modelled: {figures.not_modelled}")
+
+
 def _cost(args: Arguments, case: _Case) -> "Cost":
     from hw_models.predictors import predict
     from zoo.registry import lower
@@ -119,7 +162,10 @@ def _document(case: _Case, cost: "Cost") -> dict[str, Any]:
         "size": f"{case.size[1]}x{case.size[0]}",
         **asdict(cost),
         "stack": case.device.stack,
+        "precision": case.device.precision,
+        "scaled_by": list(case.device.scaled_by),
         "power_covers": case.device.power_covers,
+        "power_basis": case.device.power_basis,
         "kinds": _share_by_kind(cost),
     }
 
@@ -176,8 +222,16 @@ def _print_cost(console: "Console", case: _Case, cost: "Cost") -> None:
     columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
     console.print(table(None, columns, cells, left=2))
     console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
-    console.print("rests on: " + ", ".join(f"{p} {v:.0%}" for p, v in cost.provenance.items()))
+    console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
     console.print(device.power_note)
+    console.print(device.power_basis)
+
+
+def _in_words(provenance: str, device: "Device") -> str:
+    """`calibrated` says which networks scaled the model."""
+    if provenance != "calibrated":
+        return provenance
+    return f"modelled, scaled by {', '.join(device.scaled_by)}" if device.scaled_by else "modelled"
 
 
 def _cells(interval: "Interval", unit: str) -> tuple[str, str]:

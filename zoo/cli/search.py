@@ -143,6 +143,15 @@ def _list_with_weights(args: Arguments) -> int:
     return 0
 
 
+def _say_what_power_rests_on(query: "Query") -> None:
+    """What a watt limit is worth on each device, where there is one."""
+    from hw_models.device import load_device
+
+    if query.limits.max_power_w or query.limits.max_energy_mj:
+        for name in dict.fromkeys(device.name for device in query.devices):
+            note(f"zoo: {load_device(name).power_basis}")
+
+
 def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
@@ -152,6 +161,7 @@ def _search(args: Arguments) -> int:
     from search.runs.writer import claimed, default_folder, write
 
     query = _query(args)
+    _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
     with claimed(folder, query):
         try:

@@ -225,12 +225,11 @@ def level3_merge(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
 
 
 def head(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
-    """1x1 convolution to the classes, at 1/8 of the image's size."""
+    """1x1 convolution to the classes, at 1/8 of the image's size; decoder, l = 3: BN and upsample (section 3.2).
+
+    One stage, because engines fold the BN into the convolution.
+    """
     t["logits"] = g.conv(t["x"], f"{prefix(s)}classifier.conv", s.decoder_width or s.classes)
-
-
-def decoder_level3(g: GraphBuilder, s: ESPNetSpec, t: Tensors) -> None:
-    """Decoder, l = 3: BN and upsample the encoder's logits (section 3.2, figure 4d)."""
     if s.variant == "ESPNet":
         t["up"] = g.deconv(g.bn(t["logits"], "br"), "up_l3.0", s.decoder_width or s.classes)
 
@@ -270,7 +269,6 @@ FAMILY = Family(
         Stage(level3_unit, repeat="alpha3"),
         Stage(level3_merge),
         Stage(head),
-        Stage(decoder_level3),
         Stage(decoder_level2),
         Stage(decoder_level1),
     ),

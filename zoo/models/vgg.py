@@ -4,7 +4,8 @@ Simonyan, Zisserman, ICLR 2015, arXiv:1409.1556. Layer names are those of the au
 (`conv3_2`, `fc6`). All convolutions and linear layers have a bias. SegNet and FCN begin with its
 convolutions.
 
-Parameters: 138,357,544 with 16 layers and 143,667,240 with 19, the paper's 138 M and 144 M (table 2).
+Parameters: 132,863,336 with 11 layers, 133,047,848 with 13, 138,357,544 with 16 and 143,667,240 with 19, the
+paper's 133, 133, 138 and 144 M (table 2).
 """
 
 from dataclasses import dataclass
@@ -16,20 +17,21 @@ from zoo.specs import Count, Spec
 
 Widths = tuple[Count, Count, Count, Count, Count]
 
-CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""3x3 convolutions of each of the five blocks, by depth (table 1, D and E)."""
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""3x3 convolutions of each of the five blocks, by depth (table 1, A, B, D and E)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VGGSpec(Spec):
-    """One VGG. widths: channels of the five blocks. hidden: channels of the two hidden linear layers.
+    """One VGG. bn: BN after each convolution. widths: channels of the five blocks. hidden: of the two linear layers.
 
     As in today's libraries, the last features are average-pooled to 7x7, which they are already at 224x224.
     """
 
     family: ClassVar[str] = "vgg"
 
-    depth: Literal[16, 19] = 16
+    depth: Literal[11, 13, 16, 19] = 16
+    bn: bool = False
     widths: Widths = (64, 128, 256, 512, 512)
     hidden: Count = 4096
     classes: Count = 1000
@@ -52,7 +54,7 @@ def features(g: GraphBuilder, s: VGGSpec, t: Tensors) -> None:
     """Five blocks, each followed by max pooling."""
     x = t["image"]
     for level, (width, count) in enumerate(zip(s.widths, CONVOLUTIONS[s.depth], strict=True), start=1):
-        x = g.max_pool(block(g, x, level, width, count), f"pool{level}", kernel=2, stride=2)
+        x = g.max_pool(block(g, x, level, width, count, bn=s.bn), f"pool{level}", kernel=2, stride=2)
     t["x"] = x
 
 

@@ -7,11 +7,12 @@ the tables were measured under other software stacks, and nearly no row has fewe
 from collections.abc import Mapping
 
 from hw_models.build.recipes.common import Recipe
+from hw_models.build.recipes.engines import ENGINES
 from hw_models.build.recipes.gtx960m import GTX960M
 from hw_models.build.recipes.titanx import TITANX
 from hw_models.build.recipes.tx2 import TX2
 
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (TX2, GTX960M, TITANX)}
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (TX2, GTX960M, TITANX, *ENGINES)}
 """The shipped devices."""
 
 __all__ = ["RECIPES", "Recipe"]

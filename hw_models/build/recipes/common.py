@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.device import Clocks, Number
-from hw_models.tables import KernelRow
+from hw_models.tables import KernelRow, Point
 
 Rows = Callable[[Path], list[KernelRow]]
 
@@ -15,12 +15,13 @@ Rows = Callable[[Path], list[KernelRow]]
 class Recipe:
     """What a device is built from.
 
-    table: rows the roofline is fitted to, on a chip of table_macs_per_cycle. extracts: file name, rows, and
-    how many of them ship.
+    table: rows the roofline is fitted to, on a chip of table_macs_per_cycle; without it, the prior is what is
+    written here. extracts: file name, rows, and how many of them ship.
     table_prior, table_sd: parameters before the tables. stack_sd: how far another stack may lie from them.
     kernel_sd: log error of one kernel where the tables have too few rows to measure it. rests_on: what the
     price of each kind rests on. network_sd: log error of a whole network, before networks were left out.
-    points: published points, as `sources.published` finds them.
+    points: published points, as `sources.published` finds them. whole_networks: rows of today's devices.
+    transposed: rows that the factor of transposed convolutions is read from, with all else as the table has it.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Recipe:
     power_note: str
     clocks: Clocks
     numbers: Mapping[str, Number]
-    table: Rows
+    table: Rows | None
     table_macs_per_cycle: float
     extracts: tuple[tuple[str, Rows, int], ...]
     table_prior: Mapping[str, float]
@@ -45,6 +46,10 @@ class Recipe:
     rests_on: Mapping[str, str]
     points: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...]
+    stack: str = "pytorch-eager"
+    precision: str = "fp32"
+    transposed: Rows | None = None
+    whole_networks: Callable[[Path], list[Point]] | None = None
 
     @property
     def peak_macs_s(self) -> float:
@@ -55,6 +60,7 @@ class Recipe:
 ESPNET = {"family": "espnet", "variant": "ESPNet", "alpha3": 8}
 ESPNET_C3 = {"family": "espnet", "variant": "C", "alpha3": 3}
 ENET = {"family": "enet"}
+ERFNET = {"family": "erfnet"}
 
 TABLE_SD = {
     "efficiency": 0.5,

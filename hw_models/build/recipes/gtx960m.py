@@ -16,7 +16,7 @@ from hw_models.build.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.build.sources import deepbench
+from hw_models.build.sources import deepbench, deepbench_transposed
 from hw_models.device import Number
 
 GTX960M_CLOCK = 1176.0
@@ -66,6 +66,7 @@ GTX960M = Recipe(
     },
     table_macs_per_cycle=3072,
     table=lambda folder: deepbench(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device"),
+    transposed=lambda folder: deepbench_transposed(folder, "GTX TITAN X (Maxwell)", 1075.0, "proxy-device"),
     extracts=(),
     table_prior={
         "efficiency": 0.8,
@@ -91,14 +92,14 @@ GTX960M = Recipe(
         "energy_per_mac": 40e-12,
         "energy_per_byte": 120e-12,
         "active": 20.0,
-        "dilated": 0.5,
+        "ramp": 2e-4,
         "clock_exponent": 1.28,
     },
     power_sd={
         "energy_per_mac": 0.7,
         "energy_per_byte": 0.8,
         "active": 0.6,
-        "dilated": 0.7,
+        "ramp": 0.7,
         "clock_exponent": 0.1,
     },
     latency_network_sd=0.18,

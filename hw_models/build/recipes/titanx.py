@@ -16,7 +16,7 @@ from hw_models.build.recipes.common import (
     single_clock,
     wanted_point,
 )
-from hw_models.build.sources import deepbench, tophub
+from hw_models.build.sources import deepbench, deepbench_transposed, tophub
 from hw_models.device import Number
 from hw_models.tables import KernelRow
 
@@ -63,6 +63,10 @@ def _titanx_depthwise(folder: Path) -> list[KernelRow]:
     return [row for row in tophub(folder, "GTX 1080 Ti", TITANX_CLOCK, "proxy-device") if row.groups > 1]
 
 
+def _titanx_transposed(folder: Path) -> list[KernelRow]:
+    return deepbench_transposed(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack")
+
+
 TITANX = Recipe(
     name="titanx",
     title="NVIDIA TITAN X (Pascal, 3584 CUDA cores)",
@@ -82,6 +86,7 @@ TITANX = Recipe(
     table=lambda folder: (
         deepbench(folder, "TITAN X (Pascal)", TITANX_CLOCK, "measured-other-stack") + _titanx_depthwise(folder)
     ),
+    transposed=_titanx_transposed,
     extracts=(
         (
             "kernels_cudnn.csv",
@@ -114,20 +119,20 @@ TITANX = Recipe(
         "energy_per_mac": 25e-12,
         "energy_per_byte": 60e-12,
         "active": 60.0,
-        "dilated": 0.5,
+        "ramp": 1e-4,
         "clock_exponent": 1.28,
     },
     power_sd={
         "energy_per_mac": 0.5,
         "energy_per_byte": 0.7,
         "active": 0.4,
-        "dilated": 0.7,
+        "ramp": 0.7,
         "clock_exponent": 0.1,
     },
     latency_network_sd=0.15,
     power_network_sd=0.20,
     kernel_sd=KERNEL_SD,
-    rests_on=RESTS_ON | {"depthwise": "measured-other-stack"},
+    rests_on=RESTS_ON | dict.fromkeys(("depthwise", "transposed"), "measured-other-stack"),
     points=_titanx_points(),
     notes=(),
 )

@@ -1,0 +1,111 @@
+"""Whether a network fits a device within limits: by how much, and with what probability."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hw_models.cost import Cost
+from hw_models.device import Device
+from hw_models.predictors import Predictor, predict, predictor
+from zoo.config import Limits
+from zoo.graph import Graph, MaxUnpool
+
+UNCERTAIN: Mapping[str, tuple[str, float]] = {
+    "max_latency_ms": ("latency_s", 1e-3),
+    "min_fps": ("latency_s", 1.0),
+    "max_power_w": ("power_w", 1.0),
+    "max_energy_mj": ("energy_j", 1e-3),
+}
+"""Limits on what is predicted: the metric and its unit's factor."""
+
+JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt"})
+"""Devices whose newest software is JetPack 4.6, with TensorRT 8.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """A limit beside the value that is predicted or counted, in the limit's unit.
+
+    ratio: value over limit, or limit over value of a frame rate, so that at most 1 is within. probability: that the
+    limit holds.
+    """
+
+    value: float
+    limit: float
+    ratio: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Whether a network fits. probability: that all limits hold together, at least (Bonferroni's inequality)."""
+
+    fits: bool
+    probability: float
+    margins: Mapping[str, Margin]
+    unsupported: tuple[str, ...]
+    cost: Cost
+
+
+def fitting(
+    graph: Graph, device: Device, limits: Limits, clock_mhz: float | None = None, confidence: float = 0.9
+) -> Fitting:
+    """Hold a network against limits on a device; it fits where all hold with probability `confidence`.
+
+    Raises DeviceError for a clock outside the device's range.
+    """
+    cost = predict(graph, device, clock_mhz, confidence=confidence)
+    prices = predictor(device, clock_mhz)
+    margins = {name: _margin(name, value, graph, cost, prices) for name, value in limits.given()}
+    missing = unsupported(graph, device)
+    probability = max(0.0, 1.0 - sum(1.0 - p for p in _by_metric(margins)))
+    return Fitting(probability >= confidence and not missing, probability, margins, missing, cost)
+
+
+def unsupported(graph: Graph, device: Device) -> tuple[str, ...]:
+    """What the device's runtime cannot run, one sentence each.
+
+    ONNX-TensorRT's changelog: ScatterElements, which an unpooling is exported as, came with TensorRT 8.2.
+    """
+    unpools = [layer.name for layer in graph.layers if isinstance(layer.op, MaxUnpool)]
+    if not unpools:
+        return ()
+    if device.stack == "tflite":
+        return (f"{unpools[0]}: TensorFlow Lite has no unpooling by positions",)
+    if device.stack == "tensorrt" and device.name in JETPACK_4:
+        return (f"{unpools[0]}: ScatterElements needs TensorRT 8.2, JetPack 4.6 has 8.0",)
+    return ()
+
+
+def _margin(name: str, limit: float, graph: Graph, cost: Cost, prices: Predictor) -> Margin:
+    if name not in UNCERTAIN:
+        value = _counted(name, graph, cost)
+        return Margin(value, limit, value / limit, float(value <= limit))
+    metric, scale = UNCERTAIN[name]
+    value = getattr(cost, metric).mean
+    bound = 1.0 / limit if name == "min_fps" else limit * scale
+    shown = 1.0 / value if name == "min_fps" else value / scale
+    return Margin(shown, limit, value / bound, _probability(prices, graph, metric, bound))
+
+
+def _counted(name: str, graph: Graph, cost: Cost) -> float:
+    counts = {
+        "max_params": graph.params,
+        "max_macs": graph.macs,
+        "max_weight_mb": graph.weight_bytes * 1e-6,
+        "max_memory_mb": cost.memory_bytes * 1e-6,
+    }
+    return counts[name]
+
+
+def _probability(prices: Predictor, graph: Graph, metric: str, bound: float) -> float:
+    """Probability that a metric stays below a bound."""
+    return 1.0 - float(prices.exceeding(prices.terms(graph.layers), metric, bound))
+
+
+def _by_metric(margins: Mapping[str, Margin]) -> list[float]:
+    """The smallest probability of each metric: two limits on one are no two chances to fail."""
+    least: dict[str, float] = {}
+    for name, margin in margins.items():
+        metric = UNCERTAIN[name][0] if name in UNCERTAIN else name
+        least[metric] = min(margin.probability, least.get(metric, 1.0))
+    return list(least.values())
