@@ -11,6 +11,7 @@ from search.model_ref import resolve
 from search.opening import open_model, scored_of, torch_device
 from zoo.backends.choice import CHOICES
 from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, emit, note, table, write_text
+from zoo.cli.outputs import add_force, beside, check_outputs
 from zoo.cli.segment import add_device
 from zoo.cli.train import add_data, use_threads
 from zoo.errors import ZooError
@@ -41,6 +42,7 @@ def _configure_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flip", action="store_true", help="mean of the image's and its mirror image's logits")
     parser.add_argument("--boundary", action="store_true", help="also score the pixels near a boundary")
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
+    add_force(parser)
     parser.add_argument(
         "--pictures",
         type=int,
@@ -81,6 +83,7 @@ def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Spl
     threads = args.threads or None
     network = scored_of(name, config_of(args), args.backend, threads=threads, size=args.size, device=device, say=say)
     folder = _folder(args, name)
+    check_outputs(args, *beside(folder, _names(args, data)))
     visit = _pictures(folder, args.pictures, data) if folder and args.pictures else lambda *sample: None
     result = evaluate(network, data, how, visit=visit)
     document = result.document()
@@ -88,6 +91,11 @@ def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Spl
     if folder:
         _write(folder, result, document)
     return document
+
+
+def _names(args: Arguments, data: "Split") -> list[str]:
+    """Files that a scoring writes."""
+    return ["eval.json", "confusion.png", *(f"{_stem(data, i)}.png" for i in range(min(args.pictures, len(data))))]
 
 
 def _folder(args: Arguments, name: str) -> Path | None:

@@ -22,6 +22,7 @@ from zoo.cli.command import (
     size_argument,
     table,
 )
+from zoo.cli.outputs import add_force, check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,10 +134,11 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
 
     now = conditions(settings.backend, settings.threads, settings.batch)
     journal = Journal(journal_path(args.device))
-    visits = journal.open(now, recipe, args.resume)
-    measure.run(todo, visits, journal, settings, _progress())
-    report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
-    journal.path.unlink()
+    with journal.held():
+        visits = journal.open(now, recipe, args.resume)
+        measure.run(todo, visits, journal, settings, _progress())
+        report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
+        journal.path.unlink()
     return report
 
 
@@ -174,6 +176,7 @@ def _configure_bench(parser: argparse.ArgumentParser) -> None:
     add_size(parser)
     parser.add_argument("--device", metavar="NAME", help="show what is predicted for this device beside it")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the JSON, for device calibrate")
+    add_force(parser)
     parser.add_argument("--optimize", action="store_true", help="as passes rewrite it, which `zoo segment` runs")
     _add_running(parser, ("auto", *MODELLED))
 
@@ -187,6 +190,7 @@ def _bench(args: Arguments) -> int:
     from hw_models.measure.networks import bench
     from zoo.cli.command import write_text
 
+    check_outputs(args, args.output)
     settings = _settings(args)
     device = load_device(args.device) if args.device else None
     meter = energy.source()

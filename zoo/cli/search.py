@@ -20,6 +20,7 @@ from zoo.cli.command import (
     probability_argument,
     usage,
 )
+from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
 from zoo.reading import exists
@@ -68,6 +69,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+    add_force(parser)
     configure_study(parser)
 
 
@@ -163,6 +165,7 @@ def _search(args: Arguments) -> int:
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
+    check_run_folder(args, folder)
     with claimed(folder, query):
         try:
             with _progress("enumerating") as progress:
@@ -248,6 +251,7 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
+    add_force(parser)
 
 
 def _pareto(args: Arguments) -> int:
@@ -259,6 +263,7 @@ def _pareto(args: Arguments) -> int:
     if args.sensitivity and args.x:
         raise usage("--x and --sensitivity are two charts; give one of them")
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
+    check_outputs(args, output)
     if args.sensitivity:
         draw_sensitivity(folders, [output], args.sensitivity)
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from search.model_ref import resolve
 from search.opening import start_from, teacher_of, torch_device
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, usage, write_text
+from zoo.cli.outputs import OPTIONS_FILE, add_force, check_run_folder
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
+    add_force(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda; with torchrun, each process its own")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare batches (default 1)")
     parser.add_argument(
@@ -77,6 +79,8 @@ def _train(args: Arguments) -> int:
     from zoo.train.loop import train
 
     job = _job(args)
+    if not args.resume:
+        check_run_folder(args, job.run)
     progress = _Printer(quiet=not job.ranks.first)
     if job.ranks.first and not (job.run / STATE).exists():
         _keep_options(args, job.run)
@@ -139,10 +143,6 @@ def _job(args: Arguments) -> "Job":
         teacher_of(resolve(args.teacher, config), len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
-
-
-OPTIONS_FILE = "options.json"
-"""What a run was begun with, so that `zoo train --resume -o RUN` says enough."""
 
 
 def _take_up(args: Arguments) -> None:
