@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from zoo.config_study import StudyConfig
 from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
+from zoo.own_families import add_families
 from zoo.reading import is_file, reason
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.specs import Spec, field_types, mismatch
@@ -214,6 +215,9 @@ DEFAULT_FAMILY = "espnet"
 
 SECTIONS = ("models", "devices", "spaces", "searches")
 
+MODULES = "families"
+"""Key of the list of modules with families of one's own."""
+
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
     document = read_yaml(path)
@@ -222,8 +226,11 @@ def _sections(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must be a mapping with the keys {', '.join(SECTIONS)}")
     for key, value in document.items():
+        if key == MODULES:
+            add_families(value, path)
+            continue
         if key not in SECTIONS:
-            raise ConfigError(f"{path}: {key}: unknown key ({did_you_mean(key, SECTIONS)})")
+            raise ConfigError(f"{path}: {key}: unknown key ({did_you_mean(key, (*SECTIONS, MODULES))})")
         if not isinstance(value, dict):
             raise ConfigError(f"{path}: {key}: must be a mapping from names to entries")
     return {section: dict(document.get(section, {})) for section in SECTIONS}
@@ -415,6 +422,7 @@ def schema() -> dict[str, Any]:
         "devices": entries({"type": ["object", "null"]} | fields(DeviceConfig)),
         "spaces": entries(*map(space, FAMILIES)),
         "searches": entries({"type": "object"} | search),
+        MODULES: {"type": "array", "items": {"type": "string"}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
