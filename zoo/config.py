@@ -117,9 +117,13 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """A device that is compared by default; `clock_mhz` replaces its own default clock."""
+    """A device: `clock_mhz` replaces its own default clock, `folder` is where it is, if not among the user's devices.
+
+    A folder is relative to that of zoo.yaml, and has the device's name.
+    """
 
     clock_mhz: float | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         if self.clock_mhz is not None and not 0 < self.clock_mhz < float("inf"):
@@ -281,7 +285,17 @@ class _Reader:
         return ModelEntry(found.spec, found.alias_of or target)
 
     def device(self, name: str) -> DeviceConfig:
-        return typed(DeviceConfig, self.entry("devices", name), self.where("devices", name))
+        where, source = self.where("devices", name), self.sources["devices", name]
+        entry = typed(DeviceConfig, self.entry("devices", name), where)
+        if entry.folder is None:
+            return entry
+        folder = source.parent / Path(entry.folder).expanduser()
+        if folder.resolve().name != name:
+            raise ConfigError(
+                f"{where}.folder: a device has the name of its folder, but {one_line(entry.folder, 80)} is not called "
+                f"{name}; rename one of the two"
+            )
+        return dataclasses.replace(entry, folder=str(folder))
 
     def space(self, name: str) -> SpaceConfig:
         where, entry = self.where("spaces", name), self.entry("spaces", name)

@@ -151,7 +151,7 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parsed(sys.argv[1:] if argv is None else argv)
         check_numbers(args)
-        _own_families(args.config)
+        _own_entries(args.config)
         return int(args.run(args))
     except SystemExit:  # argparse: its help, or what it says of usage
         terminal.flush()
@@ -180,13 +180,14 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(ZooError("interrupted; what was finished is kept"), INTERRUPTED)
 
 
-def _own_families(given: str | None) -> None:
-    """Add families of the user's own before a run or a file that holds one is read; `zoo.own_families`."""
+def _own_entries(given: str | None) -> None:
+    """Add the user's own families and devices of zoo.yaml, before a run or a file that names one is read."""
     path = Path(given or os.environ.get("ZOO_CONFIG") or "zoo.yaml")
-    if is_file(path) and re.search(r"^[\"']?families\b", _text(path), re.MULTILINE):
+    if is_file(path) and re.search(r"^\W*families\b|\bfolder\b", _text(path), re.MULTILINE):
+        from search.device_ref import check_devices
         from zoo.config import load_config
 
-        load_config(given)
+        check_devices(load_config(given))
 
 
 def _text(path: Path) -> str:

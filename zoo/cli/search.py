@@ -109,19 +109,11 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.query import DeviceAt
-    from zoo.errors import ConfigError
+    from search.device_ref import devices_at
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
-    out = []
-    for text in (part for name in args.device or named.devices for part in name.split(",")):
-        name, at, clock = text.partition("@")
-        try:
-            own = float(clock) if at else clock_mhz or config.clock_mhz(name)
-        except ValueError:
-            raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
-        out.append(DeviceAt(name, own))
-    return tuple(out)
+    found = devices_at(args.device or named.devices, clock_mhz)
+    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
 
 
 @contextmanager
