@@ -222,9 +222,7 @@ def add_device(folder: Path) -> Device:
 def _refuse_links(folder: Path) -> None:
     for path in islice(folder.rglob("*"), MAX_FILES):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise DeviceError(
-                f"{shown(path)}: is a link or no ordinary file; a device folder holds its own files alone"
-            )
+            raise DeviceError(f"{shown(path)}: is a link or no ordinary file; a device has neither")
 
 
 def remove_device(name: str) -> Path:

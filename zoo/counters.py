@@ -74,8 +74,8 @@ NOTES: Mapping[str, str] = {
     "fvcore": "the total adds 2 for each value of a batch normalisation, 4 (bilinear) or 1 of a resize, "
     "1 of an adaptive pooling's input; activations, additions and other poolings are left out",
     "ptflops": "the total adds biases, 2 for each value of a batch normalisation, 2 of an activation and of a "
-    "pooling's input (the module and its function are both counted; of SiLU and ReLU6 one), 1 of a resize; additions and "
-    "hard sigmoids are left out",
+    "pooling's input (the module and its function are both counted; of SiLU and ReLU6 one), 1 of a resize; additions "
+    "and hard sigmoids are left out",
 }
 
 
