@@ -25,7 +25,7 @@ def device_at(text: str, clock_mhz: float | None = None) -> DeviceAt:
     known = {folder.casefold(): folder for folder in device_folders()}
     if name.casefold() not in known:
         raise ConfigError(f"device {name!r} is unknown; {did_you_mean(name, known.values(), 'zoo device list')}")
-    return DeviceAt(known[name.casefold()], _clock(text, name, clock) if at else clock_mhz)
+    return DeviceAt(known[name.casefold()], clock_of(text, name, clock) if at else clock_mhz)
 
 
 def devices_at(texts: Iterable[str], clock_mhz: float | None = None) -> tuple[DeviceAt, ...]:
@@ -45,7 +45,8 @@ def check_devices(config: Config) -> None:
             raise ConfigError(f"zoo.yaml: devices.{name}: there is no such device, so the entry means nothing; {way}")
 
 
-def _clock(text: str, name: str, clock: str) -> float:
+def clock_of(text: str, name: str, clock: str) -> float:
+    """The clock of `text` = NAME@CLOCK in MHz. Raises ConfigError."""
     try:
         value = float(clock)
     except ValueError:

@@ -260,3 +260,16 @@ def test_zoo_yaml_names_a_devices_folder(own_device, capsys):
     own_device.with_name("other.yaml").write_text("devices: {other: {folder: ./mine}}\n")
     assert main(["list", "--config", "other.yaml"]) == 1
     assert "devices.other.folder: a device has the name of its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["espnet-c-3.camvid", "espnet-3.camvid"])
+def test_a_file_of_zoo_get_is_a_model_with_its_weights(name, tmp_path):
+    """Its metadata hold names as text, where `zoo train` writes JSON."""
+    from search.opening import open_model
+
+    assert main(["get", name, "-o", str(tmp_path), "--json"]) == 0
+    file = open_model(resolve(str(tmp_path / f"{name}.safetensors"), load_config()))
+    own = open_model(resolve(name, load_config()))
+    assert file.labels == own.labels and file.module.preprocessing == own.module.preprocessing
+    theirs = own.module.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in file.module.state_dict().items())

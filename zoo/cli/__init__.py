@@ -35,6 +35,7 @@ GROUPS = (
     "check",
     "device",
     "measure",
+    "bench",
     "search",
     "compare",
     "bench_table",

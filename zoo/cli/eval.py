@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from search.opening import open_model, scored_of, torch_device
 from zoo.backends.choice import CHOICES
 from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, emit, note, table, write_text
 from zoo.cli.outputs import add_force, beside, check_outputs
+from zoo.cli.repeat import command_line
 from zoo.cli.segment import add_device
 from zoo.cli.train import add_data, use_threads
 from zoo.errors import ZooError
@@ -107,14 +107,9 @@ def _folder(args: Arguments, name: str) -> Path | None:
 
 def _again(args: Arguments, name: str) -> str:
     """The command that repeats a scoring."""
-    words = ["zoo", "eval", name, "--dataset", args.dataset, "--split", args.split]
-    words += ["--data", str(args.data)] if args.data else []
-    words += ["--size", f"{args.size[1]}x{args.size[0]}"] if args.size else []
-    for option in ("map", "backend"):
-        words += [f"--{option}", str(getattr(args, option))] if getattr(args, option) else []
-    words += ["--protocol", args.protocol] if args.protocol != "zoo" else []
-    words += [f"--{option}" for option in ("flip", "boundary") if getattr(args, option)]
-    return shlex.join(words)
+    names = ("dataset", "split", "data", "size", "map", "backend", "flip", "boundary")
+    protocol = args.protocol if args.protocol != "zoo" else None
+    return command_line("eval", [name], {key: getattr(args, key) for key in names} | {"protocol": protocol})
 
 
 def _eval_classes(args: Arguments, data: Any) -> int:

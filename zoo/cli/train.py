@@ -12,6 +12,7 @@ from search.model_ref import resolve
 from search.opening import start_from, teacher_of, torch_device
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, usage, write_text
 from zoo.cli.outputs import OPTIONS_FILE, add_force, check_run_folder
+from zoo.cli.repeat import command_line
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _train(args: Arguments) -> int:
         "best": {**done.best.scores, "epoch": done.best.epoch} if done.best else None,
         "weights": str(done.weights),
         "protocol": _protocol(job),
+        "conditions": {"command": _again(args, done.run), "threads": args.threads or None, "device": args.device},
     }
     if job.ranks.first:
         emit(args, document, lambda console: _show_trained(console, document))
@@ -224,6 +226,15 @@ def _curve(done: "Trained") -> None:
         note("matplotlib is not installed, so no curve.png was drawn; pip install '.[plots]' in the repository")
 
 
+def _again(args: Arguments, run: Path) -> str:
+    """The command that repeats a training, in a folder of its own."""
+    names = ("init", "teacher", "recipe", "workers", "score_every", "device", *OPTIONS)
+    options = {"set": args.settings, "dataset": args.dataset, "data": args.data, "out": Path(f"{run}-again")}
+    options |= {name: getattr(args, name) for name in names}
+    off = [f"no-{name.replace('_', '-')}" for name in OPTIONS if getattr(args, name) is False]
+    return command_line("train", [args.model], options | dict.fromkeys(off, True))
+
+
 def _protocol(job: "Job") -> dict[str, Any]:
     from zoo.evaluate.classification import CROP
 
@@ -248,6 +259,7 @@ def _show_trained(console: "Console", document: dict[str, Any]) -> None:
     best = document["best"]
     scored = f"{_said(best)} after epoch {best['epoch']}" if best else "not scored yet"
     console.print(f"{document['weights']}: {scored}; {document['epochs']} epochs trained")
+    console.print(f"repeat: {document['conditions']['command']}")
 
 
 def _said(best: dict[str, Any]) -> str:
