@@ -189,4 +189,9 @@ def clock_commands(board: Board) -> list[str]:
             "sudo nvpmodel -m MODE",
             "sudo jetson_clocks --show    # the GPU's clock as it is",
         ]
-    return [f"sudo nvpmodel -m {mode}", "sudo jetson_clocks", "sudo jetson_clocks --show   # the GPU's clock as it is"]
+    return [
+        f"sudo nvpmodel -m {mode}",
+        "sudo nvpmodel -q   # the mode as it is; releases differ in modes",
+        "sudo jetson_clocks",
+        "sudo jetson_clocks --show   # the GPU's clock as it is",
+    ]
