@@ -84,7 +84,7 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
-    document = {
+    document: dict[str, Any] = {
         "device": report.device.name,
         "rows": report.rows,
         "skipped": report.skipped,
