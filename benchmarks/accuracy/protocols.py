@@ -33,15 +33,19 @@ class Protocol:
         taught = f", distilled from the stored logits of {self.teacher}" if self.teacher else ""
         return (
             f"CamVid train (367 images, SegNet split), 11 classes and void, {width}x{height}; encoder from random "
-            f"weights for {self.epochs} epochs, then the decoder on it, all trained, for {self.epochs} epochs{taught}; "
+            f"weights for {self.epochs} epochs, then the decoder on it, begun from that of {DECODER} with its "
+            f"seams fitted, all trained, for {self.epochs} epochs{taught}; "
             f"batch {self.batch}, AdamW 2e-3 (decoder's stage 1e-3) with cosine, class weights, soft Jaccard 0.5, "
-            "scale 0.6 to 1.8, flip, colour; bfloat16 where the processor has it; running mean (0.995) after the last epoch, no "
-            f"epoch chosen; scored on CamVid val (101 images) at {width}x{height}, logits up-sampled to the labels' "
-            "480x360, one pooled confusion matrix, void ignored; a decoder works in 20 channels"
+            "scale 0.6 to 1.8, flip, colour; bfloat16 where the processor has it; running mean (0.995) after the last "
+            f"epoch, no epoch chosen; scored on CamVid val (101 images) at {width}x{height}, logits up-sampled to the "
+            "labels' 480x360, one pooled confusion matrix, void ignored; a decoder works in 20 channels"
         )
 
 
 TEACHER = "espnet-8.camvid"
+
+DECODER = "espnet-8.camvid"
+"""The decoder that every decoder starts from (`decoder_start`)."""
 
 PROTOCOLS = {
     made.name: made
