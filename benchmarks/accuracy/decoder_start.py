@@ -57,7 +57,7 @@ def _fit(
     module: Network, trained: Network, seam: str, images: Sequence[Tensor], targets: Sequence[Tensor], ridge: float
 ) -> None:
     conv = module.get_submodule(seam)
-    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(conv, nn.Conv2d) and not isinstance(conv.padding, str)
     width = conv.weight[0].numel()
     gram, moments, seen = torch.zeros(width, width), torch.zeros(width, conv.out_channels), 0
     each = max(1, ROWS // len(images))
