@@ -667,7 +667,7 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert out["sort"] == "ascending"
     assert "#" in out["card"]
     assert out["reset"] == out["first"]
-    assert "parameters" in out["axis"]
+    assert "MACs" in out["axis"]
     assert out["layers"] == len(lower(loaded.spec(1), SPACE.size).layers)
     assert out["text"] is False
 
