@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hw_models.analytic.roofline import Chip
 from hw_models.device import Clocks, Number
 from hw_models.tables import KernelRow, Point
 
@@ -50,6 +51,11 @@ class Recipe:
     precision: str = "fp32"
     transposed: Rows | None = None
     whole_networks: Callable[[Path], list[Point]] | None = None
+
+    @property
+    def table_chip(self) -> Chip:
+        """The chip of the table's rows, at the device's default clock."""
+        return Chip(self.table_macs_per_cycle, self.clocks.default_mhz * 1e6)
 
     @property
     def peak_macs_s(self) -> float:
