@@ -255,6 +255,8 @@ def own_points(measured: Sequence[Measurement], device: Device) -> OwnPoints:
     remarks = []
     if target is not device:
         remarks.append(f"measured with {target.stack}, so for device {target.name}")
+    if target is not device and not any(one.precision for one in measured):
+        remarks.append(f"no precision was read: taken as {target.precision}; state another with --precision")
     points = []
     for one in measured:
         if one.metric == "power_w" and one.covers != target.power_covers:

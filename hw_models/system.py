@@ -8,9 +8,10 @@ convolution is transposed, input and output are each copied once. Warp efficienc
 cannot be modelled from shapes.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from zoo.graph import Conv, ConvTranspose, Graph, Layer
 
 TOP = 5
 
-Shares = Counter[str]
+Shares = Mapping[str, float]
 """Shares of the device's time by name."""
 
 NOT_MODELLED = "warp execution efficiency, caches, the library's workspace, and the names of its kernels"
@@ -98,7 +99,7 @@ def system_figures(
         memory_bytes=memory_bytes(graph, device, batch),
         reserved_bytes=reserved_bytes(graph, batch, bytes_each) if eager else None,
         alignment_share=_alignment_s(graph.layers, device, prices.clock_mhz, batch) / latency if eager else None,
-        top_kernels=tuple(TopKernel(name, share) for name, share in by_size.most_common(TOP)),
+        top_kernels=tuple(TopKernel(name, by_size[name]) for name in nlargest(TOP, by_size, key=by_size.__getitem__)),
         top_kernel_share=max((by_window[name] for name in by_window if name.split()[0] in MULTIPLYING), default=0.0),
         published=_published(graph, family, prices.clock_mhz) if device.name == "tx2" else {},
         not_modelled=NOT_MODELLED,
@@ -148,7 +149,7 @@ def _clocks(device: Device) -> tuple[float, float] | None:
 
 def _shares(graph: Graph, device: Device, kernels: tuple[KernelCost, ...]) -> tuple[Shares, Shares]:
     """Shares of the device's time by kind, window and size, and by kind and window alone."""
-    by_size, by_window = Shares(), Shares()
+    by_size, by_window = defaultdict[str, float](float), defaultdict[str, float](float)
     for kernel, cost in zip(fused(graph.layers, device.stack, device.precision), kernels, strict=True):
         window = _window(kernel.layers[0], cost.kind)
         shape = kernel.layers[0].out_shape

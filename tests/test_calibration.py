@@ -348,8 +348,10 @@ def test_a_trtexec_log_makes_a_device_in_one_command(tmp_path: Path, capsys: pyt
         "[01/26/2026-10:00:01] [I] Created input binding for image with dimensions 1x3x512x1024\n"
         f"[01/26/2026-10:00:09] [I] Latency: min = 1 ms, max = 99 ms, mean = 9 ms, median = {milliseconds:.4f} ms\n"
     )
-    argv = ("tx2", "--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name", "my-board")
-    (point,) = calibrate(capsys, *argv)["points"]
+    file = ("--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name")
+    assert main(["device", "calibrate", "tx2", *file, "elsewhere"]) == 0
+    assert "no precision was read: taken as fp16" in capsys.readouterr().err
+    (point,) = calibrate(capsys, "tx2-tensorrt-mine", *file, "my-board")["points"]
     assert (point["network"], point["measured"]) == ("espnet", pytest.approx(milliseconds / 1e3, rel=1e-3))
     own = load_device("my-board")
     assert own.stack == "tensorrt"
