@@ -109,9 +109,9 @@ KEPT_BACK_NOTE = """## Kept back
 
 The list was written down before any device was fitted (`hw_models/build/whole_networks.py`): YOLOX, whose images have
 640x640 pixels and which joins three scales, is the only network of the source for dense prediction; the source has no
-segmentation network. It calibrates nothing and was predicted once. Afterwards the quantiles of the intervals changed, to
-Student's; when the numbers of the boards got sources and kernels began to start in cycles, these estimates moved by at
-most 6 %, and nothing was chosen by them.
+segmentation network. It calibrates nothing and was predicted once. Afterwards the quantiles of the intervals changed,
+to Student's; when the numbers of the boards got sources and kernels began to start in cycles, these estimates moved by
+at most 6 %, and nothing was chosen by them.
 """
 
 PROVENANCE = """## Provenance
