@@ -13,6 +13,7 @@ from hw_models.analytic.many import Kernels
 from hw_models.analytic.residuals import chip_of
 from hw_models.analytic.roofline import INDEX, PARAMETERS, Chip, kernel_time
 from hw_models.device import DeviceError
+from hw_models.host import with_host_dispatch
 from hw_models.kernels import RULES, PriceError, fused, work_of
 from search.space import space_of
 from zoo import graph as g
@@ -286,3 +287,17 @@ def test_many_kernels_at_once_take_the_times_of_each(batch: int) -> None:
     one_by_one = [kernel_time(work, theta.tolist(), chip, clock_hz, batch) for work in works]
     np.testing.assert_allclose(times, [timing.total_s for timing in one_by_one], rtol=1e-12)
     np.testing.assert_allclose(slopes, [timing.gradient for timing in one_by_one], rtol=1e-9, atol=1e-18)
+
+
+def test_the_hosts_dispatch_is_an_option_and_narrows_what_the_host_bounds() -> None:
+    device, small = load_device("titanx"), lower(load_config().model("espnet").spec, (64, 128))
+    slow, fast = (predict(small, with_host_dispatch(device, seconds)) for seconds in (57e-6, 29e-6))
+    assert slow.host_bound and fast.host_bound
+    # Twice the time an operation is twice the time of a frame that the host bounds.
+    assert slow.latency_s.mean / fast.latency_s.mean == pytest.approx(57 / 29, rel=0.05)
+    unknown = predict(small, device).latency_s
+    assert slow.latency_s.high / slow.latency_s.low < unknown.high / unknown.low
+    # A large frame is the device's: its host hardly matters.
+    large = lower(load_config().model("espnet").spec, (1024, 2048))
+    times = [predict(large, with_host_dispatch(device, seconds)).latency_s.mean for seconds in (57e-6, 29e-6)]
+    assert times[0] == pytest.approx(times[1], rel=0.1)

@@ -66,6 +66,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system", action="store_true", help="sensitivity to the clock, utilisation, memory, top kernels"
     )
+    parser.add_argument(
+        "--host-dispatch-us", type=positive_argument, metavar="X", help="microseconds your host takes an operation"
+    )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
 
@@ -89,9 +92,13 @@ def _predict(args: Arguments) -> int:
 
 def _cases(args: Arguments, model: "Model") -> Iterator[_Case]:
     from hw_models.device import load_device
+    from hw_models.host import with_host_dispatch
 
     for at in _devices(args, model):
-        yield _Case(model, load_device(at.name), at.clock_mhz, size_of(args, model))
+        device = load_device(at.name)
+        if args.host_dispatch_us:
+            device = with_host_dispatch(device, 1e-6 * args.host_dispatch_us)
+        yield _Case(model, device, at.clock_mhz, size_of(args, model))
     if model.kind == "candidate" and not (args.size and args.device and args.clock_mhz):
         searched = ", ".join(map(str, model.conditions.devices))
         note(f"zoo: {model.name} was searched for {searched}; what is not given is taken from there")

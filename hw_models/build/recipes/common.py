@@ -145,6 +145,19 @@ def wanted_point(
     } | more
 
 
+BENCHMARK = (
+    "No source states whether cudnn.benchmark was on. It made FCN-32s 1.28 times as fast on a TITAN X (Pascal; 42.6 "
+    "against 54.5 ms at 640x480), so times of a setting that differs lie that far from these."
+)
+"""A condition of PyTorch's times that the published points do not record."""
+
+HOST = (
+    "The host issues the operations, not the card: 57 µs each were seen on a Xeon E5-2630 v4, 29 on another host with "
+    "a card of this generation. `zoo predict --host-dispatch-us` states your own."
+)
+"""What bounds small networks on a desktop's card."""
+
+
 def single_clock(clock: float, source: str) -> Clocks:
     """Clocks of a device that is described at one clock only."""
     return Clocks(clock, clock, clock, {}, source)

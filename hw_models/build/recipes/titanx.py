@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.build.recipes.common import (
+    BENCHMARK,
     ENET,
     ESPNET,
+    HOST,
     KERNEL_SD,
     RESTS_ON,
     STACK_SD,
@@ -17,6 +19,7 @@ from hw_models.build.recipes.common import (
     wanted_point,
 )
 from hw_models.build.sources import deepbench, deepbench_transposed, tophub
+from hw_models.build.whole_networks import dlinfbench
 from hw_models.device import Number
 from hw_models.tables import KernelRow
 
@@ -134,5 +137,6 @@ TITANX = Recipe(
     kernel_sd=KERNEL_SD,
     rests_on=RESTS_ON | dict.fromkeys(("depthwise", "transposed"), "measured-other-stack"),
     points=_titanx_points(),
-    notes=(),
+    whole_networks=lambda folder: dlinfbench(folder, "titan_x_pascal", TITANX_CLOCK),
+    notes=(HOST, BENCHMARK),
 )
