@@ -36,7 +36,10 @@ constant. The device's time is the sum over kernels of a roofline whose ceiling 
 (`hw_models/analytic/roofline.py`). Its parameters come from three steps:
 
 1. **Tables.** The roofline is fitted to measured convolutions. They were measured under other software than the
-   published networks, hardly any has fewer than 32 channels, and none is dilated. For TensorRT and TensorFlow Lite no
+   published networks, hardly any has fewer than 32 channels, and none is dilated. What few output channels cost on the
+   two desktop cards is read from ml-performance-prediction's convolutions instead (`NARROW` in
+   `hw_models/build/recipes/common.py`). Rows of two stacks are pooled as they are: an offset for each took the left-out
+   error of the TX2, the one device with both, from 8 to 28 %. For TensorRT and TensorFlow Lite no
    table of single kernels was published: there the prior is what the board's numbers and its architecture let expect.
 2. **Calibration.** The fit is the prior, with a spread that says how far software stacks differ; published
    whole-network times and powers then move it. They are marked *calibrates* below. Points of one network share an
@@ -112,6 +115,9 @@ The list was written down before any device was fitted (`hw_models/build/whole_n
 segmentation network. It calibrates nothing and was predicted once. Afterwards the quantiles of the intervals changed,
 to Student's; when the numbers of the boards got sources and kernels began to start in cycles, these estimates moved by
 at most 6 %, and nothing was chosen by them.
+
+DLInfBench timed three networks at batches of 1 to 128 on a TITAN X under PyTorch of 2017, with the copies to the card
+and its own loop inside: its times bound the network's own from above, and stand below as *at most*.
 """
 
 PROVENANCE = """## Provenance

@@ -145,6 +145,16 @@ def wanted_point(
     } | more
 
 
+NARROW = {"pascal": 20.0, "maxwell": 28.0}
+"""`half_out` of a generation, from convolutions with few outputs (CDECatapult/ml-performance-prediction, Apache-2.0).
+
+DeepBench has one row with fewer than 32 outputs, so its fit says nothing on them (4 channels). Here are 2,500 each on a
+GTX 1080 Ti and a Tesla M60 that take more than 0.5 ms, most with fewer than 32 outputs; TensorFlow's two copies between
+layouts, one for the bias and the activation, 0.15 ms a call and one factor of the stack are taken off. The median error
+falls from 18 percent at 4 channels to 14 at 16 to 24 on the 1080 Ti, and from 19 to 13 at 24 to 32 on the M60: the
+values are the middle of these.
+"""
+
 BENCHMARK = (
     "No source states whether cudnn.benchmark was on. It made FCN-32s 1.28 times as fast on a TITAN X (Pascal; 42.6 "
     "against 54.5 ms at 640x480), so times of a setting that differs lie that far from these."

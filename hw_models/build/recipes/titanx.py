@@ -10,6 +10,7 @@ from hw_models.build.recipes.common import (
     ESPNET,
     HOST,
     KERNEL_SD,
+    NARROW,
     RESTS_ON,
     STACK_SD,
     TABLE_SD,
@@ -115,7 +116,7 @@ TITANX = Recipe(
         "dispatch": 37e-6,
     },
     table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
-    stack_prior={"floor": 6e-6, "bandwidth": 370e9},
+    stack_prior={"floor": 6e-6, "bandwidth": 370e9, "half_out": NARROW["pascal"]},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
     power_prior={
