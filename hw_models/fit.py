@@ -10,8 +10,8 @@ from zoo.config import Limits
 from zoo.graph import Graph, MaxUnpool
 from zoo.quantities import LIMITED, LIMITS
 
-JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt"})
-"""Devices whose newest software is JetPack 4.6, with TensorRT 8.0."""
+JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt", "tx2-tensorrt-fp32"})
+"""Devices that JetPack 4 runs on: 4.6 has TensorRT 8.0.1, 4.6.1 and later 8.2.1 (gist Tiryoh 2b5dc1f8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,16 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Whether a network fits. probability: that all limits hold together, at least (Bonferroni's inequality)."""
+    """Whether a network fits. probability: that all limits hold together, at least (Bonferroni's inequality).
+
+    unsupported: what the runtime cannot run. needs: what it runs from some version on.
+    """
 
     fits: bool
     probability: float
     margins: Mapping[str, Margin]
     unsupported: tuple[str, ...]
+    needs: tuple[str, ...]
     cost: Cost
 
 
@@ -51,22 +55,31 @@ def fitting(
     margins = {name: _margin(name, value, graph, cost, prices) for name, value in limits.given()}
     missing = unsupported(graph, device)
     probability = max(0.0, 1.0 - sum(1.0 - p for p in _by_metric(margins)))
-    return Fitting(probability >= confidence and not missing, probability, margins, missing, cost)
+    return Fitting(probability >= confidence and not missing, probability, margins, missing, needs(graph, device), cost)
 
 
 def unsupported(graph: Graph, device: Device) -> tuple[str, ...]:
-    """What the device's runtime cannot run, one sentence each.
-
-    ONNX-TensorRT's changelog: ScatterElements, which an unpooling is exported as, came with TensorRT 8.2.
-    """
-    unpools = [layer.name for layer in graph.layers if isinstance(layer.op, MaxUnpool)]
-    if not unpools:
-        return ()
-    if device.stack == "tflite":
-        return (f"{unpools[0]}: TensorFlow Lite has no unpooling by positions",)
-    if device.stack == "tensorrt" and device.name in JETPACK_4:
-        return (f"{unpools[0]}: ScatterElements needs TensorRT 8.2, JetPack 4.6 has 8.0",)
+    """What the device's runtime cannot run in any version, one sentence each."""
+    unpooling = _first_unpooling(graph)
+    if unpooling and device.stack == "tflite":
+        return (f"{unpooling}: TensorFlow Lite has no unpooling by positions",)
     return ()
+
+
+def needs(graph: Graph, device: Device) -> tuple[str, ...]:
+    """What the device's runtime runs only from some version on, one sentence each.
+
+    ONNX-TensorRT's changelog (onnx/onnx-tensorrt, docs/Changelog.md): ScatterElements, which an unpooling is exported
+    as, came with TensorRT 8.2 EA.
+    """
+    unpooling = _first_unpooling(graph)
+    if unpooling and device.stack == "tensorrt" and device.name in JETPACK_4:
+        return (f"{unpooling}: ScatterElements needs TensorRT 8.2: JetPack 4.6.1 or later",)
+    return ()
+
+
+def _first_unpooling(graph: Graph) -> str | None:
+    return next((layer.name for layer in graph.layers if isinstance(layer.op, MaxUnpool)), None)
 
 
 def _margin(name: str, limit: float, graph: Graph, cost: Cost, prices: Predictor) -> Margin:

@@ -37,7 +37,7 @@ from hw_models.analytic.features import (
     latency_gradient,
     power_gradient,
 )
-from hw_models.analytic.residuals import Evidence, RowModel
+from hw_models.analytic.residuals import Evidence, RowModel, chip_of
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
@@ -75,7 +75,7 @@ class Predictor:
         self.clock_mhz = clock_mhz
         self.batch = batch
         self._theta = device.latency.theta.tolist()
-        self._rows = RowModel(device)
+        self._rows, self._chip = RowModel(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
 
@@ -232,8 +232,7 @@ class Predictor:
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
-        peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
-        timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
+        timing = kernel_time(work, self._theta, self._chip, self.clock_mhz * 1e6, self.batch)
         return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
 
     def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:

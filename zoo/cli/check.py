@@ -71,6 +71,8 @@ def _print(console: "Console", name: str, device: "Device", confidence: float, r
         )
     for sentence in result.unsupported:
         console.print(f"unsupported: {sentence}")
+    for sentence in result.needs:
+        console.print(f"needs: {sentence}")
     verdict = "fits" if result.fits else "does not fit"
     console.print(
         f"{name} {verdict} {device.name}: all hold with probability at least {result.probability:.2f} "

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hw_models.build.recipes.common import (
+    BENCHMARK,
     ENET,
     ESPNET,
     ESPNET_C3,
+    HOST,
     KERNEL_SD,
+    NARROW,
     RESTS_ON,
     STACK_SD,
     TABLE_SD,
@@ -85,7 +88,13 @@ GTX960M = Recipe(
         "dispatch": 37e-6,
     },
     table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
-    stack_prior={"floor": 6e-6, "bandwidth": 72e9, "bytes_per_cycle": 700, "half_work": 3e4},
+    stack_prior={
+        "floor": 6e-6,
+        "bandwidth": 72e9,
+        "bytes_per_cycle": 700,
+        "half_work": 3e4,
+        "half_out": NARROW["maxwell"],
+    },
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
     power_prior={
@@ -107,5 +116,5 @@ GTX960M = Recipe(
     kernel_sd=KERNEL_SD,
     rests_on=RESTS_ON,
     points=_gtx960m_points(),
-    notes=(),
+    notes=(HOST, BENCHMARK),
 )
