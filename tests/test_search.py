@@ -18,12 +18,13 @@ from hw_models.predictors import predictor
 from search.accuracy import accuracy_model
 from search.certificate import NotVerified, valid_specs
 from search.clocks import clocks_of, settings_of
+from search.device_at import DeviceAt
 from search.exact import NothingFeasible, answer, entry
 from search.exact import search as exact
 from search.model_ref import candidate
 from search.pareto import levels, nondominated
 from search.pricing import Evaluator
-from search.query import DeviceAt, Query, limits_from_si
+from search.query import Query, limits_from_si
 from search.runs.writer import claimed, query_from, read_json, write
 from search.space import SearchSpace, digest, space_from
 from search.structure import structure

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
     Command,
@@ -27,7 +28,8 @@ from zoo.reading import exists
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.query import DeviceAt, Query
+    from search.device_at import DeviceAt
+    from search.query import Query
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
@@ -66,6 +68,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="lower and price every candidate anew; keep no table of them"
+    )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     configure_study(parser)
@@ -107,7 +112,7 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.query import DeviceAt
+    from search.device_at import DeviceAt
     from zoo.errors import ConfigError
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
@@ -156,24 +161,26 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, _draw)
+        return run_study(args, _study_query, _progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
+    from search.table_files import table_files
+    from search.tables import Tables, lowering_pool
 
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
-    with claimed(folder, query):
+    with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with _progress("enumerating") as progress:
-                result = answer(query, progress)
+            with lowering_pool() as pool, _progress("enumerating") as progress:
+                tables = Tables(query.space, None if args.no_cache else table_files(), pool)
+                result = answer(query, progress, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
         document = write(query, result, folder)
-        if not args.no_plots:
-            _draw(folder)
+        draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
@@ -181,17 +188,6 @@ def _search(args: Arguments) -> int:
 
     emit(args, document, show)
     return 0
-
-
-def _draw(folder: Path) -> None:
-    try:
-        from search.report.figures import draw
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "matplotlib":
-            raise
-        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
-        return
-    draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
