@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-from multiprocessing.context import BaseContext
 from typing import Any
 
 
@@ -17,6 +16,6 @@ def can_fork() -> bool:
     return cores() > 1 and hasattr(os, "fork") and os.uname().sysname == "Linux"
 
 
-def context() -> "BaseContext | Any":
+def context() -> Any:
     """The context that forks."""
     return multiprocessing.get_context("fork")

@@ -93,7 +93,7 @@ class Predictor:
             total += known
         return total
 
-    def units(self, layers: Sequence[Layer]) -> Iterator[tuple[object, Fused | Layer]]:
+    def units(self, layers: Sequence[Layer]) -> Iterator[tuple[tuple[object, ...], Fused | Layer]]:
         """What the terms of consecutive layers are a sum over, each with a key that tells its price at one clock.
 
         They are kernels where the stack fuses layers, and layers where it does not.
