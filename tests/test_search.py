@@ -512,3 +512,11 @@ def test_a_clock_asked_for_is_kept():
 def test_a_limit_must_be_positive():
     with pytest.raises(ConfigError, match="max_latency_ms"):
         Limits(max_latency_ms=-1.0)
+
+
+def test_two_spaces_at_once_are_refused_and_not_the_last_taken(capsys):
+    from zoo.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["search", "--space", "default", "--space", "fpenet"])
+    assert "zoo pareto RUN RUN" in capsys.readouterr().err

@@ -47,6 +47,19 @@ LIMITS = {
 }
 
 
+class _Once(argparse.Action):
+    """An option that may be given once: of two values the second would win in silence."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store the value. Ends with usage where there is one already."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(
+                f"{option_string} is given twice, and a search has one space; search each with -o, then overlay their "
+                "fronts: zoo pareto RUN RUN"
+            )
+        setattr(namespace, self.dest, values)
+
+
 def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)"
@@ -59,7 +72,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
-    parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
+    parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
     parser.add_argument(
         "--accuracy",
         choices=("published", "bench", "train"),
