@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import isfinite
 
 from hw_models.device import device_folders
-from search.query import DeviceAt
+from search.device_at import DeviceAt
 from zoo.config import Config
 from zoo.errors import ConfigError, did_you_mean
 

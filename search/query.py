@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from search.device_at import DeviceAt
 from search.space import SearchSpace
 from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
@@ -20,17 +21,6 @@ CLOCK_TRADED = tuple(quantity.key for quantity in QUANTITIES if quantity.clocked
 
 SI_LIMITS: Mapping[str, str] = {limit.key or LIMITED[name].key: name for name, limit in LIMITS.items()}
 """Names of limits in Python, in SI units -> names on the command line."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceAt:
-    """A device, at a clock or at its default."""
-
-    name: str
-    clock_mhz: float | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.clock_mhz is None else f"{self.name}@{self.clock_mhz:g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from hw_models.predictors import predictor
+from search.device_at import DeviceAt
 from search.exact import answer
 from search.exact import search as exact
 from search.model_ref import resolve
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.query import DEVICE_METRICS, Query
 from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread

@@ -162,6 +162,7 @@ def _finish(figure: Figure, panels: Sequence[Axes], title: str) -> None:
         list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
     figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
+    figure.set_layout_engine("none")  # and stay: every file would be laid out again otherwise
 
 
 def _label(run: Run, runs: Sequence[Run]) -> str:

@@ -7,14 +7,16 @@ specs, or the run is said to be damaged.
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from hw_models.predictors import predict
 from search.accuracy import MODELS, published_points
+from search.device_at import DeviceAt
 from search.exact import PARTS
-from search.query import DEVICE_METRICS, EXACT_METRICS, DeviceAt, Query
+from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.quantities import QUANTITIES
@@ -69,6 +71,11 @@ class Run:
     chosen: int
     document: Mapping[str, Any]
     certificate: Mapping[str, Any]
+
+    @cached_property
+    def published(self) -> list[dict[str, Any]]:
+        """See the function `published`."""
+        return _published(self)
 
     @property
     def name(self) -> str:
@@ -263,6 +270,10 @@ def published(run: Run) -> list[dict[str, Any]]:
     mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
     left out; there are none where mIOU comes from elsewhere, under another protocol.
     """
+    return list(run.published)
+
+
+def _published(run: Run) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     query = run.query
     if not run.enumerable or query.accuracy != "published":

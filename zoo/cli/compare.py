@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.compare import Subject
-    from search.query import DeviceAt
+    from search.device_at import DeviceAt
     from zoo.config import Config
 
 
@@ -49,7 +49,7 @@ def _compare(args: Arguments) -> int:
 
 
 def _device(args: Arguments) -> "DeviceAt | None":
-    from search.query import DeviceAt
+    from search.device_at import DeviceAt
     from zoo.errors import ConfigError
 
     if args.device is None:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
+    from search.device_at import DeviceAt
     from search.model_ref import Model
-    from search.query import DeviceAt
 
 TOP = 10
 """Kernels that `zoo predict` prints."""
@@ -106,8 +106,8 @@ def _cases(args: Arguments, model: "Model") -> Iterator[_Case]:
 
 def _devices(args: Arguments, model: "Model") -> "Iterator[DeviceAt]":
     """The devices asked for, else the run's; a clock is the one given, else the run's, else that of zoo.yaml."""
+    from search.device_at import DeviceAt
     from search.device_ref import devices_at
-    from search.query import DeviceAt
 
     own = {at.name: at.clock_mhz for at in model.conditions.devices}
     if not args.device and not own:

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
     Command,
@@ -28,10 +29,24 @@ from zoo.reading import exists
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.query import DeviceAt, Query
+    from search.device_at import DeviceAt
+    from search.query import Query
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
+
+
+class _Once(argparse.Action):
+    """An option that may be given once: of two values the second would win in silence."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store the value. Ends with usage where there is one already."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(
+                f"{option_string} is given twice, and a search has one space; search each with -o, then overlay their "
+                "fronts: zoo pareto RUN RUN"
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _configure_search(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +60,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
-    parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
+    parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
     parser.add_argument(
         "--accuracy",
         choices=("published", "bench", "train"),
@@ -54,6 +69,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="lower and price every candidate anew; keep no table of them"
+    )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     configure_study(parser)
@@ -95,7 +113,7 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.query import DeviceAt
+    from search.device_at import DeviceAt
     from zoo.errors import ConfigError
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
@@ -144,24 +162,26 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, _draw)
+        return run_study(args, _study_query, _progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
+    from search.table_files import table_files
+    from search.tables import Tables, lowering_pool
 
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
-    with claimed(folder, query):
+    with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with _progress("enumerating") as progress:
-                result = answer(query, progress)
+            with lowering_pool() as pool, _progress("enumerating") as progress:
+                tables = Tables(query.space, None if args.no_cache else table_files(), pool)
+                result = answer(query, progress, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
         document = write(query, result, folder)
-        if not args.no_plots:
-            _draw(folder)
+        draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
@@ -169,17 +189,6 @@ def _search(args: Arguments) -> int:
 
     emit(args, document, show)
     return 0
-
-
-def _draw(folder: Path) -> None:
-    try:
-        from search.report.figures import draw
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "matplotlib":
-            raise
-        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
-        return
-    draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:

@@ -41,21 +41,26 @@ def legend(labels: LabelSet, outputs: int) -> Legend:
     return Legend(labels.classes + (VOID_NAME,) * void, labels.colours + (BLACK,) * void)
 
 
-def save_labels(path: Path, labels: Pixels, key: Legend) -> None:
-    """Write class indices as an 8-bit PNG whose palette holds the classes' colours."""
+def save_labels(path: Path, labels: Pixels, key: Legend, *, level: int = 6) -> None:
+    """Write class indices as an 8-bit PNG whose palette holds the classes' colours; level: of zlib, 0 to 9."""
     picture = Image.fromarray(labels)
     # All 256 entries, because a short palette would make a PNG of fewer bits.
     flat = [value for colour in key.colours for value in colour]
     picture.putpalette(flat + [0] * (768 - len(flat)))
     with atomic(path) as partial:
-        picture.save(partial, format="PNG")
+        picture.save(partial, format="PNG", compress_level=level)
 
 
-def save_overlay(path: Path, pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> None:
-    """Write the image with its classes in colour and, unless without it, the legend below, as an RGB PNG."""
+def save_overlay(
+    path: Path, pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True, level: int = 6
+) -> None:
+    """Write the image with its classes in colour and, unless without it, the legend below, as an RGB PNG.
+
+    level: of zlib, 0 to 9.
+    """
     picture = overlay(pixels, labels, key, legend=legend)
     with atomic(path) as partial:
-        picture.save(partial, format="PNG")
+        picture.save(partial, format="PNG", compress_level=level)
 
 
 def overlay(pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> Image.Image:
