@@ -36,6 +36,7 @@ from search.runs.reader import (
 from search.sensitivity import SENSITIVITIES, sensitivity
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.ownership import NAME
 from zoo.quantities import LIMITED, LIMITS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -134,9 +135,13 @@ def _check(outputs: Sequence[Path]) -> None:
 def _save(figure: Figure, outputs: Sequence[Path]) -> None:
     for output in outputs:
         kind = output.suffix[1:].lower()
-        metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+        about: dict[str, dict[str, Any]] = {
+            "png": {"Software": NAME},
+            "svg": {"Creator": NAME, "Date": None},
+            "pdf": {"Creator": NAME, "CreationDate": None},
+        }
         with atomic(output) as partial:
-            figure.savefig(partial, format=kind, metadata=metadata)
+            figure.savefig(partial, format=kind, metadata=about[kind])
 
 
 def _title(runs: Sequence[Run]) -> str:

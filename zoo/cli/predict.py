@@ -25,6 +25,7 @@ from zoo.cli.command import (
     usage,
     with_bounds,
 )
+from zoo.cli.outputs import add_force, check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,9 +72,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
+    add_force(parser)
 
 
 def _predict(args: Arguments) -> int:
+    check_outputs(args, args.output)
     cases = [case for name in args.model for case in _cases(args, model_of(args, name))]
     if args.sweep:
         if len(cases) > 1:

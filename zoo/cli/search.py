@@ -21,6 +21,7 @@ from zoo.cli.command import (
     probability_argument,
     usage,
 )
+from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
 from zoo.quantities import LIMITS
@@ -74,6 +75,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+    add_force(parser)
     configure_study(parser)
 
 
@@ -113,19 +115,11 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.device_at import DeviceAt
-    from zoo.errors import ConfigError
+    from search.device_ref import devices_at
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
-    out = []
-    for text in (part for name in args.device or named.devices for part in name.split(",")):
-        name, at, clock = text.partition("@")
-        try:
-            own = float(clock) if at else clock_mhz or config.clock_mhz(name)
-        except ValueError:
-            raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
-        out.append(DeviceAt(name, own))
-    return tuple(out)
+    found = devices_at(args.device or named.devices, clock_mhz)
+    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
 
 
 @contextmanager
@@ -171,6 +165,7 @@ def _search(args: Arguments) -> int:
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
+    check_run_folder(args, folder)
     with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
             with lowering_pool() as pool, _progress("enumerating") as progress:
@@ -245,6 +240,7 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
+    add_force(parser)
 
 
 def _pareto(args: Arguments) -> int:
@@ -256,6 +252,7 @@ def _pareto(args: Arguments) -> int:
     if args.sensitivity and args.x:
         raise usage("--x and --sensitivity are two charts; give one of them")
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
+    check_outputs(args, output)
     if args.sensitivity:
         draw_sensitivity(folders, [output], args.sensitivity)
     else:
