@@ -21,10 +21,12 @@ def question(query: Query) -> str:
 def spelt(limit: str, value: float) -> str:
     """A limit in words.
 
-    >>> spelt("max_latency_ms", 150.0), spelt("max_params", 400000)
-    ('latency ≤ 150 ms', 'parameters ≤ 400,000')
+    >>> spelt("max_latency_ms", 150.0), spelt("max_params", 400000), spelt("max_macs", 5.429e9)
+    ('latency ≤ 150 ms', 'parameters ≤ 400,000', 'MACs ≤ 5.429 G')
     """
     title, unit, relation = LIMIT_WORDS[limit]
+    if limit in PREFIXES:
+        unit, value = PREFIXES[limit][0], value / PREFIXES[limit][1]
     number = f"{value:,.0f}" if value >= 1e5 else f"{value:g}"
     return f"{title} {relation} {number} {unit}".strip()
 
@@ -41,6 +43,10 @@ LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
     "min_miou": ("mIOU", "%", "≥"),
 }
 """Limit -> what it bounds, in which unit, from which side."""
+
+
+PREFIXES: Mapping[str, tuple[str, float]] = {"max_macs": ("G", 1e9)}
+"""Limits of counts that are spelt with a prefix."""
 
 
 def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | None = None) -> str:

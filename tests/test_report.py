@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from hw_models.predictors import predictor
-from search.exact import answer
+from search.clocks import settings_of
+from search.exact import NothingFeasible, answer
 from search.exact import search as exact
 from search.model_ref import resolve
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.query import LIMITS as LIMIT_NAMES
 from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread
@@ -646,17 +648,15 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert out["charts"] >= 5
     assert out["names"] >= 7
     assert out["limitLines"] >= 1
-    assert out["first"].startswith(f"{count} of {count} on this front")
+    assert out["first"].startswith(f"{count} on the complete front")
 
-    # The slider at its middle: the candidates that are probably below that limit, and no others.
+    # The slider at its middle: the front of a search with that limit.
     bound = float(re.search(r"--max-latency-ms (\S+)", out["asks"])[1])
     assert bound < LIMITS.max_latency_ms
-    prices = predictor("tx2")
-    terms = np.array([prices.terms(lower(loaded.spec(i + 1), SPACE.size).layers) for i in range(count)])
-    expected = (np.flatnonzero(prices.quantile(terms, "latency_s", 0.9) <= 1e-3 * bound) + 1).tolist()
+    expected = exact(replace(ONE, limits=replace(LIMITS, max_latency_ms=bound))).specs
     assert 0 < len(expected) < count
-    assert out["tightened"].startswith(f"{len(expected)} of {count}")
-    assert sorted(out["passing"]) == expected[: out["rows"]]
+    assert out["tightened"].startswith(f"{len(expected)} on the complete front")
+    assert [loaded.spec(rank) for rank in out["passing"]] == list(expected)[: out["rows"]]
 
     assert "mIOU" in out["tip"]
     assert "alpha3" in out["tip"]
@@ -670,6 +670,78 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert "parameters" in out["axis"]
     assert out["layers"] == len(lower(loaded.spec(1), SPACE.size).layers)
     assert out["text"] is False
+
+
+SLIDE = """
+const move = (name, value) => {
+  const s = document.querySelector(`[data-limit=${name}]`);
+  s.value = value;
+  s.dispatchEvent(new Event("input"));
+};
+const answer = () => {
+  const more = [...document.querySelectorAll("#rows > p button")].find((b) => b.textContent.startsWith("Show all"));
+  if (more) more.click();
+  const rows = [...document.querySelectorAll("#rows tbody tr")];
+  const command = document.querySelector("#controls code");
+  return { status: document.getElementById("status").textContent, command: command && command.textContent,
+    front: rows.map((r) => [Number(r.dataset.spec), Number(r.dataset.setting)]) };
+};
+out.answers = [answer()];
+for (const position of POSITIONS) {
+  document.querySelector("#controls button").click();
+  for (const [name, value] of Object.entries(position)) move(name, value);
+  out.answers.push(answer());
+}
+"""
+"""Puts the sliders to POSITIONS, one after the other, and reads the front and the command at each."""
+
+SLIDERS = ("max_latency_ms", "max_power_w", "max_energy_mj", "max_params", "max_macs", "max_weight_mb", "max_memory_mb")
+
+
+def positions(count: int, rng: np.random.Generator) -> list[dict[str, int]]:
+    """One slider at a time, and then one to four at random places, mIOU among them."""
+    out = [{name: 700} for name in SLIDERS] + [{"miou": 500}]
+    while len(out) < count:
+        names = rng.permutation([*SLIDERS, "miou"])[: rng.integers(1, 5)]
+        out.append({str(name): int(rng.integers(100, 500 if name == "miou" else 1001)) for name in names})
+    return out
+
+
+SLOW = replace(ONE, limits=Limits(max_latency_ms=60.0, max_power_w=3.0), objectives=("miou", "latency", "size"))
+SMALL = replace(ONE, limits=Limits(max_power_w=3.0), objectives=("miou", "size"))
+BOTH = replace(ONE, devices=(DeviceAt("tx2", 1300.0), DeviceAt("titanx")), limits=Limits(max_energy_mj=400.0))
+
+
+@in_chromium
+@pytest.mark.parametrize("query", [SLOW, SMALL, BOTH])
+def test_the_page_and_a_search_agree_at_every_position_of_the_sliders(query, tmp_path):
+    folder = written(tmp_path / "run", query)
+    data = report_data(load_run(folder))
+    assert data["pool"] is not None
+    where = positions(16, np.random.default_rng(5))
+    out = browse(render(data), tmp_path, SLIDE.replace("POSITIONS", json.dumps(where)), "--window-size=1280,900")
+    assert out["seen"] == []
+    known = Evaluator(query)
+    sizes, first = set(), out["answers"][0]["front"]
+    for position, shown in zip([{}, *where], out["answers"], strict=True):
+        words = shlex.split(shown["command"] or "")
+        typed = dict(zip(words, words[1:], strict=False))
+        given = {name: float(typed[o]) for name in LIMIT_NAMES if (o := "--" + name.replace("_", "-")) in typed}
+        assert given or not position or all(value >= 1000 for value in position.values())
+        asked = replace(query, limits=Limits(**given) if position else query.limits)
+        try:
+            found = exact(asked, evaluator=known)
+            expected = [[int(r), _place(found, int(s), query)] for r, s in zip(found.columns.rows, found.columns.setting)]
+        except NothingFeasible:
+            expected = []
+        assert shown["front"] == expected, position
+        sizes.add(len(expected))
+    assert len(sizes) > 5
+    assert any(row not in first for shown in out["answers"] for row in shown["front"])
+
+
+def _place(found, setting, query):
+    return settings_of(query).index(found.settings[setting])
 
 
 NARROW = """
