@@ -197,9 +197,9 @@ def distinct_networks(query: Query, columns: Columns) -> tuple[Columns, Ints]:
 
 
 def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tuple[int, set[int]]]:
-    """Of candidates that agree in all `ranks` (N, objectives) and are one network: the place of the first, and all rows.
+    """The place of the first of each network among candidates that agree in all `ranks` (N, K), and all its rows.
 
-    The first in the space comes first, and of one spec the fastest setting.
+    First is the first in the space, and of one spec the fastest setting.
     """
     _, group = np.unique(ranks, axis=0, return_inverse=True)
     group = group.ravel()

@@ -76,7 +76,9 @@ def _within(evaluator: Evaluator, priced: Priced, setting: int) -> Tightened:
     for d in range(len(priced.predictors)):
         for metric in priced.predictors[d].metrics:
             columns[f"{d}.{metric}"], columns[f"{d}.{metric}.sd"] = _log_normal(priced, d, metric, index)
-        columns[f"{d}.fastest"], columns[f"{d}.fastest.sd"] = _log_normal(priced.fastest or priced, d, "latency_s", index)
+        columns[f"{d}.fastest"], columns[f"{d}.fastest.sd"] = _log_normal(
+            priced.fastest or priced, d, "latency_s", index
+        )
     return Tightened(priced.rows[index], np.full(len(index), setting, dtype=np.int64), columns)
 
 
@@ -147,10 +149,10 @@ def _ends(part: Tightened, name: str, loosest: float | None, least: float) -> It
 
 
 def _never_below(part: Tightened, device: int, evaluators: Sequence[Evaluator], least: float) -> Floats:
-    """The idle power of each row's setting, below which no limit is kept; the same where nothing keeps so tight a one."""
+    """The idle power at each row's setting, or the least limit on power that any row keeps where that is more."""
     idle = idle_powers(evaluators, device)[part.setting]
     quantile = part.columns[f"{device}.power_w"] * np.exp(least * part.columns[f"{device}.power_w.sd"])
-    return np.maximum(idle, np.maximum(quantile, idle).min())
+    return np.asarray(np.maximum(idle, np.maximum(quantile, idle).min()))
 
 
 def idle_powers(evaluators: Sequence[Evaluator], device: int) -> Floats:
@@ -165,4 +167,3 @@ def _each_network_once(query: Query, part: Tightened, evaluators: Sequence[Evalu
     part = part.take(order)
     ranks = np.column_stack([_ranks(query, part, evaluators), part.setting])
     return part.take(np.array(sorted(i for i, _ in networks(query, part.rows, part.setting, ranks)), dtype=np.int64))
-

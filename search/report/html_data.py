@@ -17,8 +17,8 @@ from search.describe import LIMIT_WORDS, PREFIXES, command, question, space_name
 from search.exact import PARTS
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
-from search.report.html_pool import asked, every_choice, pool
 from search.report.html_parts import device, layers, rounded, shares
+from search.report.html_pool import asked, every_choice, pool
 from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
@@ -231,7 +231,9 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
         steps, prefix = sensitivity(run.query, name, known), PREFIXES.get(SENSITIVITIES[name], ("", 1.0))
         shown = Staircase(steps.limit / prefix[1], steps.miou)
         unit = prefix[0] or LIMIT_WORDS[SENSITIVITIES[name]][1]
-        out.append({"name": name, "title": AXES[name].title, "unit": unit, "limit": SENSITIVITIES[name]} | _stairs(shown))
+        out.append(
+            {"name": name, "title": AXES[name].title, "unit": unit, "limit": SENSITIVITIES[name]} | _stairs(shown)
+        )
     return out
 
 

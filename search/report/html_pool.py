@@ -77,7 +77,9 @@ def _document(
         "rows": _base64(found.rows.astype("<i4")),
         "setting": _base64(found.setting.astype("<i4")),
         "columns": {name: _base64(column.astype("<f8")) for name, column in found.columns.items()},
-        "choices": [[name, [fields[name].index(_plain(v)) for v in vs]] for name, vs in query.space.choices.values.items()],
+        "choices": [
+            [name, [fields[name].index(_plain(v)) for v in vs]] for name, vs in query.space.choices.values.items()
+        ],
         "clocks": [[s.query.devices[d].clock_mhz for s in evaluators] for d in range(len(query.devices))],
         "idle": [idle_powers(evaluators, d).tolist() for d in range(len(query.devices))],
         "limited": [*EXACT_METRICS, *_limited_on_all(query, evaluators[0])],
