@@ -221,6 +221,11 @@ def test_a_damaged_sample_is_one_sentence(run, tmp_path):
         write_report(folder, tmp_path / "page.html")
 
 
+def charts(name):
+    """A module that needs matplotlib."""
+    return pytest.importorskip(f"search.report.{name}", exc_type=ImportError)
+
+
 def studied(run, tmp_path):
     """A run as a study leaves it: some candidates trained, the others expected from those."""
 
@@ -249,7 +254,8 @@ def test_a_study_is_shown_with_what_it_expects_apart(run, tmp_path):
 
 
 def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
-    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
+    report = charts("figures")
+    limit_costs = charts("limit_costs")
     from matplotlib.figure import Figure
 
     loaded = load_run(studied(run, tmp_path))
@@ -259,12 +265,55 @@ def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
     assert {"trained", "expected from the trials", "measured, not on the front"} <= set(
         panel.get_legend_handles_labels()[1]
     )
-    with pytest.raises(ZooError, match="draw its front instead"):
-        report.draw_sensitivity([loaded.folder], [tmp_path / "s.svg"], "latency")
+    steps = {suffix: s for s, suffix, _ in limit_costs._staircases(loaded, "latency", "-")}
+    # Of two that were measured, a step is at the limit that a search needs for it.
+    for steps_of, entries in (
+        (steps[", measured"], loaded.front),
+        (steps[", expected from the trials"], loaded.predicted),
+    ):
+        best = max(entry["miou"]["mean"] for entry in entries)
+        assert steps_of.miou[-1] == best
+        limits = replace(LIMITS, max_latency_ms=float(steps_of.limit[-1]) * (1 + 1e-9))
+        assert any(entry["miou"]["mean"] == best for entry in exact(replace(ONE, limits=limits)).front)
+    limit_costs.draw_sensitivity([loaded.folder], [tmp_path / "sensitivity.png"], "params")
+    assert (tmp_path / "sensitivity.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize("width_mm", [80.0, None])
+def test_nothing_of_a_chart_leaves_its_frame(width_mm, tmp_path, monkeypatch):
+    report = charts("figures")
+    limit_costs = charts("limit_costs")
+    layout = charts("layout")
+    folder = written(tmp_path / "a-run-with-a-long-name", SLOW)
+    other = written(tmp_path / "another-run", replace(ONE, limits=Limits(max_latency_ms=500.0)))
+    figures = []
+    monkeypatch.setattr(layout, "save", lambda figure, outputs: figures.append(figure))
+    report.draw([folder], [tmp_path / "a.png"], None, width_mm)
+    report.draw([folder, other], [tmp_path / "b.png"], (("energy", "miou"), ("latency", "miou")), width_mm)
+    limit_costs.draw_sensitivity([folder, other], [tmp_path / "c.png"], "latency", width_mm)
+    alone, overlaid, costs = figures
+    for figure in figures:
+        frame = figure.bbox
+        texts = [figure._suptitle, *figure.legends, *(t for p in figure.axes for t in (p.xaxis.label, p.yaxis.label))]
+        for text in texts:
+            box = text.get_window_extent()
+            assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1, text
+    assert width_mm is None or alone.get_size_inches()[0] == pytest.approx(width_mm / 25.4)
+
+    # Clocks have colours, limits lines; of overlaid runs both are named with device and limits.
+    assert any("clock of tx2, MHz" in (p.get_ylabel(), p.get_xlabel()) for p in alone.axes)
+    names = " ".join(" ".join(t.get_text().split()) for t in overlaid.legends[0].get_texts())
+    assert "a-run-with-a-long-name: tx2; latency ≤ 60 ms, power ≤ 3 W" in names
+    assert "another-run: tx2@1300; latency ≤ 500 ms" in names
+    shown = [text.get_text() for panel in overlaid.axes for text in panel.texts]
+    assert "latency ≤ 60 ms (a-run-with-a-long-name)" in names
+    assert any("latency ≤ 500 ms" in text for text in [*shown, names])
+    assert overlaid.axes[0].get_ylim() == overlaid.axes[1].get_ylim()
+    assert len(costs.axes[0].get_lines()) >= 4
 
 
 def test_runs_far_apart_share_a_logarithmic_axis(run, tmp_path):
-    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
+    report = charts("figures")
     from matplotlib.figure import Figure
 
     def slower(factor):
@@ -399,7 +448,7 @@ def test_a_wrong_axis_suggests(name, way_out, joint):
 
 
 def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
-    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
+    report = charts("figures")
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     report.draw([run, joint], [tmp_path / f"a.{kind}" for kind in starts], axes=[("latency@tx2", "miou")])
     report.draw([run, joint], [tmp_path / "b.svg", tmp_path / "b.pdf"], axes=[("latency@tx2", "miou")])
@@ -412,7 +461,8 @@ def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
 
 @pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])
 def test_names_in_charts_overlap_nothing(x, y, run):
-    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
+    report = charts("figures")
+    layout = charts("layout")
     from matplotlib.figure import Figure
 
     loaded = load_run(run)
@@ -433,13 +483,13 @@ def test_names_in_charts_overlap_nothing(x, y, run):
 
 
 def test_sensitivity_chart(run, joint, tmp_path):
-    report = pytest.importorskip("search.report.figures", exc_type=ImportError)
-    report.draw_sensitivity([run, joint], [tmp_path / "s.svg"], "latency")
+    limit_costs = charts("limit_costs")
+    limit_costs.draw_sensitivity([run, joint], [tmp_path / "s.svg"], "latency")
     assert (tmp_path / "s.svg").read_text().startswith("<?xml")
     with pytest.raises(ConfigError, match="did you mean 'latency'"):
-        report.draw_sensitivity([run], [tmp_path / "t.svg"], "latncy")
+        limit_costs.draw_sensitivity([run], [tmp_path / "t.svg"], "latncy")
     with pytest.raises(ZooError, match="png, svg, pdf"):
-        report.draw_sensitivity([run], [tmp_path / "t.gif"], "latency")
+        limit_costs.draw_sensitivity([run], [tmp_path / "t.gif"], "latency")
 
 
 # The papers of a candidate ----------------------------------------------------------------------------------------
