@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ from hw_models.schema import ALWAYS_BUSY, POWER_PARAMETERS, SHARES, Fit, Machine
 from zoo.errors import did_you_mean
 from zoo.files import atomic_folder, make_folder
 from zoo.reading import exists, read_text
-from zoo.text import one_line
+from zoo.text import one_line, shown
 
 Array = NDArray[np.float64]
+
+MAX_FILES = 1000
+"""Files of a device folder that are looked at before it is added; no device has as many."""
 
 ABOUT = "written by zoo measure; latency has shares of the single blocks' speed, covariances are of logarithms"
 COEFFICIENTS, POINTS = "coefficients.json", "points.csv"
@@ -208,10 +212,17 @@ def calibrated_before(device: Device, name: str | None) -> tuple[str, Device | N
 def add_device(folder: Path) -> Device:
     """Check a device folder and copy it to the user's devices. Raises DeviceError or TableError."""
     device = read_device(folder)
+    _refuse_links(folder)
     check_sense(device)
     with _whole(folder.resolve().name, replaces=False) as partial:
         _copy(folder, partial)
     return read_device(home() / device.name)
+
+
+def _refuse_links(folder: Path) -> None:
+    for path in islice(folder.rglob("*"), MAX_FILES):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise DeviceError(f"{shown(path)}: is a link or no ordinary file; a device has neither")
 
 
 def remove_device(name: str) -> Path:

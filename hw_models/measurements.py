@@ -75,7 +75,11 @@ class OwnPoints:
 
 def from_bench(path: Path) -> list[Measurement]:
     """Whole networks in a file that `zoo bench --json` wrote. Raises DeviceError."""
-    entries = read_json(path, DeviceError)
+    try:
+        entries = read_json(path, DeviceError)
+    except DeviceError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise DeviceError(f"{path}: is not the JSON of zoo bench: {why}") from None
     if not isinstance(entries, list) or not entries:
         raise DeviceError(f"{path}: must be a list of measurements as zoo bench --json prints it")
     return [m for i, entry in enumerate(entries) for m in _from_entry(entry, f"{path}: entry {i + 1}")]

@@ -54,6 +54,7 @@ def verify(folder: Path, *, one_by_one: bool = False, progress: Progress | None 
         return verify_v1(certificate, document, one_by_one=one_by_one, progress=progress)
     again = Again(query_from(certificate.get("asked", {})), progress)
     try:
+        again.check_basis(certificate["basis"])
         places = again.places(document.get("front"))
         again.check_definition(places)
         front = again.check_document(document, places)
@@ -174,6 +175,14 @@ class Again:
 
     def _labels(self) -> list[list[str]]:
         return [[str(device) for device in setting] for setting in self.settings]
+
+    def check_basis(self, certified: Mapping[str, Any]) -> None:
+        """The search rested on the devices and the accuracy model of today, so that values can be compared at all."""
+        for name, value in basis(self.query).items():
+            if name in certified and name != "version" and certified[name] != value:
+                raise NotVerified(
+                    f"certificate.json: basis.{name} is no longer what the search rested on; search again"
+                )
 
     def check_certificate(self, certificate: Mapping[str, Any], front: Sequence[Mapping[str, Any]]) -> None:
         """Every value of certificate.json but the hashes of files."""

@@ -256,11 +256,11 @@ def test_chances_of_being_better_add_up(run):
         a, b = pair.split(">")
         for metric, value in chances.items():
             assert value + better[f"{b}>{a}"][metric] == pytest.approx(1.0, abs=2e-4)
-    assert better["a>b"]["latency"] > 0.9
+    assert better["a>b"]["latency"] > 0.8
     assert better["b>a"]["miou"] > 0.9
     assert better["a>slow"]["miou"] == 0.5
     assert better["a>slow"]["latency"] > 0.7
-    assert better["slow>a"]["power"] > 0.9
+    assert better["slow>a"]["power"] > 0.8
 
 
 def test_compare_command(run, capsys):

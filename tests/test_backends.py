@@ -326,7 +326,7 @@ def test_images_of_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = images_in([tmp_path / "x.png", tmp_path, tmp_path / "b.PNG"], command.ENDINGS)
-    assert [path.name for path in found] == ["x.png", "a.jpg", "b.PNG"]
+    assert [path.name for path in found] == ["x.png", "a.jpg", "b.PNG", "d.png"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError, match="empty: holds no images"):
         images_in([tmp_path / "empty"])
@@ -346,5 +346,6 @@ def test_scores_do_not_depend_on_the_backend_and_say_it(backend: str) -> None:
 
 def test_an_onnx_file_is_scored_in_onnxruntime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ("--dataset", "scenes", "--backend", "torch")
+    assert main(["export", "espnet-c-3", "--size", "64x64", "--no-kit", "-o", str(tmp_path / "a.onnx")]) == 0
     assert main(["eval", str(tmp_path / "a.onnx"), *data]) == 1
     assert "an ONNX file is scored in onnxruntime, not in torch; leave out --backend" in capsys.readouterr().err

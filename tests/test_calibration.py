@@ -294,7 +294,7 @@ def test_own_devices_can_be_removed(capsys: pytest.CaptureFixture[str]) -> None:
     folder = recalibrate(tx2, points_of(tx2, {"espnet": 1.0}), "mine").device.folder
     assert main(["device", "remove", "mine"]) == 0
     assert not folder.exists()
-    assert list(folder.parent.iterdir()) == []
+    assert not [path for path in folder.parent.iterdir() if not path.name.startswith(".")]
     with pytest.raises(DeviceError, match="ships with the package and stays"):
         remove_device("tx2")
     with pytest.raises(DeviceError, match="is unknown"):
@@ -337,9 +337,7 @@ def test_a_bench_without_time_or_of_a_rewritten_network_is_refused(tmp_path: Pat
 
 
 def test_a_trtexec_log_makes_a_device_in_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    device = load_device("tx2")
-    sibling(device, "tx2-tensorrt-mine", "tensorrt")
-    board = load_device("tx2-tensorrt-mine")
+    board = load_device("tx2-tensorrt")
     milliseconds = 0.7e3 * predict(graph_of("espnet"), board).latency_s.mean
     log_file = tmp_path / "anything.log"
     log_file.write_text(

@@ -229,7 +229,7 @@ def test_resume_and_init_by_command(tmp_path, small_scenes, capsys):
     ("words", "said"),
     [
         (["eval", "espnet-c-3", "--dataset", "camvid"], "--data DIR"),
-        (["eval", "gone.onnx", "--dataset", "scenes"], "no such file"),
+        (["eval", "gone.onnx", "--dataset", "scenes"], "gone.onnx: cannot be read: No such file or directory"),
         (["eval", "gone.safetensors", "--dataset", "scenes"], "there is no such file"),
         (["eval", "espnet-d", "--dataset", "scenes"], "did you mean"),
         (["eval", "espnet-c-3", "--dataset", "scenes", "--pictures", "2"], "-o DIR"),

@@ -76,7 +76,7 @@ def test_unlicensed_tables_ship_as_a_small_extract() -> None:
         ("latency_s", "1.0", "must lie between latency_low_s and latency_high_s"),
         ("in_channels", "2.5", "in_channels: must be a whole number"),
         ("height", "0", "height: must be positive"),
-        ("op", "convolve", "'convolve' is unknown; did you mean 'conv'"),
+        ("op", "convolve", "'convolve' is unknown; known: conv"),
         ("stack", "pytorch", "'pytorch' is unknown; did you mean 'pytorch-eager'"),
         ("provenance", "guessed", "'guessed' is unknown"),
         ("precision", "fp8", "'fp8' is unknown"),

@@ -128,7 +128,8 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path):
 
 def test_a_device_that_is_replaced_is_never_missing(tmp_path, monkeypatch):
     """The case that was found: SIGKILL at a rename of `zoo measure --replace` lost the device."""
-    from hw_models.device import SHIPPED, add_device, device_folders, load_device
+    from hw_models.device import SHIPPED, device_folders, load_device
+    from hw_models.device_writer import add_device
 
     monkeypatch.setenv("ZOO_HOME", str(tmp_path))
     source = tmp_path / "mine"
@@ -168,7 +169,8 @@ def test_only_the_holder_writes_a_folder(tmp_path):
         import time
 
         deadline = time.monotonic() + 20
-        while not (tmp_path / "run" / ".lock.holder").exists() and time.monotonic() < deadline:
+        holder = tmp_path / "run" / ".lock.holder"
+        while not (holder.exists() and holder.read_text()) and time.monotonic() < deadline:
             time.sleep(0.01)
         with (
             pytest.raises(ZooError, match=rf"held by a training \(process {process} on "),

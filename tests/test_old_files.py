@@ -24,16 +24,38 @@ def test_the_certificate_of_an_old_run_is_checked(old: Path, capsys: pytest.Capt
     assert answer["ok"] is False and "devices_sha256" in answer["reason"]
 
 
-def test_the_certificate_of_an_old_run_verifies_by_its_own_rule(
-    old: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the hashes that it names, every value of its front is the same when it is computed again."""
-    import search.verification_v1
+def as_of_today(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rewrite an old run as version 0.1 would with today's devices. Its one limit is counted: both rules agree."""
+    from search.certificate import basis
+    from search.runs.writer import query_from
+    from search.space import digest
 
-    certificate = json.loads((old / "run" / "certificate.json").read_text(encoding="utf-8"))
-    monkeypatch.setattr(search.verification_v1, "basis", lambda query: certificate["basis"])
-    assert main(["verify", str(old / "run")]) == 0
+    document = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    asked = ["--device", "tx2@850", "--max-params", "300k", "--space", "tiny", "--no-plots"]
+    assert main(["search", *asked, "-o", str(folder.parent / "today"), "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["front"]
+    for entry in entries:
+        for name in ("clock_mhz", "aliases"):
+            entry.pop(name, None)
+        for cost in entry["devices"].values():
+            del cost["clock_mhz"]
+    document["front"] = entries
+    certificate["basis"] = dict(basis(query_from(certificate["query"]))) | {"version": "0.1.0"}
+    certificate |= {"front": len(entries), "front_sha256": digest(entries)}
+    (folder / "front.json").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "certificate.json").write_text(json.dumps(certificate), encoding="utf-8")
+
+
+def test_the_certificate_of_an_old_run_verifies_by_its_own_rule(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = old / "run"
+    as_of_today(folder, capsys)
+    assert main(["verify", str(folder)]) == 0
     assert "was written by version 0.1.0" in capsys.readouterr().err
+    changed = json.loads((folder / "front.json").read_text(encoding="utf-8"))
+    changed["front"].pop()
+    (folder / "front.json").write_text(json.dumps(changed), encoding="utf-8")
+    assert main(["verify", str(folder)]) == 3
 
 
 @pytest.mark.parametrize("kind", ["run", "study"])

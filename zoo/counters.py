@@ -59,6 +59,8 @@ EXTRAS: Mapping[str, Mapping[type[Any], Callable[[Layer], int]]] = {
         ops.PReLU: lambda layer: 2 * _written(layer),
         ops.ReLU: lambda layer: 2 * _written(layer),
         ops.ELU: lambda layer: 2 * _written(layer),
+        ops.ReLU6: _written,
+        ops.SiLU: _written,
         ops.AvgPool: lambda layer: 2 * _read(layer),
         ops.MaxPool: lambda layer: 2 * _read(layer),
         ops.AdaptiveAvgPool: _read,
@@ -72,7 +74,8 @@ NOTES: Mapping[str, str] = {
     "fvcore": "the total adds 2 for each value of a batch normalisation, 4 (bilinear) or 1 of a resize, "
     "1 of an adaptive pooling's input; activations, additions and other poolings are left out",
     "ptflops": "the total adds biases, 2 for each value of a batch normalisation, 2 of an activation and of a "
-    "pooling's input (the module and its function are both counted), 1 of a resize; additions are left out",
+    "pooling's input (the module and its function are both counted; of SiLU and ReLU6 one), 1 of a resize; additions "
+    "and hard sigmoids are left out",
 }
 
 

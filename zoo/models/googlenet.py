@@ -40,7 +40,7 @@ class GoogLeNetSpec(Spec):
 
 
 def _conv_relu(g: GraphBuilder, x: str, path: str, width: int, kernel: int = 1, stride: int = 1) -> str:
-    return g.act(g.conv(x, path, width, kernel=kernel, stride=stride, bias=True), f"{path}.relu", "relu")
+    return g.act(g.conv(x, path, width, kernel=kernel, stride=stride, bias=True), f"{path}_relu", "relu")
 
 
 def _pool(g: GraphBuilder, x: str, path: str) -> str:
