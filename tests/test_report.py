@@ -462,7 +462,6 @@ def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
 @pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])
 def test_names_in_charts_overlap_nothing(x, y, run):
     report = charts("figures")
-    layout = charts("layout")
     from matplotlib.figure import Figure
 
     loaded = load_run(run)
