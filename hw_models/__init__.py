@@ -2,6 +2,9 @@
 
 from hw_models.device import Device, load_device
 from hw_models.predictors import Cost, CostArrays, Interval, KernelCost, Predictor, predict, predictor
+from zoo.moved import install as _install
+
+_install()
 
 __all__ = [
     "Cost",

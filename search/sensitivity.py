@@ -4,7 +4,7 @@ Both enumerate the space again, so that they are exact for every value of the li
 candidates that happen to be on a front.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,20 +13,15 @@ from numpy.typing import NDArray
 from search.clocks import settings_of
 from search.infeasible import needed
 from search.pricing import Evaluator, Priced
-from search.query import LIMITS, Query
+from search.query import Query
 from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
+from zoo.quantities import LIMITED, LIMITS, QUANTITIES
 from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
 
-SENSITIVITIES = {
-    "latency": "max_latency_ms",
-    "power": "max_power_w",
-    "energy": "max_energy_mj",
-    "params": "max_params",
-    "macs": "max_macs",
-    "size": "max_weight_mb",
-    "memory": "max_memory_mb",
+SENSITIVITIES: Mapping[str, str] = {
+    quantity.name: quantity.limits[0].name for quantity in QUANTITIES if quantity.kind != "accuracy"
 }
 """Axis -> the limit that bounds it."""
 
@@ -97,8 +92,9 @@ def _without(query: Query, name: str) -> Query:
     """The query with nothing but an open limit on a metric."""
     limit = SENSITIVITIES[name]
     kept = dict(query.limits.given()) | {limit: OPEN}
-    if limit == "max_latency_ms":
-        kept.pop("min_fps", None)
+    for other in LIMITED[limit].limits:
+        if other.name != limit:
+            kept.pop(other.name, None)
     return replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
 
 
@@ -106,7 +102,7 @@ def _needed(priced: Priced, name: str) -> Floats:
     """The tightest limit, in its own unit, with which each row is within all limits, (N,)."""
     limit = SENSITIVITIES[name]
     places = [i for i, bound in enumerate(priced.query.bounds()) if bound.limit == limit]
-    return np.asarray(needed(priced, places) / LIMITS[limit][1])
+    return np.asarray(needed(priced, places) / LIMITS[limit].scale)
 
 
 def _checked(steps: Staircase, name: str) -> Staircase:

@@ -23,7 +23,6 @@ from search.exact import search as exact
 from search.model_ref import resolve
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, DeviceAt, Query
-from search.query import LIMITS as LIMIT_NAMES
 from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread
@@ -36,6 +35,7 @@ from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.config import Limits, load_config
 from zoo.errors import ConfigError, ZooError
+from zoo.quantities import LIMITS as LIMIT_NAMES
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import as_dict
 from zoo.yaml_strict import read_yaml
@@ -716,7 +716,7 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert out["sort"] == "ascending"
     assert "#" in out["card"]
     assert out["reset"] == out["first"]
-    assert "parameters" in out["axis"]
+    assert "MACs" in out["axis"]
     assert out["layers"] == len(lower(loaded.spec(1), SPACE.size).layers)
     assert out["text"] is False
 

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from search.accuracy import SCALES
-from search.describe import question, spelt
+from search.describe import question
 from search.pareto import nondominated
-from search.query import DEVICE_METRICS, LIMITS
+from search.query import DEVICE_METRICS
 from search.report import layout
 from search.report.layout import (
     COLOURS,
@@ -47,6 +47,7 @@ from search.runs.reader import (
     shortlisted,
     values,
 )
+from zoo.quantities import LIMITED, LIMITS
 
 LIMIT_COLOUR = "#D55E00"
 
@@ -265,16 +266,16 @@ def _limits(panel: Axes, run: Run, x: Axis, y: Axis, colour: str, overlaid: bool
     """Limits on what the axes show, as lines; one that is far from all that is drawn, as an arrow towards it."""
     of = f" ({run.name})" if overlaid else f", with probability {run.query.confidence:g}"
     for name, value in run.query.limits.given():
-        metric, scale = LIMITS[name]
+        limit = LIMITS[name]
         for along, line, span in ((x, panel.axvline, panel.get_xlim()), (y, panel.axhline, panel.get_ylim())):
-            at = (1 / value if name == "min_fps" else value * scale) / along.scale
+            at = limit.si(value) / along.scale
             reach = 0.5 * (span[1] - span[0])
-            if along.metric != metric:
+            if along.metric != LIMITED[name].key:
                 continue
             if span[0] - reach <= at <= span[1] + reach:
-                line(at, color=colour, ls=(0, (4, 3)), lw=1.2, zorder=2, label=f"{spelt(name, value)}{of}")
+                line(at, color=colour, ls=(0, (4, 3)), lw=1.2, zorder=2, label=f"{limit.spelt(value)}{of}")
             else:
-                _arrow(panel, along is x, at > span[1], spelt(name, value), colour)
+                _arrow(panel, along is x, at > span[1], limit.spelt(value), colour)
 
 
 def _arrow(panel: Axes, horizontal: bool, beyond: bool, words: str, colour: str) -> None:

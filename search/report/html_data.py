@@ -13,10 +13,10 @@ from typing import Any
 
 from hw_models.predictors import predict
 from search.accuracy import accuracy_model
-from search.describe import LIMIT_WORDS, PREFIXES, command, question, space_name, spelt
+from search.describe import command, question, space_name
 from search.exact import PARTS
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
+from search.query import DEVICE_METRICS, EXACT_METRICS
 from search.report.html_parts import device, layers, rounded, shares
 from search.report.html_pool import asked, every_choice, pool
 from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
@@ -24,6 +24,7 @@ from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
 from zoo._version import __version__
 from zoo.config import load_config
+from zoo.quantities import LIMITED, LIMITS, MINIMIZE
 from zoo.registry import lower
 
 
@@ -108,7 +109,7 @@ def _axes(run: Run) -> list[dict[str, Any]]:
                     "unit": axis.unit,
                     "scale": axis.scale,
                     "better": axis.better,
-                    "objective": any(OBJECTIVES[name][0] == axis.metric for name in run.query.objectives),
+                    "objective": axis.name in run.query.objectives,
                 }
             )
     return out
@@ -120,18 +121,18 @@ def _limits(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "option": "--" + name.replace("_", "-"),
-            "title": LIMIT_WORDS[name][0],
-            "unit": PREFIXES[name][0] if name in PREFIXES else LIMIT_WORDS[name][1],
-            "metric": metric,
-            "scale": scale,
-            "prefix": PREFIXES[name][1] if name in PREFIXES else 1,
-            "inverse": name == "min_fps",
+            "option": limit.option,
+            "title": limit.title,
+            "unit": limit.prefix + limit.unit,
+            "metric": LIMITED[name].key,
+            "scale": limit.scale,
+            "prefix": limit.multiple,
+            "inverse": limit.inverse,
             "value": given.get(name),
-            "words": spelt(name, given[name]) if name in given else None,
+            "words": limit.spelt(given[name]) if name in given else None,
         }
-        for name, (metric, scale) in LIMITS.items()
-        if name != FROM_BELOW and (name != "min_fps" or name in given)
+        for name, limit in LIMITS.items()
+        if LIMITED[name].direction == MINIMIZE and (not limit.inverse or name in given)
     ]
 
 
@@ -228,12 +229,10 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
     out = []
     for name in names:
-        steps, prefix = sensitivity(run.query, name, known), PREFIXES.get(SENSITIVITIES[name], ("", 1.0))
-        shown = Staircase(steps.limit / prefix[1], steps.miou)
-        unit = prefix[0] or LIMIT_WORDS[SENSITIVITIES[name]][1]
-        out.append(
-            {"name": name, "title": AXES[name].title, "unit": unit, "limit": SENSITIVITIES[name]} | _stairs(shown)
-        )
+        limit, steps = LIMITS[SENSITIVITIES[name]], sensitivity(run.query, name, known)
+        shown = _stairs(Staircase(steps.limit / limit.multiple, steps.miou))
+        unit = limit.prefix + limit.unit
+        out.append({"name": name, "title": AXES[name].title, "unit": unit, "limit": limit.name} | shown)
     return out
 
 

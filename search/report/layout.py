@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from search.describe import spelt
 from search.runs.reader import Run
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.quantities import LIMITS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
@@ -105,7 +105,7 @@ def label_of(run: Run, runs: Sequence[Run]) -> str:
     """A run among others: its folder, its devices and its limits."""
     if len(runs) == 1:
         return run.name
-    limits = ", ".join(spelt(name, value) for name, value in run.query.limits.given()) or "no limits"
+    limits = ", ".join(LIMITS[name].spelt(value) for name, value in run.query.limits.given()) or "no limits"
     return f"{run.name}: {', '.join(run.devices)}; {limits}"
 
 

@@ -7,11 +7,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from search.describe import LIMIT_WORDS, question
+from search.describe import question
 from search.report import layout
 from search.report.layout import COLOURS, RC, STYLES, check_formats, far_apart, figure_of, finish, label_of, logarithmic
 from search.runs.reader import AXES, Run, load_run
 from search.sensitivity import SENSITIVITIES, Staircase, measured_sensitivity, sensitivity
+from zoo.quantities import LIMITS
 from zoo.registry import spec_from_dict
 
 
@@ -39,7 +40,7 @@ def draw_sensitivity(
                     panel.plot(limit, steps.miou, marker="s", ms=4, color=colour)
                 drawn.append(limit.tolist())
             _own_limit(panel, run, name, colour, i == 0)
-        unit = {"params": "millions", "macs": "G"}.get(name, LIMIT_WORDS[SENSITIVITIES[name]][1])
+        unit = {"params": "millions", "macs": "G"}.get(name, LIMITS[SENSITIVITIES[name]].unit)
         panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
         panel.set_ylabel("best mIOU within the limits, %")
         panel.grid(alpha=0.25)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.command import (
     Arguments,
     Command,
+    add_limits,
     add_size,
     config_of,
-    count_argument,
     emit,
     note,
     positive_argument,
@@ -22,6 +22,7 @@ from zoo.cli.command import (
 )
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.quantities import LIMITS
 from zoo.reading import exists
 
 if TYPE_CHECKING:
@@ -32,18 +33,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-LIMITS = {
-    "max_latency_ms": (positive_argument, "X", "latency of one image in milliseconds, on every device"),
-    "min_fps": (positive_argument, "X", "images a second at batch 1, on every device"),
-    "max_power_w": (positive_argument, "X", "power in watts, on every device"),
-    "max_energy_mj": (positive_argument, "X", "energy of one image in millijoules, on every device"),
-    "max_params": (count_argument, "N", "parameters, as 400k"),
-    "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
-    "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
-    "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
-    "min_miou": (positive_argument, "X", "predicted mIOU in percent"),
-}
-
 
 def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -53,8 +42,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
     )
-    for name, (kind, metavar, text) in LIMITS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
     parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
+from zoo.quantities import LIMITS
 from zoo.text import quoted
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def print_answer(console: "Console", document: Mapping[str, Any], top: int | Non
 
 
 def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
-    from search.describe import spelt
-
     query, front = document["query"], document["front"]
     clocks = len(document["settings"])
     tried = f" at {clocks} clocks" if clocks > 1 else ""
@@ -43,7 +42,7 @@ def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
         f"{document['enumerated']:,} enumerated{tried}, {document['feasible']:,} feasible, {len(front):,} on the "
         "front: complete."
     )
-    limits = ", ".join(spelt(name, value) for name, value in query["limits"].items()) or "none"
+    limits = ", ".join(LIMITS[name].spelt(value) for name, value in query["limits"].items()) or "none"
     console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
     miou = document["accuracy"]
     error = miou["leave_one_out"]
