@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from search.clocks import settings_of
 from search.infeasible import needed
-from search.pricing import Evaluator
+from search.pricing import Evaluator, Priced
 from search.query import Query
 from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
 from zoo.quantities import LIMITED, LIMITS, QUANTITIES
+from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
 
@@ -65,21 +66,46 @@ def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Stai
     """
     if name not in SENSITIVITIES:
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
+    asked = _without(query, name)
+    found: list[tuple[Floats, Floats]] = []
+    for rows in query.space.chunks():
+        for evaluator in at_settings(asked, known):
+            priced = evaluator.price(rows)
+            values = _needed(priced, name)
+            inside = np.flatnonzero(np.isfinite(values))
+            found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
+    return _checked(staircase(*(np.concatenate(column) for column in zip(*found, strict=True))), name)
+
+
+def measured_sensitivity(query: Query, name: str, specs: Sequence[Spec], miou: Floats) -> Staircase:
+    """The same of some specs of the space alone, whose mIOU in percent, (N,), was measured. Raises as `sensitivity`."""
+    if name not in SENSITIVITIES:
+        raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
+    rows = np.array([query.space.row(spec) for spec in specs], dtype=np.int64)
+    values = [_needed(evaluator.price(rows), name) for evaluator in at_settings(_without(query, name))]
+    least = np.min(values, axis=0)
+    inside = np.isfinite(least)
+    return _checked(staircase(least[inside], miou[inside]), name)
+
+
+def _without(query: Query, name: str) -> Query:
+    """The query with nothing but an open limit on a metric."""
     limit = SENSITIVITIES[name]
     kept = dict(query.limits.given()) | {limit: OPEN}
     for other in LIMITED[limit].limits:
         if other.name != limit:
             kept.pop(other.name, None)
-    asked = replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
-    places = [i for i, b in enumerate(asked.bounds()) if b.limit == limit]
-    found: list[tuple[Floats, Floats]] = []
-    for rows in query.space.chunks():
-        for evaluator in at_settings(asked, known):
-            priced = evaluator.price(rows)
-            values = needed(priced, places) / LIMITS[limit].scale
-            inside = np.flatnonzero(np.isfinite(values))
-            found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
-    steps = staircase(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
+
+
+def _needed(priced: Priced, name: str) -> Floats:
+    """The tightest limit, in its own unit, with which each row is within all limits, (N,)."""
+    limit = SENSITIVITIES[name]
+    places = [i for i, bound in enumerate(priced.query.bounds()) if bound.limit == limit]
+    return np.asarray(needed(priced, places) / LIMITS[limit].scale)
+
+
+def _checked(steps: Staircase, name: str) -> Staircase:
     if not len(steps.limit):
         raise NegativeAnswer(f"nothing is within the other limits, whatever the {name}; relax one of them")
     return steps

@@ -17,8 +17,8 @@ class Limit:
 
     name: of the option, with its unit. title, unit: in words. scale: SI units in one of its own. lower: whether it
     bounds what it names from below. inverse: whether it bounds the quantity's inverse, as a frame rate does a
-    latency. count: whether values are whole numbers that may end in k, M or G. key: its name in SI units, where that is
-    not the quantity's. help: in the command's help.
+    latency. count: whether values are whole numbers that may end in k, M or G. prefix: with which it is
+    spelt. key: its name in SI units, where that is not the quantity's. help: in the command's help.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Limit:
     unit: str
     scale: float
     help: str
+    prefix: str = ""
     lower: bool = False
     inverse: bool = False
     count: bool = False
@@ -51,11 +52,17 @@ class Limit:
     def spelt(self, value: float) -> str:
         """In words.
 
-        >>> LIMITS["max_latency_ms"].spelt(150.0), LIMITS["max_params"].spelt(400000)
-        ('latency ≤ 150 ms', 'parameters ≤ 400,000')
+        >>> LIMITS["max_latency_ms"].spelt(150.0), LIMITS["max_params"].spelt(400000), LIMITS["max_macs"].spelt(5.429e9)
+        ('latency ≤ 150 ms', 'parameters ≤ 400,000', 'MACs ≤ 5.429 G')
         """
+        value = value / self.multiple
         number = f"{value:,.0f}" if value >= 1e5 else f"{value:g}"
-        return f"{self.title} {'≥' if self.lower else '≤'} {number} {self.unit}".strip()
+        return f"{self.title} {'≥' if self.lower else '≤'} {number} {self.prefix}{self.unit}".strip()
+
+    @property
+    def multiple(self) -> float:
+        """What the prefix multiplies the unit by; 1 without one."""
+        return {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[self.prefix]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     ),
     Quantity(
         *("macs", "macs", "MACs", "G", 1e9, "counted"),
-        limits=(Limit("max_macs", "MACs", "", 1.0, "multiply-accumulate operations, as 3G", count=True),),
+        limits=(Limit("max_macs", "MACs", "", 1.0, "multiply-accumulate operations, as 3G", "G", count=True),),
     ),
     Quantity(
         *("size", "weight_bytes", "weights", "MB", 1e6, "counted"),

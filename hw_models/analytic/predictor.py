@@ -147,6 +147,16 @@ class Predictor:
         idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
 
+    @property
+    def log_normal(self) -> bool:
+        """Whether the logarithm of every metric is normal, with the variance that `errors` adds up to."""
+        return True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be predicted, with an interval, on this device."""
+        return METRICS
+
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """The error of the logarithm of `metric`, taken apart: median, loadings, and each network's own.
 

@@ -241,10 +241,13 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
     add_force(parser)
+    width = "width of the chart in millimetres, as 80 for a column of a paper; narrow panels stand below each other"
+    parser.add_argument("--width-mm", type=positive_argument, metavar="W", help=width)
 
 
 def _pareto(args: Arguments) -> int:
-    from search.report.figures import draw, draw_sensitivity
+    from search.report.figures import draw
+    from search.report.limit_costs import draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
     for folder in folders:
@@ -254,9 +257,9 @@ def _pareto(args: Arguments) -> int:
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
     check_outputs(args, output)
     if args.sensitivity:
-        draw_sensitivity(folders, [output], args.sensitivity)
+        draw_sensitivity(folders, [output], args.sensitivity, args.width_mm)
     else:
-        draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
+        draw(folders, [output], None if args.x is None else ((args.x, args.y),), args.width_mm)
     emit(args, {"path": str(output)}, lambda console: console.print(str(output)))
     return 0
 
