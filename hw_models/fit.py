@@ -8,14 +8,7 @@ from hw_models.device import Device
 from hw_models.predictors import Predictor, predict, predictor
 from zoo.config import Limits
 from zoo.graph import Graph, MaxUnpool
-
-UNCERTAIN: Mapping[str, tuple[str, float]] = {
-    "max_latency_ms": ("latency_s", 1e-3),
-    "min_fps": ("latency_s", 1.0),
-    "max_power_w": ("power_w", 1.0),
-    "max_energy_mj": ("energy_j", 1e-3),
-}
-"""Limits on what is predicted: the metric and its unit's factor."""
+from zoo.quantities import LIMITED, LIMITS
 
 JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt", "tx2-tensorrt-fp32"})
 """Devices that JetPack 4 runs on: 4.6 has TensorRT 8.0.1, 4.6.1 and later 8.2.1 (gist Tiryoh 2b5dc1f8)."""
@@ -90,24 +83,16 @@ def _first_unpooling(graph: Graph) -> str | None:
 
 
 def _margin(name: str, limit: float, graph: Graph, cost: Cost, prices: Predictor) -> Margin:
-    if name not in UNCERTAIN:
-        value = _counted(name, graph, cost)
+    quantity, rule = LIMITED[name], LIMITS[name]
+    if quantity.kind == "counted":
+        value = rule.own(_counted(quantity.key, graph, cost))
         return Margin(value, limit, value / limit, float(value <= limit))
-    metric, scale = UNCERTAIN[name]
-    value = getattr(cost, metric).mean
-    bound = 1.0 / limit if name == "min_fps" else limit * scale
-    shown = 1.0 / value if name == "min_fps" else value / scale
-    return Margin(shown, limit, value / bound, _probability(prices, graph, metric, bound))
+    value, bound = getattr(cost, quantity.key).mean, rule.si(limit)
+    return Margin(rule.own(value), limit, value / bound, _probability(prices, graph, quantity.key, bound))
 
 
-def _counted(name: str, graph: Graph, cost: Cost) -> float:
-    counts = {
-        "max_params": graph.params,
-        "max_macs": graph.macs,
-        "max_weight_mb": graph.weight_bytes * 1e-6,
-        "max_memory_mb": cost.memory_bytes * 1e-6,
-    }
-    return counts[name]
+def _counted(key: str, graph: Graph, cost: Cost) -> float:
+    return float(cost.memory_bytes if key == "memory_bytes" else getattr(graph, key))
 
 
 def _probability(prices: Predictor, graph: Graph, metric: str, bound: float) -> float:
@@ -119,6 +104,6 @@ def _by_metric(margins: Mapping[str, Margin]) -> list[float]:
     """The smallest probability of each metric: two limits on one are no two chances to fail."""
     least: dict[str, float] = {}
     for name, margin in margins.items():
-        metric = UNCERTAIN[name][0] if name in UNCERTAIN else name
+        metric = LIMITED[name].key
         least[metric] = min(margin.probability, least.get(metric, 1.0))
     return list(least.values())

@@ -13,6 +13,7 @@ from search.pareto import levels, nondominated
 from search.pricing import Columns, Evaluator, join
 from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
+from search.tables import Tables
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError
 from zoo.registry import lower
@@ -98,12 +99,13 @@ def _source(query: Query) -> str:
     return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
-def answer(asked: Query, progress: Progress | None = None) -> Result:
+def answer(asked: Query, progress: Progress | None = None, tables: Tables | None = None) -> Result:
     """Search at the clocks asked for and, where a clock is left open, at every one that may help.
 
-    Raises NothingFeasible with a report, and ConfigError for an empty space.
+    tables: where lowered and priced candidates come from; by default they are made here. Raises NothingFeasible
+    with a report, and ConfigError for an empty space.
     """
-    return search(asked, progress)
+    return search(asked, progress, Evaluator(asked, tables) if tables else None)
 
 
 def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
@@ -134,16 +136,20 @@ class _Walk:
         self.nearest = Nearest(query, settings)
 
     def see(self, rows: Ints, evaluators: list[Evaluator]) -> None:
-        """Take some combinations into account at every setting."""
+        """Take some combinations into account at every setting; what a slower clock cannot help is left out of it."""
+        left = np.flatnonzero(evaluators[0].countable(rows))
         admitted = np.zeros(len(rows), dtype=bool)
+        fastest = None
         for setting, evaluator in enumerate(evaluators):
-            priced = evaluator.price(rows)
-            inside = priced.within & ~admitted if self._fastest_is_best else priced.within
-            admitted |= priced.within
-            if inside.any():
-                self._keep(evaluator.columns(priced, np.flatnonzero(inside), setting))
-            if not self.feasible and not admitted.any():
-                self.nearest.see(priced, setting)
+            if not len(left):
+                break
+            priced = evaluator.price_some(rows, left, fastest)
+            admitted[left[priced.within]] = True
+            if priced.within.any():
+                self._keep(evaluator.columns(priced, np.flatnonzero(priced.within), setting))
+            fastest = fastest or priced
+            gone = fastest.hopeless | (priced.within if self._fastest_is_best else False)
+            left, fastest = left[~gone], fastest.take(np.flatnonzero(~gone))
         self.enumerated, self.feasible = self.enumerated + len(rows), self.feasible + int(admitted.sum())
 
     def _keep(self, inside: Columns) -> None:
@@ -167,7 +173,10 @@ class _Walk:
         return Result(self.query, self.settings, self.enumerated, self.feasible, front.take(order), cloud, counts)
 
     def nothing(self, evaluators: list[Evaluator]) -> NothingFeasible:
-        """What to say where nothing is feasible."""
+        """What to say where nothing is feasible: every candidate at every setting is looked at again."""
+        for rows in self.query.space.chunks():
+            for setting, evaluator in enumerate(evaluators):
+                self.nearest.see(evaluator.price(rows), setting)
         _, row, setting, _ = self.nearest.together
         spec = self.query.space.spec(row)
         found = entry(self.query, evaluators[setting](np.array([row])), 0, spec, self.settings[setting])

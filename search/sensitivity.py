@@ -4,7 +4,7 @@ Both enumerate the space again, so that they are exact for every value of the li
 candidates that happen to be on a front.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,19 +13,14 @@ from numpy.typing import NDArray
 from search.clocks import settings_of
 from search.infeasible import needed
 from search.pricing import Evaluator
-from search.query import LIMITS, Query
+from search.query import Query
 from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
+from zoo.quantities import LIMITED, LIMITS, QUANTITIES
 
 Floats = NDArray[np.float64]
 
-SENSITIVITIES = {
-    "latency": "max_latency_ms",
-    "power": "max_power_w",
-    "energy": "max_energy_mj",
-    "params": "max_params",
-    "macs": "max_macs",
-    "size": "max_weight_mb",
-    "memory": "max_memory_mb",
+SENSITIVITIES: Mapping[str, str] = {
+    quantity.name: quantity.limits[0].name for quantity in QUANTITIES if quantity.kind != "accuracy"
 }
 """Axis -> the limit that bounds it."""
 
@@ -72,15 +67,16 @@ def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Stai
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
     limit = SENSITIVITIES[name]
     kept = dict(query.limits.given()) | {limit: OPEN}
-    if limit == "max_latency_ms":
-        kept.pop("min_fps", None)
+    for other in LIMITED[limit].limits:
+        if other.name != limit:
+            kept.pop(other.name, None)
     asked = replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
     places = [i for i, b in enumerate(asked.bounds()) if b.limit == limit]
     found: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
         for evaluator in at_settings(asked, known):
             priced = evaluator.price(rows)
-            values = needed(priced, places) / LIMITS[limit][1]
+            values = needed(priced, places) / LIMITS[limit].scale
             inside = np.flatnonzero(np.isfinite(values))
             found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
     steps = staircase(*(np.concatenate(column) for column in zip(*found, strict=True)))

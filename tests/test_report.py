@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from hw_models.predictors import predictor
+from search.device_at import DeviceAt
 from search.exact import answer
 from search.exact import search as exact
 from search.model_ref import resolve
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, DeviceAt, Query
+from search.query import DEVICE_METRICS, Query
 from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread
@@ -667,7 +668,7 @@ def test_the_page_works_in_chromium(run, data, tmp_path):
     assert out["sort"] == "ascending"
     assert "#" in out["card"]
     assert out["reset"] == out["first"]
-    assert "parameters" in out["axis"]
+    assert "MACs" in out["axis"]
     assert out["layers"] == len(lower(loaded.spec(1), SPACE.size).layers)
     assert out["text"] is False
 

@@ -18,9 +18,10 @@ pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edge
 moocore = pytest.importorskip("moocore", reason="moocore is not installed; pip install 'edgeseg-zoo[optuna]'")
 
 import search.study.storage  # noqa: E402
+from search.device_at import DeviceAt  # noqa: E402
 from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
-from search.query import DeviceAt, Query  # noqa: E402
+from search.query import Query  # noqa: E402
 from search.space import SearchSpace  # noqa: E402
 from search.study.config import Plan  # noqa: E402
 from search.study.ehvi import surface  # noqa: E402

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from benchmarks.accuracy.protocols import PROTOCOLS
+from benchmarks.accuracy.decoder_start import start_decoder
+from benchmarks.accuracy.protocols import DECODER, PROTOCOLS
 from benchmarks.accuracy.tasks import Task, tasks
 from benchmarks.machine import machine
 from pretrained.weights import load
@@ -30,11 +31,12 @@ from zoo.data.split import Split
 from zoo.evaluate.segmentation import Protocol as Scoring
 from zoo.evaluate.segmentation import evaluate, module_scored
 from zoo.files import atomic
+from zoo.network import Network
 from zoo.specs import as_dict
 from zoo.train.checkpoint import STATE, read_weights, save_weights
 from zoo.train.distil import StoredTeacher, stored_answers
 from zoo.train.loop import keep
-from zoo.train.start import Start, begin
+from zoo.train.start import Begun, Start, begin
 from zoo.train.trainer import Job, Trainer
 
 RESULTS = Path(__file__).with_name("results")
@@ -77,6 +79,15 @@ def answers(name: str, data: Path, work: Path) -> Any:
     return np.load(path)
 
 
+def give_decoder(begun: Begun, train: Split) -> None:
+    """Start the decoder from that of `DECODER`, fitted to this encoder over every sixth training image."""
+    trained = load(DECODER)
+    assert isinstance(begun.module, Network) and isinstance(trained, Network)
+    images = [train.load(i)[0] for i in range(0, len(train), 6)]
+    own = [begun.preprocessing(image) for image in images]
+    start_decoder(begun.module, trained, own, [trained.preprocessing(image) for image in images])
+
+
 def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Job:
     """The training of a task, as `zoo train` would set it up."""
     protocol = PROTOCOLS[task.protocol]
@@ -88,6 +99,8 @@ def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Jo
         state = {name: tensor.float() for name, tensor in kept.state.items()}
         start = Start(state, kept.outputs, kept.labels, kept.preprocessing)
     begun = begin(task.stand_in, train.labels, how.size, task.seed, start)
+    if start and not (work / task.name / STATE).exists():
+        give_decoder(begun, train)
     teacher = StoredTeacher(answers(protocol.teacher, data, work), how.augmentation) if protocol.teacher else None
     about = {
         "model": task.name,

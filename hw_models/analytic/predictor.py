@@ -18,7 +18,8 @@ are equally likely to be passed. Three errors are added: the parameters' (their 
 all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,29 +86,31 @@ class Predictor:
         Raises PriceError, naming layer and op, where an op has no price.
         """
         total = np.zeros(TERMS)
+        for key, unit in self.units(layers):
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = self.price(unit)
+            total += known
+        return total
+
+    def units(self, layers: Sequence[Layer]) -> Iterator[tuple[tuple[object, ...], Fused | Layer]]:
+        """What the terms of consecutive layers are a sum over, each with a key that tells its price at one clock.
+
+        They are kernels where the stack fuses layers, and layers where it does not.
+        """
         if self.device.stack in FUSING:
             for kernel in self._kernels(layers):
-                total += self._known_price((kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel)
-            return total
-        for layer in layers:
-            total += self._known_layer((layer.op, layer.in_shapes), layer)
-        return total
+                yield (kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel
+        else:
+            yield from (((layer.op, layer.in_shapes), layer) for layer in layers)
+
+    def price(self, unit: Fused | Layer) -> Array:
+        """Terms of one unit, shape (width,); inputs cost nothing."""
+        kernels = self._kernels((unit,)) if isinstance(unit, Layer) else [unit]
+        return self._price(kernels[0].work, kernels[0].layers) if kernels else np.zeros(TERMS)
 
     def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
         return fused(layers, self.device.stack, self.device.precision)
-
-    def _known_layer(self, key: tuple[object, ...], layer: Layer) -> Array:
-        known = self._known.get(key)
-        if known is None:
-            kernels = self._kernels((layer,))
-            known = self._known[key] = self._price(*kernels[0][::-1]) if kernels else np.zeros(TERMS)
-        return known
-
-    def _known_price(self, key: tuple[object, ...], kernel: Fused) -> Array:
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._price(kernel.work, kernel.layers)
-        return known
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
@@ -171,6 +174,8 @@ class Predictor:
     def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
+        if metric == "latency_s":
+            return self._latency(terms, self._student("latency_s"))
         return self._distributions(terms)[metric]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
@@ -275,5 +280,10 @@ def check_confidence(confidence: float) -> float:
 
 def _root(covariance: Array) -> Array:
     """A matrix whose product with its transpose is the covariance, which may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
+    return _root_of(np.asarray(covariance, dtype=np.float64).tobytes(), len(covariance))
+
+
+@lru_cache(maxsize=64)
+def _root_of(content: bytes, size: int) -> Array:
+    values, vectors = np.linalg.eigh(np.frombuffer(content).reshape(size, size))
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

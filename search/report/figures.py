@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from search.accuracy import SCALES
-from search.describe import LIMIT_WORDS, question, spelt
+from search.describe import question
 from search.pareto import nondominated
-from search.query import DEVICE_METRICS, LIMITS
+from search.query import DEVICE_METRICS
 from search.report.text_placement import Name, place
 from search.runs.reader import (
     AXES,
@@ -36,6 +36,8 @@ from search.runs.reader import (
 from search.sensitivity import SENSITIVITIES, sensitivity
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.ownership import NAME
+from zoo.quantities import LIMITED, LIMITS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
@@ -103,7 +105,7 @@ def draw_sensitivity(folders: Sequence[Path], outputs: Sequence[Path], name: str
             panel.step(limit, steps.miou, where="post", color=colour, ls=style, lw=1.6, label=_label(run, runs))
             _own_limit(panel, run, name, colour, i == 0)
             drawn.append(limit.tolist())
-        unit = {"params": "millions", "macs": "G"}.get(name, LIMIT_WORDS[SENSITIVITIES[name]][1])
+        unit = {"params": "millions", "macs": "G"}.get(name, LIMITS[SENSITIVITIES[name]].unit)
         panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
         panel.set_ylabel("best mIOU within the limits, %")
         panel.grid(alpha=0.25)
@@ -133,9 +135,13 @@ def _check(outputs: Sequence[Path]) -> None:
 def _save(figure: Figure, outputs: Sequence[Path]) -> None:
     for output in outputs:
         kind = output.suffix[1:].lower()
-        metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+        about: dict[str, dict[str, Any]] = {
+            "png": {"Software": NAME},
+            "svg": {"Creator": NAME, "Date": None},
+            "pdf": {"Creator": NAME, "CreationDate": None},
+        }
         with atomic(output) as partial:
-            figure.savefig(partial, format=kind, metadata=metadata)
+            figure.savefig(partial, format=kind, metadata=about[kind])
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -161,6 +167,7 @@ def _finish(figure: Figure, panels: Sequence[Axes], title: str) -> None:
         list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
     figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
+    figure.set_layout_engine("none")  # and stay: every file would be laid out again otherwise
 
 
 def _label(run: Run, runs: Sequence[Run]) -> str:
@@ -320,11 +327,11 @@ def _tried(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
 def _limits(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
     """Limits on what the axes show, as lines, where they are near what is drawn."""
     for name, value in run.query.limits.given():
-        metric, scale = LIMITS[name]
+        limit = LIMITS[name]
         for along, line, span in ((x, panel.axvline, panel.get_xlim()), (y, panel.axhline, panel.get_ylim())):
-            at = (1 / value if name == "min_fps" else value * scale) / along.scale
-            if along.metric == metric and at <= span[1] + 0.5 * (span[1] - span[0]):
-                words = f"{spelt(name, value)}, with probability {run.query.confidence:g}"
+            at = limit.si(value) / along.scale
+            if along.metric == LIMITED[name].key and at <= span[1] + 0.5 * (span[1] - span[0]):
+                words = f"{limit.spelt(value)}, with probability {run.query.confidence:g}"
                 line(at, color=LIMIT_COLOUR, ls=(0, (4, 3)), lw=1.2, zorder=2, label=words)
 
 

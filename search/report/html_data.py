@@ -13,16 +13,17 @@ from typing import Any
 
 from hw_models.predictors import predict
 from search.accuracy import accuracy_model
-from search.describe import LIMIT_WORDS, command, question, space_name, spelt
+from search.describe import command, question, space_name
 from search.exact import PARTS
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
+from search.query import DEVICE_METRICS, EXACT_METRICS
 from search.report.html_parts import device, layers, rounded, shares
 from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
 from zoo._version import __version__
 from zoo.config import load_config
+from zoo.quantities import LIMITED, LIMITS, MINIMIZE
 from zoo.registry import lower
 
 
@@ -103,7 +104,7 @@ def _axes(run: Run) -> list[dict[str, Any]]:
                     "unit": axis.unit,
                     "scale": axis.scale,
                     "better": axis.better,
-                    "objective": any(OBJECTIVES[name][0] == axis.metric for name in run.query.objectives),
+                    "objective": axis.name in run.query.objectives,
                 }
             )
     return out
@@ -115,18 +116,18 @@ def _limits(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "option": "--" + name.replace("_", "-"),
-            "title": LIMIT_WORDS[name][0],
-            "unit": "G" if name == "max_macs" else LIMIT_WORDS[name][1],
-            "metric": metric,
-            "scale": scale,
+            "option": limit.option,
+            "title": limit.title,
+            "unit": "G" if name == "max_macs" else limit.unit,
+            "metric": LIMITED[name].key,
+            "scale": limit.scale,
             "prefix": 1e9 if name == "max_macs" else 1,
-            "inverse": name == "min_fps",
+            "inverse": limit.inverse,
             "value": given.get(name),
-            "words": spelt(name, given[name]) if name in given else None,
+            "words": limit.spelt(given[name]) if name in given else None,
         }
-        for name, (metric, scale) in LIMITS.items()
-        if name != FROM_BELOW and (name != "min_fps" or name in given)
+        for name, limit in LIMITS.items()
+        if LIMITED[name].direction == MINIMIZE and (not limit.inverse or name in given)
     ]
 
 
@@ -228,7 +229,7 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     ]
 
 
-UNITS: Mapping[str, str] = {name: LIMIT_WORDS[limit][1] for name, limit in SENSITIVITIES.items()}
+UNITS: Mapping[str, str] = {name: LIMITS[limit].unit for name, limit in SENSITIVITIES.items()}
 """Sensitivity -> the unit of its limit."""
 
 

@@ -2,11 +2,15 @@
 
 import argparse
 import errno
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from zoo._version import __version__
@@ -14,7 +18,7 @@ from zoo.cli import terminal
 from zoo.cli.arguments import Parser, check_numbers
 from zoo.cli.command import Command, UsageError
 from zoo.errors import NegativeAnswer, ZooError, did_you_mean
-from zoo.reading import reason
+from zoo.reading import is_file, read_text, reason
 from zoo.text import shown
 
 GROUPS = (
@@ -31,6 +35,7 @@ GROUPS = (
     "check",
     "device",
     "measure",
+    "bench",
     "search",
     "compare",
     "bench_table",
@@ -42,9 +47,32 @@ GROUPS = (
 DONE, WRONG, USAGE, NO, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def commands() -> tuple[Command, ...]:
-    """Every command, in the order of the help."""
-    return tuple(command for group in GROUPS for command in import_module(f"zoo.cli.{group}").COMMANDS)
+SHARED = {
+    "list": "models",
+    "show": "models",
+    "schema": "models",
+    "get": "weights",
+    "export": "use",
+    "bench": "measure",
+    "verify": "search",
+    "pareto": "search",
+    "accuracy": "bench_table",
+    "bench-table": "bench_table",
+}
+"""Commands whose module is not called as they are."""
+
+
+def commands(groups: Sequence[str] = GROUPS) -> tuple[Command, ...]:
+    """Every command of some modules, in the order of the help."""
+    return tuple(command for group in groups for command in import_module(f"zoo.cli.{group}").COMMANDS)
+
+
+def _meant(argv: Sequence[str]) -> tuple[Command, ...]:
+    """The command that is called, without the import of the others; every command where that is none."""
+    name = argv[0] if argv else ""
+    group = SHARED.get(name, name)
+    own = commands([group]) if group in GROUPS else ()
+    return tuple(command for command in own if command.name == name) or commands()
 
 
 TASKS: Mapping[str, tuple[str, ...]] = {
@@ -60,12 +88,11 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    return _parsers()[0]
+    return _parsers(commands())[0]
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of all commands, and each command's own."""
-    every = commands()
+def _parsers(every: Sequence[Command]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of some commands, and each command's own."""
     root = Parser(
         prog="zoo",
         usage="zoo [-h] [--version] COMMAND ...",
@@ -114,7 +141,7 @@ def _line(command: Command) -> str:
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; exits with 2, and with the usage of the command that was meant."""
-    root, below = _parsers()
+    root, below = _parsers(_meant(argv))
     name = next((word for word in argv if not word.startswith("-")), None)
     if name is not None and name not in below:
         root.error(f"command {name!r} is unknown; {did_you_mean(name, below, 'zoo --help lists the commands')}")
@@ -147,6 +174,7 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parsed(sys.argv[1:] if argv is None else argv)
         check_numbers(args)
+        _own_entries(args.config)
         return int(args.run(args))
     except SystemExit:  # argparse: its help, or what it says of usage
         terminal.flush()
@@ -173,6 +201,23 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(ZooError("what was read is nested too deeply; flatten it"), WRONG)
     except KeyboardInterrupt:
         return _fail(ZooError("interrupted; what was finished is kept"), INTERRUPTED)
+
+
+def _own_entries(given: str | None) -> None:
+    """Add the user's own families and devices of zoo.yaml, before a run or a file that names one is read."""
+    path = Path(given or os.environ.get("ZOO_CONFIG") or "zoo.yaml")
+    if is_file(path) and re.search(r"^\W*families\b|\bfolder\b", _text(path), re.MULTILINE):
+        from search.device_ref import check_devices
+        from zoo.config import load_config
+
+        check_devices(load_config(given))
+
+
+def _text(path: Path) -> str:
+    """Of a file that the command itself may refuse; empty where it cannot be read."""
+    with suppress(ZooError):
+        return read_text(path)
+    return ""
 
 
 def _system(error: OSError) -> ZooError:

@@ -25,6 +25,7 @@ from zoo.cli.command import (
     usage,
     with_bounds,
 )
+from zoo.cli.outputs import add_force, check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
+    from search.device_at import DeviceAt
     from search.model_ref import Model
-    from search.query import DeviceAt
 
 TOP = 10
 """Kernels that `zoo predict` prints."""
@@ -71,9 +72,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
+    add_force(parser)
 
 
 def _predict(args: Arguments) -> int:
+    check_outputs(args, args.output)
     cases = [case for name in args.model for case in _cases(args, model_of(args, name))]
     if args.sweep:
         if len(cases) > 1:
@@ -106,8 +109,8 @@ def _cases(args: Arguments, model: "Model") -> Iterator[_Case]:
 
 def _devices(args: Arguments, model: "Model") -> "Iterator[DeviceAt]":
     """The devices asked for, else the run's; a clock is the one given, else the run's, else that of zoo.yaml."""
+    from search.device_at import DeviceAt
     from search.device_ref import devices_at
-    from search.query import DeviceAt
 
     own = {at.name: at.clock_mhz for at in model.conditions.devices}
     if not args.device and not own:

@@ -8,41 +8,46 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
     Command,
+    add_limits,
     add_size,
     config_of,
-    count_argument,
     emit,
     note,
     positive_argument,
     probability_argument,
     usage,
 )
+from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.quantities import LIMITS
 from zoo.reading import exists
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.query import DeviceAt, Query
+    from search.device_at import DeviceAt
+    from search.query import Query
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
 
-LIMITS = {
-    "max_latency_ms": (positive_argument, "X", "latency of one image in milliseconds, on every device"),
-    "min_fps": (positive_argument, "X", "images a second at batch 1, on every device"),
-    "max_power_w": (positive_argument, "X", "power in watts, on every device"),
-    "max_energy_mj": (positive_argument, "X", "energy of one image in millijoules, on every device"),
-    "max_params": (count_argument, "N", "parameters, as 400k"),
-    "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
-    "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
-    "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
-    "min_miou": (positive_argument, "X", "predicted mIOU in percent"),
-}
+
+class _Once(argparse.Action):
+    """An option that may be given once: of two values the second would win in silence."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store the value. Ends with usage where there is one already."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(
+                f"{option_string} is given twice, and a search has one space; search each with -o, then overlay their "
+                "fronts: zoo pareto RUN RUN"
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _configure_search(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +58,10 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
     )
-    for name, (kind, metavar, text) in LIMITS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
-    parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
+    parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
     parser.add_argument(
         "--accuracy",
         choices=("published", "bench", "train"),
@@ -66,8 +70,12 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="lower and price every candidate anew; keep no table of them"
+    )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+    add_force(parser)
     configure_study(parser)
 
 
@@ -107,19 +115,11 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.query import DeviceAt
-    from zoo.errors import ConfigError
+    from search.device_ref import devices_at
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
-    out = []
-    for text in (part for name in args.device or named.devices for part in name.split(",")):
-        name, at, clock = text.partition("@")
-        try:
-            own = float(clock) if at else clock_mhz or config.clock_mhz(name)
-        except ValueError:
-            raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
-        out.append(DeviceAt(name, own))
-    return tuple(out)
+    found = devices_at(args.device or named.devices, clock_mhz)
+    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
 
 
 @contextmanager
@@ -156,24 +156,27 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, _draw)
+        return run_study(args, _study_query, _progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
+    from search.table_files import table_files
+    from search.tables import Tables, lowering_pool
 
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
-    with claimed(folder, query):
+    check_run_folder(args, folder)
+    with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with _progress("enumerating") as progress:
-                result = answer(query, progress)
+            with lowering_pool() as pool, _progress("enumerating") as progress:
+                tables = Tables(query.space, None if args.no_cache else table_files(), pool)
+                result = answer(query, progress, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
         document = write(query, result, folder)
-        if not args.no_plots:
-            _draw(folder)
+        draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
@@ -181,17 +184,6 @@ def _search(args: Arguments) -> int:
 
     emit(args, document, show)
     return 0
-
-
-def _draw(folder: Path) -> None:
-    try:
-        from search.report.figures import draw
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "matplotlib":
-            raise
-        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
-        return
-    draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -248,6 +240,7 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
+    add_force(parser)
 
 
 def _pareto(args: Arguments) -> int:
@@ -259,6 +252,7 @@ def _pareto(args: Arguments) -> int:
     if args.sensitivity and args.x:
         raise usage("--x and --sensitivity are two charts; give one of them")
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
+    check_outputs(args, output)
     if args.sensitivity:
         draw_sensitivity(folders, [output], args.sensitivity)
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.backends.choice import CHOICES, threads_of
 from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, count_argument, emit, note
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ TILES_HELP = (
     "pixel of the image, for each worker: 1 GB for 120 megapixels"
 )
 
+PNG_LEVEL = 6
+"""Of zlib's ten, which is what Pillow takes."""
+
 
 def add_backend(parser: argparse.ArgumentParser, default: str, choices: Iterable[str] = CHOICES) -> None:
     """--backend."""
@@ -55,6 +59,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help=kinds)
     parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    add_force(parser)
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
     parser.add_argument("--legend", action="store_true", help="put a legend below the overlay, which makes it taller")
     add_size(parser, default=None)
@@ -72,6 +77,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=count_argument, metavar="N", help=f"images at once (default: threads, at most {MOST_WORKERS})"
     )
+    parser.add_argument(
+        "--png-level",
+        type=int,
+        choices=range(10),
+        default=PNG_LEVEL,
+        metavar="0-9",
+        help=f"how hard PNG files are compressed: 1 is fast, 9 small (default {PNG_LEVEL})",
+    )
     parser.add_argument("--resume", action="store_true", help="leave out images whose outputs exist (default: replace)")
 
 
@@ -85,6 +98,7 @@ class _Job(NamedTuple):
     key: "Legend"
     outputs: dict[Path, tuple[Path, Path | None]]
     legend: bool
+    png_level: int
     track: Callable[[list[Any]], Iterable[Any]]
 
 
@@ -96,6 +110,7 @@ def _segment(args: Arguments) -> int:
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
+    check_outputs(args, *(path for image in images for path in outputs[image]))
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
     done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)
@@ -157,7 +172,8 @@ def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | No
     workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
     engine = _engine(args, opened, workers)
     tracks_tiles = images == 1 and args.tile is not None
-    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, _tiles if tracks_tiles else list)
+    track = _tiles if tracks_tiles else list
+    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, args.png_level, track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +223,9 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
         job.module, image, job.settings, track=job.track, run=job.engine, workers=job.engine.streams
     )
     labels, overlay = job.outputs[image]
-    save_labels(labels, found, job.key)
+    save_labels(labels, found, job.key, level=job.png_level)
     if overlay:
-        save_overlay(overlay, pixels, found, job.key, legend=job.legend)
+        save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=job.png_level)
     return {
         "image": str(image),
         "labels": str(labels),

@@ -22,6 +22,7 @@ from zoo.cli.command import (
     usage,
 )
 from zoo.cli.live import watching
+from zoo.cli.outputs import check_run_folder
 from zoo.cli.specs import apart
 from zoo.config_study import seconds
 from zoo.errors import ZooError
@@ -147,6 +148,8 @@ def run_study(
     from search.study.study import start
 
     query, plan, folder = _resumed(args) if args.resume is not None else _planned(args, query_of(args))
+    if args.resume is None:
+        check_run_folder(args, folder)
     try:
         with ExitStack() as bar, watching(bar.close) as watched:
             done = start(
