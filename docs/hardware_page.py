@@ -37,7 +37,7 @@ constant. The device's time is the sum over kernels of a roofline whose ceiling 
 
 1. **Tables.** The roofline is fitted to measured convolutions. They were measured under other software than the
    published networks, hardly any has fewer than 32 channels, and none is dilated. What few output channels cost on the
-   two desktop cards is read from ml-performance-prediction's convolutions instead (`NARROW` in
+   TITAN X is read from ml-performance-prediction's convolutions instead (`NARROW` in
    `hw_models/build/recipes/common.py`). Rows of two stacks are pooled as they are: an offset for each took the left-out
    error of the TX2, the one device with both, from 8 to 28 %. For TensorRT and TensorFlow Lite no
    table of single kernels was published: there the prior is what the board's numbers and its architecture let expect.

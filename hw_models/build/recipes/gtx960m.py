@@ -10,7 +10,6 @@ from hw_models.build.recipes.common import (
     ESPNET_C3,
     HOST,
     KERNEL_SD,
-    NARROW,
     RESTS_ON,
     STACK_SD,
     TABLE_SD,
@@ -88,13 +87,7 @@ GTX960M = Recipe(
         "dispatch": 37e-6,
     },
     table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
-    stack_prior={
-        "floor": 6e-6,
-        "bandwidth": 72e9,
-        "bytes_per_cycle": 700,
-        "half_work": 3e4,
-        "half_out": NARROW["maxwell"],
-    },
+    stack_prior={"floor": 6e-6, "bandwidth": 72e9, "bytes_per_cycle": 700, "half_work": 3e4},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
     power_prior={

@@ -116,7 +116,7 @@ TITANX = Recipe(
         "dispatch": 37e-6,
     },
     table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
-    stack_prior={"floor": 6e-6, "bandwidth": 370e9, "half_out": NARROW["pascal"]},
+    stack_prior={"floor": 6e-6, "bandwidth": 370e9, "half_out": NARROW},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
     power_prior={
