@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,8 +21,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from benchmarks.accuracy.decoder_start import start_decoder
+from benchmarks.accuracy.design import tasks
 from benchmarks.accuracy.protocols import DECODER, PROTOCOLS
-from benchmarks.accuracy.tasks import Task, tasks
+from benchmarks.accuracy.tasks import Task
 from benchmarks.machine import machine
 from pretrained.weights import load
 from zoo.allocator import keep_freed_memory
@@ -178,20 +179,22 @@ def write_result(task: Task, trainer: Trainer, job: Job, spent: Mapping[str, Any
     say(f"done: {task.name}: mIOU {own.miou:.2f}, {spent['cpu_seconds'] / 3600:.2f} core-hours")
 
 
-def waiting(results: Path) -> Iterator[Task]:
+def waiting(results: Path, protocols: Collection[str] = ()) -> Iterator[Task]:
     """Tasks that can be begun: not done, and their encoder done."""
-    for task in tasks():
+    for task in tasks(protocols):
         if result_of(task, results) is None and (task.encoder is None or result_of(task.encoder, results)):
             yield task
 
 
-def work_on(data: Path, work: Path, results: Path, device: str, until: datetime | None) -> None:
-    """Take tasks until there is none left, or it is too late to begin another."""
+def work_on(
+    data: Path, work: Path, results: Path, device: str, until: datetime | None, protocols: Collection[str] = ()
+) -> None:
+    """Take tasks, of some protocols or all, until there is none left, or it is too late to begin another."""
     work.mkdir(parents=True, exist_ok=True)
     while True:
         if until and datetime.now() > until:
             return say("it is late: no other task is begun")
-        for task in waiting(results):
+        for task in waiting(results, protocols):
             lock = FileLock(work / f"{task.name}.lock", timeout=0)
             try:
                 with lock:
@@ -201,7 +204,7 @@ def work_on(data: Path, work: Path, results: Path, device: str, until: datetime 
             except Timeout:
                 continue
         else:
-            if not any(result_of(task, results) is None for task in tasks()):
+            if not any(result_of(task, results) is None for task in tasks(protocols)):
                 return say("all tasks are done")
             time.sleep(10)
 
@@ -223,6 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="CamVid in SegNet's layout")
     parser.add_argument("--work", type=Path, required=True, help="folder of what is not finished")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of what is")
+    parser.add_argument("--protocol", action="append", choices=PROTOCOLS, default=[], help="only tasks under it")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="begin no other task after this time")
@@ -234,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     keep_freed_memory()
     until = datetime.now() + timedelta(minutes=args.minutes) if args.minutes else None
-    work_on(args.data, args.work, args.results, args.device, until)
+    work_on(args.data, args.work, args.results, args.device, until, args.protocol)
     return 0
 
 
