@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks.machine import MIB, Others, fresh, peak_bytes
 from benchmarks.page import DOCS, Section
 from benchmarks.side_by_side import MAX_OTHERS, MAX_SPREAD, duration, markdown, spread
-from search.query import DeviceAt, Query
+from search.device_at import DeviceAt
+from search.query import Query
 from search.space import SearchSpace
 from zoo.bulk.choices import Choices
 from zoo.config import Limits, load_config

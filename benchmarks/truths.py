@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from search.accuracy.linear import percent
+from search.device_at import DeviceAt
 from search.pareto import nondominated
-from search.query import DeviceAt, Query
+from search.query import Query
 from search.space import SearchSpace, space_of
 from search.study.feasible import Candidates, candidates, evaluator
 from search.study.samplers import SAMPLERS, History, Setting, Tried

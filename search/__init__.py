@@ -9,8 +9,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from zoo.moved import install as _install
+
 if TYPE_CHECKING:
     from search.exact import Result
+
+_install()
 
 __all__ = ["run"]
 
@@ -33,8 +37,9 @@ def run(
     in pixels. clock_mhz: of a single device; left open, it is settled as `search.exact.answer` says.
     Raises ConfigError, and NothingFeasible with a report.
     """
+    from search.device_at import DeviceAt
     from search.exact import answer
-    from search.query import DeviceAt, Query, limits_from_si
+    from search.query import Query, limits_from_si
     from search.space import space_of
     from zoo.config import load_config
 

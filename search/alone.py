@@ -5,8 +5,9 @@ from functools import lru_cache
 
 from hw_models.predictors import Predictor, predictor
 from search.clocks import Setting
+from search.device_at import DeviceAt
 from search.pricing import SLACK
-from search.query import Bound, DeviceAt, Query
+from search.query import Bound, Query
 from zoo.graph import Graph
 
 

@@ -8,10 +8,10 @@ It binds the question (space, devices, limits, objectives, confidence) and every
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_models.predictors import predictor
+from search.digests import folder_digest
 from search.pricing import accuracy_of
 from search.query import Query
 from search.space import SearchSpace, digest
@@ -46,12 +46,6 @@ def scale(query: Query) -> dict[str, str]:
     """The accuracy model by name, and the protocol of the mIOU that it predicts."""
     described = accuracy_of(query).describe(query.space.choices.family)
     return {"model": described["name"], "protocol": described["protocol"]}
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a device's files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest([[path.relative_to(folder).as_posix(), sha256(path.read_bytes()).hexdigest()] for path in files])
 
 
 def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]) -> Any:

@@ -6,7 +6,8 @@ from math import ceil, log
 
 from hw_models.device import Device
 from hw_models.predictors import predictor
-from search.query import DeviceAt, Query
+from search.device_at import DeviceAt
+from search.query import Query
 
 Setting = tuple[DeviceAt, ...]
 """Every device of a query, each at a clock."""

@@ -20,8 +20,9 @@ from search.accuracy.joint import JointNormal
 from search.accuracy.linear import points
 from search.accuracy.published import NOISE_SD
 from search.alone import counts_of, prices_at
+from search.device_at import DeviceAt
 from search.exact import PARTS
-from search.query import DEVICE_METRICS, DeviceAt
+from search.query import DEVICE_METRICS
 from search.structure import structure
 from zoo.errors import ConfigError, ZooError
 from zoo.graph import Graph

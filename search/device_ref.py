@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from hw_models.device import device_folders, use_folder
-from search.query import DeviceAt
+from search.device_at import DeviceAt
 from zoo.config import Config
 from zoo.errors import ConfigError, did_you_mean
 

@@ -9,10 +9,11 @@ import numpy as np
 from search.accuracy import SCALES
 from search.clocks import Setting, settings_of, settled
 from search.infeasible import Nearest, NothingFeasible
-from search.pareto import levels, nondominated
+from search.pareto import Floats, levels, nondominated
 from search.pricing import Columns, Evaluator, join
 from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
+from search.tables import Tables
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError
 from zoo.registry import lower
@@ -98,12 +99,13 @@ def _source(query: Query) -> str:
     return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
-def answer(asked: Query, progress: Progress | None = None) -> Result:
+def answer(asked: Query, progress: Progress | None = None, tables: Tables | None = None) -> Result:
     """Search at the clocks asked for and, where a clock is left open, at every one that may help.
 
-    Raises NothingFeasible with a report, and ConfigError for an empty space.
+    tables: where lowered and priced candidates come from; by default they are made here. Raises NothingFeasible
+    with a report, and ConfigError for an empty space.
     """
-    return search(asked, progress)
+    return search(asked, progress, Evaluator(asked, tables) if tables else None)
 
 
 def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
@@ -134,16 +136,20 @@ class _Walk:
         self.nearest = Nearest(query, settings)
 
     def see(self, rows: Ints, evaluators: list[Evaluator]) -> None:
-        """Take some combinations into account at every setting."""
+        """Take some combinations into account at every setting; what a slower clock cannot help is left out of it."""
+        left = np.flatnonzero(evaluators[0].countable(rows))
         admitted = np.zeros(len(rows), dtype=bool)
+        fastest = None
         for setting, evaluator in enumerate(evaluators):
-            priced = evaluator.price(rows)
-            inside = priced.within & ~admitted if self._fastest_is_best else priced.within
-            admitted |= priced.within
-            if inside.any():
-                self._keep(evaluator.columns(priced, np.flatnonzero(inside), setting))
-            if not self.feasible and not admitted.any():
-                self.nearest.see(priced, setting)
+            if not len(left):
+                break
+            priced = evaluator.price_some(rows, left, fastest)
+            admitted[left[priced.within]] = True
+            if priced.within.any():
+                self._keep(evaluator.columns(priced, np.flatnonzero(priced.within), setting))
+            fastest = fastest or priced
+            gone = fastest.hopeless | (priced.within if self._fastest_is_best else False)
+            left, fastest = left[~gone], fastest.take(np.flatnonzero(~gone))
         self.enumerated, self.feasible = self.enumerated + len(rows), self.feasible + int(admitted.sum())
 
     def _keep(self, inside: Columns) -> None:
@@ -167,7 +173,10 @@ class _Walk:
         return Result(self.query, self.settings, self.enumerated, self.feasible, front.take(order), cloud, counts)
 
     def nothing(self, evaluators: list[Evaluator]) -> NothingFeasible:
-        """What to say where nothing is feasible."""
+        """What to say where nothing is feasible: every candidate at every setting is looked at again."""
+        for rows in self.query.space.chunks():
+            for setting, evaluator in enumerate(evaluators):
+                self.nearest.see(evaluator.price(rows), setting)
         _, row, setting, _ = self.nearest.together
         spec = self.query.space.spec(row)
         found = entry(self.query, evaluators[setting](np.array([row])), 0, spec, self.settings[setting])
@@ -191,21 +200,30 @@ def distinct_networks(query: Query, columns: Columns) -> tuple[Columns, Ints]:
     at the fastest of the settings that cost the same.
     """
     ranks = levels(objectives(query, columns))
+    kept = networks(query, columns.rows, columns.setting, ranks)
+    index = np.array([i for i, _ in kept], dtype=np.int64)
+    return columns.take(index), np.array([len(rows) for _, rows in kept], dtype=np.int64)
+
+
+def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tuple[int, set[int]]]:
+    """The place of the first of each network among candidates that agree in all `ranks` (N, K), and all its rows.
+
+    First is the first in the space, and of one spec the fastest setting.
+    """
     _, group = np.unique(ranks, axis=0, return_inverse=True)
-    order = np.lexsort((columns.setting, columns.rows, group.ravel()))
+    group = group.ravel()
+    sizes = np.bincount(group)
+    graphs: dict[int, Any] = {}
     kept: dict[tuple[int, Any], tuple[int, set[int]]] = {}
-    sizes = np.bincount(group.ravel())
-    for i in order.tolist():
-        own = int(group.ravel()[i])
-        row = int(columns.rows[i])
-        network = structure(lower(query.space.spec(row), query.space.size)) if sizes[own] > 1 else None
-        kept.setdefault((own, network), (i, set()))[1].add(row)
-    index = np.array([i for i, _ in kept.values()], dtype=np.int64)
-    return columns.take(index), np.array([len(rows) for _, rows in kept.values()], dtype=np.int64)
+    for i in np.lexsort((setting, rows, group)).tolist():
+        own, row = int(group[i]), int(rows[i])
+        if sizes[own] > 1 and row not in graphs:
+            graphs[row] = structure(lower(query.space.spec(row), query.space.size))
+        kept.setdefault((own, graphs[row] if sizes[own] > 1 else None), (i, set()))[1].add(row)
+    return list(kept.values())
 
 
-def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.float64]]:
+def objectives(query: Query, columns: Columns) -> Floats:
     """Objectives of each row, all to be minimised."""
-    return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(
-        np.float64
-    )
+    found = [sign * columns.metric(name, device) for name, device, sign in query.axes()]
+    return np.stack(found, axis=1).astype(np.float64)

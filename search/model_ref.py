@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrained import find
-from search.query import DeviceAt
-from search.runs.writer import read_json
+from search.device_at import DeviceAt
 from zoo.config import Config, override
 from zoo.errors import ConfigError, did_you_mean, nearest
 from zoo.metadata import onnx_about, weights_about
@@ -178,6 +177,8 @@ def candidate(text: str) -> Spec:
 def front_entry(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The document of a run's front, and the entry that `RUN#RANK` names. Raises ConfigError."""
     folder, _, rank = text.rpartition("#")
+    from search.runs.writer import read_json
+
     document = read_json(Path(folder) / FRONT)
     front = document.get("front", [])
     if not isinstance(front, list):

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.normal import score, upper_tail
-from hw_models.predictors import Predictor, predictor
+from hw_models.predictors import Predictor
 from search.accuracy import Accuracy, AccuracyModel, accuracy_model
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import points
-from search.query import DEVICE_METRICS, Bound, DeviceAt, Query
+from search.device_at import DeviceAt
+from search.query import DEVICE_METRICS, EXACT_METRICS, Bound, Query
+from search.tables import Tables
 from zoo.bulk.choices import Choices, Ints
-from zoo.bulk.lower import Bulk, BulkLowering
 from zoo.errors import ZooError
-from zoo.graph import Shape
+from zoo.graph import BYTES_PER_VALUE
 from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
@@ -80,26 +81,25 @@ def join(parts: list[Columns]) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """What does not depend on the query: lowered candidates, their codes and counts."""
+    """What does not depend on the query: codes and counts of candidates."""
 
-    bulk: Bulk
     codes: Mapping[str, Ints]
     counts: Mapping[str, Ints]
 
-
-KEPT_ROWS = 1 << 19
-"""Candidates whose lowering is kept for the next clock; beyond that they are lowered again, to bound memory."""
+    def take(self, index: Ints) -> "Lowered":
+        """Some of the rows."""
+        return Lowered(
+            {name: column[index] for name, column in self.codes.items()},
+            {name: column[index] for name, column in self.counts.items()},
+        )
 
 
 class Evaluator:
     """Evaluates candidates of one query; keeps lowered pieces and priced layers between calls."""
 
-    def __init__(self, query: Query) -> None:
-        height, width = query.space.size
-        self._lowering = BulkLowering(query.space.choices, Shape(3, height, width))
+    def __init__(self, query: Query, tables: Tables | None = None) -> None:
+        self.tables = tables or Tables(query.space)
         self.accuracy: AccuracyModel = accuracy_of(query)
-        self._kept: dict[bytes, Lowered] = {}
-        self._prices: dict[DeviceAt, Predictor] = {}
         self._fastest: Evaluator | None = None
         self._last: Priced | None = None
         self.query = query
@@ -107,10 +107,7 @@ class Evaluator:
     @property
     def predictors(self) -> tuple[Predictor, ...]:
         """One for each device of the query."""
-        for device in self.query.devices:
-            if device not in self._prices:
-                self._prices[device] = predictor(device.name, clock_mhz=device.clock_mhz)
-        return tuple(self._prices[device] for device in self.query.devices)
+        return tuple(self.tables.predictors[device] for device in self.query.devices)
 
     def at(self, query: Query) -> "Evaluator":
         """An evaluator of another query to the same space, which shares all that this one has lowered and priced."""
@@ -127,35 +124,43 @@ class Evaluator:
         return [first, *others]
 
     def lowered(self, rows: Ints) -> Lowered:
-        """Lower and count combinations, or find them lowered."""
-        key = rows.tobytes()
-        found = self._kept.get(key)
-        if found is None:
-            query = self.query
-            codes = query.space.choices.codes(rows)
-            bulk = self._lowering.lower(codes)
-            counts = {
-                "params": bulk.params,
-                "macs": bulk.macs,
-                "weight_bytes": bulk.weight_bytes,
-                "memory_bytes": bulk.weight_bytes + bulk.peak_activation_bytes,
-            }
-            found = Lowered(bulk, codes, counts)
-            if sum(kept.bulk.count for kept in self._kept.values()) + len(rows) <= KEPT_ROWS:
-                self._kept[key] = found
-        return found
+        """Codes and counts of combinations."""
+        counts = self.tables.table(rows, self.query.devices).counts
+        order = {
+            "params": counts["params"],
+            "macs": counts["macs"],
+            "weight_bytes": BYTES_PER_VALUE * counts["params"],
+            "memory_bytes": counts["memory_bytes"],
+        }
+        return Lowered(self.query.space.choices.codes(rows), order)
+
+    def countable(self, rows: Ints) -> NDArray[np.bool_]:
+        """Which combinations are within the limits on what is counted."""
+        counts = self.lowered(rows).counts
+        inside = np.ones(len(rows), dtype=bool)
+        for bound in self.query.bounds():
+            if bound.metric in EXACT_METRICS:
+                inside &= counts[bound.metric] <= bound.bound
+        return inside
 
     def price(self, rows: Ints) -> "Priced":
         """What decides whether the valid combinations `rows` are within the limits."""
         if self._last is not None and self._last.rows is rows:
             return self._last
-        found = self.lowered(rows)
-        terms = tuple(found.bulk.total(p.terms, width=p.width) for p in self.predictors)
         fastest = self._fastest.price(rows) if self._fastest else None
-        priced = Priced(self.query, rows, found, terms, self.predictors, self._miou(found.codes), fastest)
+        priced = self._price(rows, None, self.lowered(rows), fastest)
         if self._fastest is None:
             self._last = priced
         return priced
+
+    def price_some(self, rows: Ints, index: Ints, fastest: "Priced | None" = None) -> "Priced":
+        """The same of some of the combinations `rows`; fastest: these at the fastest setting."""
+        return self._price(rows, index, self.lowered(rows).take(index), fastest)
+
+    def _price(self, rows: Ints, index: Ints | None, lowered: Lowered, fastest: "Priced | None") -> "Priced":
+        terms = tuple(self.tables.terms(rows, device, index) for device in self.query.devices)
+        own = rows if index is None else rows[index]
+        return Priced(self.query, own, lowered, terms, self.predictors, self._miou(lowered.codes), fastest)
 
     def _miou(self, codes: Mapping[str, Ints]) -> Accuracy | None:
         """Of all rows where a limit asks for it; otherwise it is predicted of the feasible only."""
@@ -171,7 +176,7 @@ class Evaluator:
 
     def columns(self, priced: "Priced", index: Ints, setting: int = 0) -> Columns:
         """Columns of some of the priced combinations, at the clocks of place `setting`."""
-        query, found = self.query, priced.lowered
+        query, lowered = self.query, priced.lowered
         accuracy = self.miou(priced, index)
         costs = [
             one.finish(terms[index], confidence=query.confidence)
@@ -180,7 +185,7 @@ class Evaluator:
         return Columns(
             priced.rows[index],
             np.full(len(index), setting, dtype=np.int64),
-            {name: column[index] for name, column in found.counts.items()},
+            {name: column[index] for name, column in lowered.counts.items()},
             {"mean": accuracy.mean, "low": accuracy.low, "high": accuracy.high},
             tuple(
                 {
@@ -217,18 +222,31 @@ class Priced:
     miou: Accuracy | None
     fastest: "Priced | None" = None
 
+    def take(self, index: Ints) -> "Priced":
+        """Some of the rows, at the fastest setting."""
+        miou = self.miou and Accuracy(self.miou.mean[index], self.miou.low[index], self.miou.high[index])
+        terms = tuple(column[index] for column in self.terms)
+        some = Priced(self.query, self.rows[index], self.lowered.take(index), terms, self.predictors, miou)
+        vars(some)["failures"] = self.failures[index]
+        return some
+
     def chance(self, bound: Bound, value: Any = None) -> Floats:
         """Probability that each row passes a limit, (N,); value: another than its own, in SI units, one or (N,)."""
         at = bound.bound if value is None else value
         if bound.device is not None:
             own = self.predictors[bound.device].exceeding(self.terms[bound.device], bound.metric, at)
             slower = self.fastest is not None and bound.metric == "latency_s"
-            return np.maximum(own, self.fastest.chance(bound, at)) if self.fastest and slower else own
+            return np.maximum(own, self.fastest._known_chance(bound, value)) if self.fastest and slower else own
         if bound.metric == "miou":
             assert self.miou is not None
             center, sd = spread_in_points(self.miou, self.query.confidence)
             return upper_tail((center - points(at)) / sd)
         return np.asarray(self.lowered.counts[bound.metric] > at, dtype=np.float64)
+
+    def _known_chance(self, bound: Bound, value: Any) -> Floats:
+        """The same, from `failures` where the limit is one of the query's own."""
+        own = self.query.bounds()
+        return self.failures[:, own.index(bound)] if value is None and bound in own else self.chance(bound, value)
 
     def quantile(self, bound: Bound, probability: Floats) -> Floats:
         """What the metric of a limit on a device stays below with each row's probability, in SI units, (N,)."""
@@ -252,6 +270,13 @@ class Priced:
     def within(self) -> NDArray[np.bool_]:
         """Which rows are within all limits with the confidence asked for."""
         return np.asarray(self.failure <= 1 - self.query.confidence + SLACK)
+
+    @cached_property
+    def hopeless(self) -> NDArray[np.bool_]:
+        """Which rows pass a limit on what is counted or on latency too probably, so that no slower clock helps."""
+        bounds = self.query.bounds()
+        clocked = [i for i, b in enumerate(bounds) if b.metric not in ("latency_s", *EXACT_METRICS)]
+        return np.asarray(self.failure_without(clocked) > 1 - self.query.confidence + SLACK)
 
     def failure_without(self, left_out: Sequence[int]) -> Floats:
         """The same with some of the limits, by place, left out."""

@@ -23,8 +23,9 @@ from hw_models.predictors import Predictor, predictor
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import percent, points
 from search.clocks import Setting
+from search.device_at import DeviceAt
 from search.pricing import accuracy_of
-from search.query import EXACT_METRICS, DeviceAt, Query
+from search.query import EXACT_METRICS, Query
 from search.structure import structure
 from zoo.bulk.choices import Ints
 from zoo.graph import Graph
@@ -93,8 +94,30 @@ class Candidates:
         return self._cost(name, device)
 
     def _cost(self, name: str, device: int) -> JointNormal:
-        found = [_errors(s[device], graph, name) for s, graph in zip(self.settings, self.graphs, strict=True)]
-        center, loadings, own = (np.array(column) for column in zip(*found, strict=True))
+        if (name, device) not in self._known:
+            self._known[name, device] = self._cost_of(name, device)
+        return self._known[name, device]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int], JointNormal]:
+        return {}
+
+    @cached_property
+    def _terms(self) -> dict[int, list[Floats]]:
+        """Terms of each candidate, by device."""
+        both = list(zip(self.settings, self.graphs, strict=True))
+        return {d: [_prices(s[d]).terms(g.layers) for s, g in both] for d in range(len(self.query.devices))}
+
+    def _cost_of(self, name: str, device: int) -> JointNormal:
+        """Errors are found for all candidates at one clock together."""
+        by_clock: dict[DeviceAt, list[int]] = {}
+        for i, setting in enumerate(self.settings):
+            by_clock.setdefault(setting[device], []).append(i)
+        terms, parts = self._terms[device], []
+        for at, rows in by_clock.items():
+            parts.append((rows, *_prices(at).errors(np.stack([terms[i] for i in rows]), name)))
+        order = np.argsort(np.concatenate([rows for rows, *_ in parts]))
+        center, loadings, own = (np.concatenate([part[k] for part in parts])[order] for k in (1, 2, 3))
         return JointNormal(np.log(center), loadings, own, self.network)
 
     def within(self, rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
@@ -127,12 +150,6 @@ def _count(graph: Graph, name: str) -> float:
 @lru_cache(maxsize=64)
 def _prices(device: DeviceAt) -> Predictor:
     return predictor(device.name, clock_mhz=device.clock_mhz)
-
-
-def _errors(device: DeviceAt, graph: Graph, name: str) -> tuple[float, Floats, float]:
-    prices = _prices(device)
-    center, loadings, own = prices.errors(prices.terms(graph.layers), name)
-    return float(center), loadings, float(own)
 
 
 @dataclass(frozen=True)

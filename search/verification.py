@@ -28,6 +28,7 @@ from search.runs.writer import _csv, basis_of_miou, query_from, read_json
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest
 from search.structure import structure
+from search.tables import Tables, lowering_pool
 from zoo.errors import ZooError
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
@@ -86,9 +87,10 @@ class Again:
         numbered = valid_specs(asked.space, progress)
         self.specs = [spec for _, spec in numbered]
         self.place = {spec: i for i, spec in enumerate(self.specs)}
-        evaluators = Evaluator(self.query).at_settings(self.settings)
         rows = np.array([row for row, _ in numbered])
-        self.columns: list[Columns] = [evaluator(rows) for evaluator in evaluators]
+        with lowering_pool() as pool:  # and no files: what a search kept proves nothing
+            evaluators = Evaluator(self.query, Tables(asked.space, pool=pool)).at_settings(self.settings)
+            self.columns: list[Columns] = [evaluator(rows) for evaluator in evaluators]
         self.points = np.stack([self._points(columns) for columns in self.columns])
         self.within = np.stack([columns.within for columns in self.columns])
         self._structures: dict[int, Any] = {}

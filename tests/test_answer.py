@@ -15,8 +15,9 @@ from search.accuracy import accuracy_model
 from search.accuracy.linear import points
 from search.certificate import NotVerified
 from search.compare import Subject, compare
+from search.device_at import DeviceAt
 from search.exact import search as exact
-from search.query import DeviceAt, Query
+from search.query import Query
 from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of

@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 import pretrained
-from zoo.backends import choice
+from zoo.backends import choice, timed
 from zoo.backends import session as engine
 from zoo.backends.choice import BACKENDS, ORDER, candidates, threads_of
 from zoo.backends.session import Engine, runner
@@ -30,6 +32,7 @@ from zoo.models.enet import ENetSpec
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.network import Network, build, module_from_graph
+from zoo.registry import lower
 from zoo.specs import Spec
 
 SIZE = (64, 96)
@@ -150,9 +153,62 @@ def test_auto_falls_back_where_one_refuses(espnet_c: Network, monkeypatch: pytes
     run.at(SIZE)
     run.at((32, 32))
     assert run.backend == "torch"
-    assert said == ["openvino refuses the network (no such op); trying torch", "torch runs the network"]
+    assert said[0] == "openvino refuses the network (no such op)"
+    assert said[1].startswith("torch runs the network: torch ") and len(said) == 2
     with pytest.raises(ZooError, match="no such op"):
         Engine(espnet_c, "openvino", 1).at(SIZE)
+
+
+def test_auto_times_once_and_keeps_the_answer(
+    espnet_c: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    monkeypatch.setattr(engine, "candidates", lambda name: ("slow", "fast"))
+    seconds = {"slow": 0.02, "fast": 0.001}
+
+    def made(self: Engine, backend: str, size: tuple[int, int]) -> Any:
+        return lambda image: (time.sleep(seconds[backend]), image)[1]
+
+    monkeypatch.setattr(Engine, "_in", made)
+    monkeypatch.setattr(engine, "timed", partial(timed.timed, seconds=0.0))
+    said = list[str]()
+    first = Engine(espnet_c, "auto", 1, say=said.append)
+    first.at(SIZE)
+    first.at((32, 32))
+    assert first.backend == "fast"
+    seconds["fast"] = 1.0
+    monkeypatch.setattr(engine, "timed", lambda runs: pytest.fail("timed again"))
+    again = Engine(espnet_c, "auto", 1, say=said.append)
+    again.at(SIZE)
+    assert again.backend == "fast"
+    assert "measured now and kept" in said[0] and "as measured here before" in said[1] and len(said) == 2
+    (path,) = (tmp_path / "backends").iterdir()
+    path.write_text('{"seconds": {"fast": "x"}}')
+    with pytest.raises(pytest.fail.Exception, match="timed again"):
+        Engine(espnet_c, "auto", 1).at(SIZE)
+
+
+def test_other_conditions_are_timed_anew(espnet_c: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(size: tuple[int, int] = SIZE, threads: int = 2, names: tuple[str, ...] = ORDER) -> str:
+        return timed.conditions(lower(SPECS["espnet-c"], size), names, threads, 1)
+
+    known = {key(), key((128, 64)), key(threads=1), key(names=("torch",))}
+    monkeypatch.setattr(timed, "processor", lambda: "another")
+    known |= {key()}
+    monkeypatch.setattr(timed, "_version", lambda package: "99")
+    assert len(known | {key()}) == 6
+
+
+def test_timings_are_of_the_fastest_runs() -> None:
+    now = [0.0]
+    takes = {"a": iter([9.0, 3.0, 5.0, 4.0]), "b": iter([1.0, 7.0, 2.0, 6.0])}
+
+    def run(name: str) -> None:
+        now[0] += next(takes[name])
+
+    runs = {name: partial(run, name) for name in takes}
+    found = timed.timed(runs, clock=lambda: now[0], seconds=15.0)
+    assert found.seconds == {"a": 3.0, "b": 2.0} and found.order == ("b", "a")
 
 
 def test_what_an_engine_does_not_take(espnet_c: Network) -> None:
@@ -255,8 +311,8 @@ def test_auto_says_what_it_took(folder: Path, capsys: pytest.CaptureFixture[str]
     assert run_segment(folder / "0.png", "-o", folder.parent, "--json") == 0
     out, err = capsys.readouterr()
     (row,) = json.loads(out)
-    assert row["backend"] == candidates("auto")[0]
-    assert f"zoo: {row['backend']} runs the network" in err
+    assert row["backend"] in candidates("auto")
+    assert f"zoo: {row['backend']} runs the network: {row['backend']} " in err
     assert row["peak_memory_bytes"] is None or row["peak_memory_bytes"] > 2**20
 
 

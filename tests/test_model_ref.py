@@ -15,9 +15,10 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 from PIL import Image  # noqa: E402
 
 import zoo  # noqa: E402
+from search.device_at import DeviceAt  # noqa: E402
 from search.device_ref import device_at  # noqa: E402
 from search.model_ref import resolve  # noqa: E402
-from search.query import DeviceAt, limits_from_si  # noqa: E402
+from search.query import limits_from_si  # noqa: E402
 from zoo.cli import commands, main, parser  # noqa: E402
 from zoo.cli.tables import fitted  # noqa: E402
 from zoo.config import load_config  # noqa: E402

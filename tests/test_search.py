@@ -18,12 +18,13 @@ from hw_models.predictors import predictor
 from search.accuracy import accuracy_model
 from search.certificate import NotVerified, valid_specs
 from search.clocks import clocks_of, settings_of
+from search.device_at import DeviceAt
 from search.exact import NothingFeasible, answer, entry
 from search.exact import search as exact
 from search.model_ref import candidate
 from search.pareto import levels, nondominated
 from search.pricing import Evaluator
-from search.query import DeviceAt, Query, limits_from_si
+from search.query import Query, limits_from_si
 from search.runs.writer import claimed, query_from, read_json, write
 from search.space import SearchSpace, digest, space_from
 from search.structure import structure
@@ -511,3 +512,11 @@ def test_a_clock_asked_for_is_kept():
 def test_a_limit_must_be_positive():
     with pytest.raises(ConfigError, match="max_latency_ms"):
         Limits(max_latency_ms=-1.0)
+
+
+def test_two_spaces_at_once_are_refused_and_not_the_last_taken(capsys):
+    from zoo.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["search", "--space", "default", "--space", "fpenet"])
+    assert "zoo pareto RUN RUN" in capsys.readouterr().err

@@ -250,6 +250,15 @@ def test_label_map_is_an_indexed_png_of_eight_bits(tmp_path: Path) -> None:
     assert tuple(colours[2, 3]) == (0, 0, 0)
 
 
+def test_the_level_of_a_png_changes_its_bytes_and_no_label(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (64, 96)).astype(np.uint8)
+    for level in (1, 9):
+        save_labels(tmp_path / f"{level}.png", labels, legend(CAMVID, 12), level=level)
+    one, nine = (np.asarray(Image.open(tmp_path / f"{level}.png")) for level in (1, 9))
+    assert (one == labels).all() and (nine == labels).all()
+    assert (tmp_path / "9.png").stat().st_size < (tmp_path / "1.png").stat().st_size
+
+
 def test_legend_has_void_only_where_the_network_has_it() -> None:
     assert legend(CITYSCAPES, 20).names == (*CITYSCAPES.classes, "void")
     assert legend(PASCAL, 21).names == PASCAL.classes

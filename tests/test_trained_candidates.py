@@ -18,9 +18,10 @@ from dataclasses import replace
 import onnx
 import torch
 
+from search.device_at import DeviceAt
 from search.model_ref import candidate, resolve
 from search.opening import open_model, start_from
-from search.query import DeviceAt, Query
+from search.query import Query
 from search.runs.weights import trained_weights
 from search.space import SearchSpace
 from search.study.config import Plan

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from zoo.config_study import StudyConfig
 from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
 from zoo.own_families import add_families
+from zoo.quantities import LIMITS
 from zoo.reading import is_file, reason
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.specs import Spec, field_types, mismatch
@@ -29,9 +30,6 @@ LEAST_LIMIT, LARGEST_LIMIT = 1e-9, 1e18
 
 CONFIDENCES = (1e-6, 1 - 1e-6)
 """Bounds of a confidence: beyond them quantiles are not finite, and nothing measured can tell."""
-
-COUNTS = ("max_params", "max_macs")
-"""Limits that zoo.yaml may give with k, M or G, as the command line does."""
 
 
 def count(text: str) -> int:
@@ -335,7 +333,7 @@ def _limits(entry: Any, where: str) -> Any:
     if not isinstance(entry, dict):
         return entry
     read = dict(entry)
-    for key in COUNTS:
+    for key in (limit.name for limit in LIMITS.values() if limit.count):
         if isinstance(entry.get(key), str):
             try:
                 read[key] = count(entry[key])

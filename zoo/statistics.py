@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ def t_cdf(x: float, freedom: float) -> float:
     return 1 - tail if x > 0 else tail
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(probability: float, freedom: float) -> float:
     """The value that Student's t with `freedom` degrees of freedom stays below with this probability.
 

@@ -18,7 +18,8 @@ are equally likely to be passed. Three errors are added: the parameters' (their 
 all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from hw_models.analytic.features import (
     latency_gradient,
     power_gradient,
 )
-from hw_models.analytic.residuals import Evidence, RowModel
+from hw_models.analytic.residuals import Evidence, RowModel, chip_of
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
@@ -75,7 +76,7 @@ class Predictor:
         self.clock_mhz = clock_mhz
         self.batch = batch
         self._theta = device.latency.theta.tolist()
-        self._rows = RowModel(device)
+        self._rows, self._chip = RowModel(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
 
@@ -85,29 +86,31 @@ class Predictor:
         Raises PriceError, naming layer and op, where an op has no price.
         """
         total = np.zeros(TERMS)
+        for key, unit in self.units(layers):
+            known = self._known.get(key)
+            if known is None:
+                known = self._known[key] = self.price(unit)
+            total += known
+        return total
+
+    def units(self, layers: Sequence[Layer]) -> Iterator[tuple[tuple[object, ...], Fused | Layer]]:
+        """What the terms of consecutive layers are a sum over, each with a key that tells its price at one clock.
+
+        They are kernels where the stack fuses layers, and layers where it does not.
+        """
         if self.device.stack in FUSING:
             for kernel in self._kernels(layers):
-                total += self._known_price((kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel)
-            return total
-        for layer in layers:
-            total += self._known_layer((layer.op, layer.in_shapes), layer)
-        return total
+                yield (kernel.work, kernel.layers[0].op, kernel.layers[0].in_shapes), kernel
+        else:
+            yield from (((layer.op, layer.in_shapes), layer) for layer in layers)
+
+    def price(self, unit: Fused | Layer) -> Array:
+        """Terms of one unit, shape (width,); inputs cost nothing."""
+        kernels = self._kernels((unit,)) if isinstance(unit, Layer) else [unit]
+        return self._price(kernels[0].work, kernels[0].layers) if kernels else np.zeros(TERMS)
 
     def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
         return fused(layers, self.device.stack, self.device.precision)
-
-    def _known_layer(self, key: tuple[object, ...], layer: Layer) -> Array:
-        known = self._known.get(key)
-        if known is None:
-            kernels = self._kernels((layer,))
-            known = self._known[key] = self._price(*kernels[0][::-1]) if kernels else np.zeros(TERMS)
-        return known
-
-    def _known_price(self, key: tuple[object, ...], kernel: Fused) -> Array:
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._price(kernel.work, kernel.layers)
-        return known
 
     def finish(self, terms: Array, confidence: float = 0.9) -> CostArrays:
         """Costs from terms of shape (..., width); arrays of shape (...)."""
@@ -144,6 +147,16 @@ class Predictor:
         idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
 
+    @property
+    def log_normal(self) -> bool:
+        """Whether the logarithm of every metric is normal, with the variance that `errors` adds up to."""
+        return True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be predicted, with an interval, on this device."""
+        return METRICS
+
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """The error of the logarithm of `metric`, taken apart: median, loadings, and each network's own.
 
@@ -171,6 +184,8 @@ class Predictor:
     def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         if metric not in METRICS:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
+        if metric == "latency_s":
+            return self._latency(terms, self._student("latency_s"))
         return self._distributions(terms)[metric]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
@@ -232,8 +247,7 @@ class Predictor:
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
-        peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
-        timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
+        timing = kernel_time(work, self._theta, self._chip, self.clock_mhz * 1e6, self.batch)
         return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
 
     def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:
@@ -276,5 +290,10 @@ def check_confidence(confidence: float) -> float:
 
 def _root(covariance: Array) -> Array:
     """A matrix whose product with its transpose is the covariance, which may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
+    return _root_of(np.asarray(covariance, dtype=np.float64).tobytes(), len(covariance))
+
+
+@lru_cache(maxsize=64)
+def _root_of(content: bytes, size: int) -> Array:
+    values, vectors = np.linalg.eigh(np.frombuffer(content).reshape(size, size))
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -7,16 +7,19 @@ specs, or the run is said to be damaged.
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from hw_models.predictors import predict
 from search.accuracy import MODELS, published_points
+from search.device_at import DeviceAt
 from search.exact import PARTS
-from search.query import DEVICE_METRICS, EXACT_METRICS, DeviceAt, Query
+from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.quantities import QUANTITIES
 from zoo.reading import csv_reader, exists
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
@@ -44,18 +47,10 @@ class Axis:
 
 
 AXES: Mapping[str, Axis] = {
-    axis.name: axis
-    for axis in (
-        Axis("miou", "miou", "mIOU", "%", 1.0, -1),
-        Axis("size", "weight_bytes", "weights", "MB", 1e6),
-        Axis("latency", "latency_s", "latency", "ms", 1e-3),
-        Axis("power", "power_w", "power", "W", 1.0),
-        Axis("energy", "energy_j", "energy", "mJ", 1e-3),
-        Axis("params", "params", "parameters", "thousands", 1e3),
-        Axis("macs", "macs", "MACs", "G", 1e9),
-        Axis("memory", "memory_bytes", "memory", "MB", 1e6),
-    )
+    q.name: Axis(q.name, q.key, q.title, q.unit, q.scale, q.direction)
+    for q in sorted(QUANTITIES, key=lambda q: q.kind != "accuracy")
 }
+"""What a chart may show, mIOU first."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,11 @@ class Run:
     chosen: int
     document: Mapping[str, Any]
     certificate: Mapping[str, Any]
+
+    @cached_property
+    def published(self) -> list[dict[str, Any]]:
+        """See the function `published`."""
+        return _published(self)
 
     @property
     def name(self) -> str:
@@ -270,6 +270,10 @@ def published(run: Run) -> list[dict[str, Any]]:
     mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
     left out; there are none where mIOU comes from elsewhere, under another protocol.
     """
+    return list(run.published)
+
+
+def _published(run: Run) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     query = run.query
     if not run.enumerable or query.accuracy != "published":

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from search.certificate import certify
+from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
 from search.pricing import accuracy_of
-from search.query import DeviceAt, Query
+from search.query import Query
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest, space_from
 from zoo import claims, reading

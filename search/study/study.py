@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hw_models.predictors import predictor
-from search.certificate import folder_digest
+from search.digests import folder_digest
 from search.query import Query
 from search.runs.writer import query_from, read_json
 from search.space import digest

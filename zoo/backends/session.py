@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from zoo.backends.choice import candidates, threads_of
 from zoo.backends.compiled import Run, onnxruntime_run, openvino_run, torch_run
+from zoo.backends.timed import conditions, keep, kept, timed
 from zoo.errors import ZooError
 from zoo.network import Network
 from zoo.passes import optimize
@@ -30,7 +32,8 @@ class Engine:
     which belongs to the engine: the calling thread's next call may overwrite it. Images of a batch run one
     after the other, in the memory of one. May be called from `streams` threads at once.
 
-    backend: `auto` takes the fastest that is installed and takes the network, and tells `say` which.
+    backend: `auto` takes the fastest of those that are installed and take the network. They are timed for a second
+    at the first size, and the answer is kept in the user's cache; `say` is told which it is and how fast.
     threads: for each stream. Raises ZooError for a backend that is not installed or refuses the network, and
     SpecError for a size that does not suit it.
     """
@@ -51,15 +54,14 @@ class Engine:
         self._network = network
         self._names = list(candidates(backend))
         self._say = say
-        self._asked = backend
-        self._told = False
+        self._ready: dict[tuple[str, Size], Run] = {}
         self._optimized: Network | None = None
         self._kept: OrderedDict[Size, Run] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def backend(self) -> str:
-        """The backend that runs the network, or is the first to be tried."""
+        """The backend that runs the network; of several that `auto` has not timed yet, the first."""
         return self._names[0]
 
     @torch.inference_mode()
@@ -83,19 +85,33 @@ class Engine:
     def _compiled(self, size: Size) -> Run:
         if self._network.spec is not None:
             lower(self._network.spec, size)  # whose errors say which sizes suit the network
-        while True:
-            try:
-                run = self._in(self.backend, size)
-            except ZooError as error:
-                if len(self._names) == 1:
-                    raise
-                self._say(f"{error}; trying {self._names[1]}")
-                del self._names[0]
-                continue
-            if self._asked == "auto" and not self._told:
-                self._told = True
-                self._say(f"{self.backend} runs the network")
-            return run
+        if len(self._names) > 1:
+            self._choose(size)
+        return self._ready.pop((self.backend, size), None) or self._in(self.backend, size)
+
+    def _choose(self, size: Size) -> None:
+        """Settle on the fastest backend that takes the network, as measured at this size now or before."""
+        key = conditions(at_size(self._network.graph, size), self._names, self.threads, self.streams)
+        timings = kept(key, self._names)
+        if timings is None or not self._compiles(timings.order[0], size):
+            image = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+            taking = [name for name in self._names if self._compiles(name, size)]
+            timings = timed({name: partial(self._ready[name, size], image) for name in taking})
+            keep(key, timings)
+        self._names = [timings.order[0]]
+        self._ready = {(name, at): run for (name, at), run in self._ready.items() if name == self.backend}
+        self._say(f"{self.backend} runs the network: {timings}")
+
+    def _compiles(self, backend: str, size: Size) -> bool:
+        """Whether a backend takes the network, which is then ready in it; torch, which is the last, raises."""
+        try:
+            self._ready[backend, size] = self._ready.get((backend, size)) or self._in(backend, size)
+        except ZooError as error:
+            if backend == self._names[-1]:
+                raise
+            self._say(str(error))
+            return False
+        return True
 
     def _in(self, backend: str, size: Size) -> Run:
         if backend == "torch":

@@ -47,9 +47,32 @@ GROUPS = (
 DONE, WRONG, USAGE, NO, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def commands() -> tuple[Command, ...]:
-    """Every command, in the order of the help."""
-    return tuple(command for group in GROUPS for command in import_module(f"zoo.cli.{group}").COMMANDS)
+SHARED = {
+    "list": "models",
+    "show": "models",
+    "schema": "models",
+    "get": "weights",
+    "export": "use",
+    "bench": "measure",
+    "verify": "search",
+    "pareto": "search",
+    "accuracy": "bench_table",
+    "bench-table": "bench_table",
+}
+"""Commands whose module is not called as they are."""
+
+
+def commands(groups: Sequence[str] = GROUPS) -> tuple[Command, ...]:
+    """Every command of some modules, in the order of the help."""
+    return tuple(command for group in groups for command in import_module(f"zoo.cli.{group}").COMMANDS)
+
+
+def _meant(argv: Sequence[str]) -> tuple[Command, ...]:
+    """The command that is called, without the import of the others; every command where that is none."""
+    name = argv[0] if argv else ""
+    group = SHARED.get(name, name)
+    own = commands([group]) if group in GROUPS else ()
+    return tuple(command for command in own if command.name == name) or commands()
 
 
 TASKS: Mapping[str, tuple[str, ...]] = {
@@ -65,12 +88,11 @@ TASKS: Mapping[str, tuple[str, ...]] = {
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    return _parsers()[0]
+    return _parsers(commands())[0]
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of all commands, and each command's own."""
-    every = commands()
+def _parsers(every: Sequence[Command]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of some commands, and each command's own."""
     root = Parser(
         prog="zoo",
         usage="zoo [-h] [--version] COMMAND ...",
@@ -119,7 +141,7 @@ def _line(command: Command) -> str:
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; exits with 2, and with the usage of the command that was meant."""
-    root, below = _parsers()
+    root, below = _parsers(_meant(argv))
     name = next((word for word in argv if not word.startswith("-")), None)
     if name is not None and name not in below:
         root.error(f"command {name!r} is unknown; {did_you_mean(name, below, 'zoo --help lists the commands')}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.compare import Subject
-    from search.query import DeviceAt
+    from search.device_at import DeviceAt
     from zoo.config import Config
 
 

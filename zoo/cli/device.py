@@ -18,6 +18,7 @@ from zoo.cli.command import (
     probability_argument,
     si,
     table,
+    usage,
     with_bounds,
 )
 
@@ -62,7 +63,9 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
+    file = sub.add_mutually_exclusive_group(required=True)
+    file.add_argument("--bench", type=Path, metavar="FILE", help="JSON of zoo bench, or a log of --model")
+    file.add_argument("--log", type=Path, metavar="FILE", help="a log of --model by another tool")
     sub.add_argument("--model", metavar="MODEL", help=f"the network of a log of {', '.join(TOOLS)}")
     add_size(sub)
     sub.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once in a log (default 1)")
@@ -186,6 +189,8 @@ def _device_validate(args: Arguments) -> int:
     from search.device_ref import device_at
 
     device = load_device(device_at(args.name).name)
+    if args.log and not args.model:
+        raise usage("--log FILE needs --model MODEL: a log does not say which network ran")
     result = validate(device, args.confidence)
     document = {
         "device": device.name,
@@ -207,7 +212,7 @@ def _device_calibrate(args: Arguments) -> int:
 
     device = load_device(device_at(args.name).name)
     if args.model:
-        measured = measurements.from_log(args.bench, _subject(args), device.power_covers)
+        measured = measurements.from_log(args.log or args.bench, _subject(args), device.power_covers)
     else:
         measured = measurements.from_bench(args.bench)
     own = measurements.own_points(measured, device)

@@ -41,6 +41,9 @@ def _configure_eval(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument("--flip", action="store_true", help="mean of the image's and its mirror image's logits")
     parser.add_argument("--boundary", action="store_true", help="also score the pixels near a boundary")
+    parser.add_argument(
+        "--calibration", action="store_true", help="also how far the probabilities of classes can be believed"
+    )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
     add_force(parser)
     parser.add_argument(
@@ -63,7 +66,9 @@ def _eval(args: Arguments) -> int:
     device = torch_device(args.device)
     if device != "cpu" and args.backend not in (None, "torch"):
         raise ZooError(f"--device {device} is for torch and not for {args.backend}; leave out one of them")
-    how = Protocol(args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary)
+    how = Protocol(
+        args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary, args.calibration
+    )
     data = data_set(args.dataset, args.data, args.split)
     if args.dataset == "folders":
         return _eval_classes(args, data)
@@ -107,7 +112,7 @@ def _folder(args: Arguments, name: str) -> Path | None:
 
 def _again(args: Arguments, name: str) -> str:
     """The command that repeats a scoring."""
-    names = ("dataset", "split", "data", "size", "map", "backend", "flip", "boundary")
+    names = ("dataset", "split", "data", "size", "map", "backend", "flip", "boundary", "calibration")
     protocol = args.protocol if args.protocol != "zoo" else None
     return command_line("eval", [name], {key: getattr(args, key) for key in names} | {"protocol": protocol})
 
@@ -115,7 +120,7 @@ def _again(args: Arguments, name: str) -> str:
 def _eval_classes(args: Arguments, data: Any) -> int:
     from zoo.evaluate.classification import evaluate_classes
 
-    for name in ("map", "flip", "boundary", "pictures", "backend"):
+    for name in ("map", "flip", "boundary", "calibration", "pictures", "backend"):
         if getattr(args, name):
             raise ZooError(f"--{name} is for maps of classes, and folders hold a class an image; leave it out")
     documents = []
@@ -196,10 +201,17 @@ def _show_scores(console: "Console", document: dict[str, Any]) -> None:
     ):
         if document[key] is not None:
             rows.append((label, percent(document[key])))
+    if document["calibration"]:
+        rows.append(("calibration error", percent(document["calibration"]["error"])))
     said = document["protocol"]
     console.print(table(f"{said['network']} on {said['dataset']} {said['split']}", ("IOU of", "%"), rows))
     shown = ", ".join(f"{key} {value}" for key, value in said.items() if value is not None)
     console.print(f"{document['images']} images; {shown}", markup=False)
+    if held := (document["calibration"] or {}).get("held_out"):
+        console.print(
+            f"a temperature of {document['calibration']['temperature']:.2f}, fitted on every other image, changes the "
+            f"calibration error on the rest from {held['error']:.2f} to {held['error_with_temperature']:.2f} %"
+        )
     console.print(f"repeat: {document['conditions']['command']}", markup=False)
 
 

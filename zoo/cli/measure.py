@@ -84,7 +84,8 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
-    document: dict[str, Any] = {
+    again = _again(args, settings, sizes)
+    document = {
         "device": report.device.name,
         "rows": report.rows,
         "skipped": report.skipped,
@@ -96,12 +97,12 @@ def _measure(args: Arguments) -> int:
         "efficiency": exp(report.device.latency.theta[0]),
         "network_sd": report.device.latency.network_sd,
         "notes": list(report.device.notes),
-        "conditions": {"command": _again(args, settings, sizes)},
+        "conditions": {"command": again},
     }
 
     def show(console: "Console") -> None:
         _print_report(console, report)
-        console.print(f"repeat: {document['conditions']['command']}")
+        console.print(f"repeat: {again}", markup=False)
 
     emit(args, document, show)
     return 0

@@ -8,12 +8,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
     Command,
+    add_limits,
     add_size,
     config_of,
-    count_argument,
     emit,
     note,
     positive_argument,
@@ -23,27 +24,30 @@ from zoo.cli.command import (
 from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.quantities import LIMITS
 from zoo.reading import exists
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.query import DeviceAt, Query
+    from search.device_at import DeviceAt
+    from search.query import Query
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
 
-LIMITS = {
-    "max_latency_ms": (positive_argument, "X", "latency of one image in milliseconds, on every device"),
-    "min_fps": (positive_argument, "X", "images a second at batch 1, on every device"),
-    "max_power_w": (positive_argument, "X", "power in watts, on every device"),
-    "max_energy_mj": (positive_argument, "X", "energy of one image in millijoules, on every device"),
-    "max_params": (count_argument, "N", "parameters, as 400k"),
-    "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
-    "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
-    "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
-    "min_miou": (positive_argument, "X", "predicted mIOU in percent"),
-}
+
+class _Once(argparse.Action):
+    """An option that may be given once: of two values the second would win in silence."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store the value. Ends with usage where there is one already."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(
+                f"{option_string} is given twice, and a search has one space; search each with -o, then overlay their "
+                "fronts: zoo pareto RUN RUN"
+            )
+        setattr(namespace, self.dest, values)
 
 
 def _configure_search(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +58,10 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
     )
-    for name, (kind, metavar, text) in LIMITS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
-    parser.add_argument("--space", metavar="S", help="a space of zoo.yaml")
+    parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
     parser.add_argument(
         "--accuracy",
         choices=("published", "bench", "train"),
@@ -67,6 +70,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="lower and price every candidate anew; keep no table of them"
+    )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     add_force(parser)
@@ -150,25 +156,27 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, _draw)
+        return run_study(args, _study_query, _progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
+    from search.table_files import table_files
+    from search.tables import Tables, lowering_pool
 
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
     check_run_folder(args, folder)
-    with claimed(folder, query):
+    with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with _progress("enumerating") as progress:
-                result = answer(query, progress)
+            with lowering_pool() as pool, _progress("enumerating") as progress:
+                tables = Tables(query.space, None if args.no_cache else table_files(), pool)
+                result = answer(query, progress, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
         document = write(query, result, folder)
-        if not args.no_plots:
-            _draw(folder)
+        draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
@@ -176,17 +184,6 @@ def _search(args: Arguments) -> int:
 
     emit(args, document, show)
     return 0
-
-
-def _draw(folder: Path) -> None:
-    try:
-        from search.report.figures import draw
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "matplotlib":
-            raise
-        note("zoo: no charts: matplotlib is not installed; pip install '.[plots]', then zoo pareto RUN")
-        return
-    draw([folder], [folder / "pareto.png", folder / "pareto.svg"])
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -244,10 +241,13 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
     add_force(parser)
+    width = "width of the chart in millimetres, as 80 for a column of a paper; narrow panels stand below each other"
+    parser.add_argument("--width-mm", type=positive_argument, metavar="W", help=width)
 
 
 def _pareto(args: Arguments) -> int:
-    from search.report.figures import draw, draw_sensitivity
+    from search.report.figures import draw
+    from search.report.limit_costs import draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
     for folder in folders:
@@ -257,9 +257,9 @@ def _pareto(args: Arguments) -> int:
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
     check_outputs(args, output)
     if args.sensitivity:
-        draw_sensitivity(folders, [output], args.sensitivity)
+        draw_sensitivity(folders, [output], args.sensitivity, args.width_mm)
     else:
-        draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
+        draw(folders, [output], None if args.x is None else ((args.x, args.y),), args.width_mm)
     emit(args, {"path": str(output)}, lambda console: console.print(str(output)))
     return 0
 

@@ -40,6 +40,9 @@ TILES_HELP = (
     "pixel of the image, for each worker: 1 GB for 120 megapixels"
 )
 
+PNG_LEVEL = 6
+"""Of zlib's ten, which is what Pillow takes."""
+
 
 def add_backend(parser: argparse.ArgumentParser, default: str, choices: Iterable[str] = CHOICES) -> None:
     """--backend."""
@@ -74,6 +77,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=count_argument, metavar="N", help=f"images at once (default: threads, at most {MOST_WORKERS})"
     )
+    parser.add_argument(
+        "--png-level",
+        type=int,
+        choices=range(10),
+        default=PNG_LEVEL,
+        metavar="0-9",
+        help=f"how hard PNG files are compressed: 1 is fast, 9 small (default {PNG_LEVEL})",
+    )
     parser.add_argument("--resume", action="store_true", help="leave out images whose outputs exist (default: replace)")
 
 
@@ -87,6 +98,7 @@ class _Job(NamedTuple):
     key: "Legend"
     outputs: dict[Path, tuple[Path, Path | None]]
     legend: bool
+    png_level: int
     track: Callable[[list[Any]], Iterable[Any]]
 
 
@@ -160,7 +172,8 @@ def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | No
     workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
     engine = _engine(args, opened, workers)
     tracks_tiles = images == 1 and args.tile is not None
-    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, _tiles if tracks_tiles else list)
+    track = _tiles if tracks_tiles else list
+    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, args.png_level, track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +223,9 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
         job.module, image, job.settings, track=job.track, run=job.engine, workers=job.engine.streams
     )
     labels, overlay = job.outputs[image]
-    save_labels(labels, found, job.key)
+    save_labels(labels, found, job.key, level=job.png_level)
     if overlay:
-        save_overlay(overlay, pixels, found, job.key, legend=job.legend)
+        save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=job.png_level)
     return {
         "image": str(image),
         "labels": str(labels),

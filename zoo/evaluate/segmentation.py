@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo.data.classes import LabelMap, LabelSet
 from zoo.data.split import Pixels, Split
 from zoo.errors import ZooError, did_you_mean
+from zoo.evaluate.calibration import Calibration
 from zoo.evaluate.metrics import VOID, Labels, Matrix, Scores, confusion, merged, near_boundary
 from zoo.inference.label_map import labels_of
 from zoo.inference.preprocess import Preprocessing, network_input
@@ -58,7 +59,7 @@ class Protocol:
     classes to the data set's. scoring: "zoo" leaves void pixels out and takes the arg-max over the classes;
     "authors" counts void as one more class, as the released ESPNet code does, and means the others' IOUs.
     flip: the mean of the logits of the image and of its mirror image. boundary: also score the pixels
-    near a boundary.
+    near a boundary. calibration: also how far the probabilities can be believed (`zoo.evaluate.calibration`).
     """
 
     size: Size | None = None
@@ -66,6 +67,14 @@ class Protocol:
     scoring: Scoring = "zoo"
     flip: bool = False
     boundary: bool = False
+    calibration: bool = False
+
+    def __post_init__(self) -> None:
+        if self.calibration and (self.mapping or self.scoring != "zoo"):
+            raise ZooError(
+                "calibration is of the network's own classes without void; leave out --map and --protocol authors, "
+                "or --calibration"
+            )
 
 
 DEFAULT = Protocol()
@@ -80,6 +89,7 @@ class Evaluation:
     boundary: Scores | None
     images: int
     protocol: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
     @property
     def category_miou(self) -> float | None:
@@ -100,6 +110,7 @@ class Evaluation:
             "per_class_iou": dict(zip(self.labels.classes, self.scores.per_class_iou, strict=True)),
             "category_miou": self.category_miou,
             "boundary_miou": self.boundary.miou if self.boundary else None,
+            "calibration": self.calibration,
             "images": self.images,
             "protocol": self.protocol,
         }
@@ -122,6 +133,7 @@ def evaluate(
     size = network.fixed_size or how.size or network.preprocessing.size
     if size:
         _check_memory(network, size)
+    believed = Calibration() if how.calibration else None
     total, edges = np.zeros((count, count), np.int64), np.zeros((count, count), np.int64)
     with torch.inference_mode():
         for index in range(len(data)):
@@ -130,6 +142,8 @@ def evaluate(
             taken = logits[[i for i in chosen if i < len(logits)]]  # networks without an output for void have one less
             found = groups[labels_of(taken, (truth.shape[0], truth.shape[1]))]
             visit(index, image, truth, found)
+            if believed:
+                believed.see(index, taken, truth)
             if how.scoring == "authors":
                 truth = np.where(truth == VOID, classes, truth)
             total += confusion(truth, found, count)
@@ -138,7 +152,8 @@ def evaluate(
                 edges += confusion(np.where(near, truth, VOID), found, count)
     boundary = Scores(edges, classes) if how.boundary else None
     said = _said(network, data, how, size)
-    return Evaluation(data.labels, Scores(total, classes), boundary, len(data), said)
+    calibration = believed.document() if believed else None
+    return Evaluation(data.labels, Scores(total, classes), boundary, len(data), said, calibration)
 
 
 def _check_memory(network: Scored, size: Size) -> None:

@@ -43,27 +43,32 @@ def legend(labels: LabelSet, outputs: int) -> Legend:
     return Legend(labels.classes + (VOID_NAME,) * void, labels.colours + (BLACK,) * void)
 
 
-def save_png(path: Path, picture: Image.Image) -> None:
-    """Write a picture whole or not at all, as a PNG that names its author (`zoo.ownership`)."""
+def save_png(path: Path, picture: Image.Image, *, level: int = 6) -> None:
+    """Write a picture whole or not at all, as a PNG that names its author (`zoo.ownership`); level: of zlib, 0 to 9."""
     about = PngInfo()
     about.add_text("Software", NAME)
     with atomic(path) as partial:
-        picture.save(partial, format="PNG", pnginfo=about)
+        picture.save(partial, format="PNG", pnginfo=about, compress_level=level)
 
 
-def save_labels(path: Path, labels: Pixels, key: Legend) -> None:
-    """Write class indices as an 8-bit PNG whose palette holds the classes' colours."""
+def save_labels(path: Path, labels: Pixels, key: Legend, *, level: int = 6) -> None:
+    """Write class indices as an 8-bit PNG whose palette holds the classes' colours; level: of zlib, 0 to 9."""
     picture = Image.fromarray(labels)
     # All 256 entries, because a short palette would make a PNG of fewer bits.
     flat = [value for colour in key.colours for value in colour]
     picture.putpalette(flat + [0] * (768 - len(flat)))
-    save_png(path, picture)
+    save_png(path, picture, level=level)
 
 
-def save_overlay(path: Path, pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> None:
-    """Write the image with its classes in colour and, unless without it, the legend below, as an RGB PNG."""
+def save_overlay(
+    path: Path, pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True, level: int = 6
+) -> None:
+    """Write the image with its classes in colour and, unless without it, the legend below, as an RGB PNG.
+
+    level: of zlib, 0 to 9.
+    """
     picture = overlay(pixels, labels, key, legend=legend)
-    save_png(path, picture)
+    save_png(path, picture, level=level)
 
 
 def overlay(pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> Image.Image:

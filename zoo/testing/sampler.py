@@ -4,7 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from search.query import DeviceAt, Query
+from search.device_at import DeviceAt
+from search.query import Query
 from search.space import SearchSpace
 from search.study.feasible import Candidates, candidates
 from search.study.samplers import Exhausted, History, Proposal, Sampler, Setting, Tried
