@@ -189,8 +189,6 @@ def _device_validate(args: Arguments) -> int:
     from search.device_ref import device_at
 
     device = load_device(device_at(args.name).name)
-    if args.log and not args.model:
-        raise usage("--log FILE needs --model MODEL: a log does not say which network ran")
     result = validate(device, args.confidence)
     document = {
         "device": device.name,
@@ -211,6 +209,8 @@ def _device_calibrate(args: Arguments) -> int:
     from search.device_ref import device_at
 
     device = load_device(device_at(args.name).name)
+    if args.log and not args.model:
+        raise usage("--log FILE needs --model MODEL: a log does not say which network ran")
     if args.model:
         measured = measurements.from_log(args.log or args.bench, _subject(args), device.power_covers)
     else:
