@@ -377,3 +377,14 @@ def test_output_folder_that_cannot_be_or_is_full(
     assert main([*command, str(tmp_path / "out")]) == 1
     assert "a.labels.png: cannot be written: No space left on device" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_pattern_leaves_out_what_zoo_wrote(tmp_path: Path) -> None:
+    from zoo.cli.segment import _paths
+
+    for name in ("a.png", "a.labels.png", "a.overlay.png", "a.truth.png"):
+        (tmp_path / name).touch()
+    assert list(_paths([str(tmp_path / "*.png")])) == [tmp_path / "a.png"]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ZooError, match="the pattern fits no image"):
+        list(_paths([str(tmp_path / "*.png")]))

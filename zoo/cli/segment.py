@@ -35,6 +35,9 @@ MOST_WORKERS = 4
 ENDINGS = (".labels.png", ".overlay.png")
 """Endings of the files written, which are no images to segment when their folder is given again."""
 
+NO_IMAGES = (*ENDINGS, ".truth.png")
+"""Those, and of the labels that `zoo scene` writes."""
+
 TILES_HELP = (
     "work in NxN pixels of the image at its own resolution; memory is then that of one tile and 8 bytes for each "
     "pixel of the image, for each worker: 1 GB for 120 megapixels"
@@ -106,7 +109,7 @@ def _segment(args: Arguments) -> int:
     from zoo.inference.images import ImageError
     from zoo.inference.pipeline import images_in, in_order
 
-    images = images_in(_paths(args.images), ENDINGS)
+    images = images_in(_paths(args.images), NO_IMAGES)
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
@@ -131,9 +134,9 @@ def _paths(texts: Iterable[str]) -> Iterator[Path]:
         if "://" in text:
             raise ZooError(f"{text}: a URL is not fetched; save the image and give its file")
         if glob.has_magic(text) and not Path(text).exists():
-            found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+            found = sorted(x for x in glob.glob(text, recursive=True) if not x.endswith(NO_IMAGES))  # noqa: PTH207
             if not found:
-                raise ZooError(f"{text}: the pattern fits no file; check it, ** goes through folders")
+                raise ZooError(f"{text}: the pattern fits no image; check it, ** goes through folders")
             yield from map(Path, found)
         else:
             yield Path(text)
