@@ -27,3 +27,17 @@ def test_cyclic_restarts_when_it_is_halved_and_ends_a_256th_lower() -> None:
 def test_cyclic_is_refused(options: dict[str, int], said: str) -> None:
     with pytest.raises(ZooError, match=said):
         cyclic(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("amp", "has_it", "used", "said"), [
+    (True, True, True, False), (True, False, False, True), ("auto", True, True, False), ("auto", False, False, False),
+    (False, True, False, False), (False, False, False, False),
+])  # fmt: skip
+def test_bfloat16_only_where_there_are_instructions_for_it(
+    amp: bool | str, has_it: bool, used: bool, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.train import amp as module
+
+    monkeypatch.setattr(module, "multiplies_bfloat16", lambda device="cpu": has_it)
+    assert module.computes_in_bfloat16(amp) is used  # type: ignore[arg-type]
+    assert (module.why_not(amp) is not None) is said  # type: ignore[arg-type]

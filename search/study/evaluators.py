@@ -133,6 +133,7 @@ class Train:
         import torch
 
         from zoo.allocator import keep_freed_memory
+        from zoo.train.amp import why_not
         from zoo.train.checkpoint import STATE
         from zoo.train.loop import best_of, keep
         from zoo.train.trainer import Trainer
@@ -141,6 +142,8 @@ class Train:
         if self.isolated:
             keep_freed_memory()
         job = self._job(spec, number, seed)
+        if reason := why_not(job.recipe.amp, job.device):
+            print(reason, flush=True)
         trainer = Trainer(job)
         if (job.run / STATE).exists():
             trainer.resume()

@@ -68,7 +68,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     fields.add_argument("--schedule", choices=("constant", "step", "poly", "cosine", "cyclic"))
     fields.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
     for name, text in (
-        ("amp", "bfloat16 where it is safe"),
+        ("amp", "bfloat16 where it is safe and the processor has it (default)"),
         ("compile", "torch.compile"),
         ("channels-last", "memory order NHWC"),
     ):
@@ -105,6 +105,7 @@ def _job(args: Arguments) -> "Job":
     from zoo.data.datasets import data_set
     from zoo.inference.preprocess import Preprocessing
     from zoo.specs import as_dict
+    from zoo.train.amp import why_not
     from zoo.train.checkpoint import identity_of
     from zoo.train.parallel import ranks
     from zoo.train.recipe import recipe, recipe_from
@@ -129,6 +130,8 @@ def _job(args: Arguments) -> "Job":
         begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
         init = saved.get("init")
     check_task(begun.module, data, how)
+    if reason := why_not(how.amp, args.device):
+        note(f"zoo: {reason}")
     if begun.transfer:
         note(f"{init}: {begun.transfer}")
     return Job(

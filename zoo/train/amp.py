@@ -12,7 +12,7 @@ BLOCK = 16
 
 
 Amp = bool | Literal["auto"]
-"""Whether to compute in bfloat16 where it is safe; with "auto" where the processor has instructions for it."""
+"""Whether to compute in bfloat16 where it is safe and the device has instructions for it; "auto" is silent if not."""
 
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 """Flags of processors that multiply in bfloat16. Without them torch takes 3.7 times as long as in float32."""
@@ -28,6 +28,18 @@ def multiplies_bfloat16(device: str = "cpu") -> bool:
         return False
     flags = next((line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")), [])
     return any(flag in flags for flag in INSTRUCTIONS)
+
+
+def computes_in_bfloat16(amp: Amp, device: str = "cpu") -> bool:
+    """Whether a training computes in bfloat16: if it may, and the device has instructions for it."""
+    return amp is not False and multiplies_bfloat16(device)
+
+
+def why_not(amp: Amp, device: str = "cpu") -> str | None:
+    """One sentence where bfloat16 was asked for and is not used."""
+    if amp is not True or multiplies_bfloat16(device):
+        return None
+    return f"bfloat16 is slower than float32 on this {device}, which has no instructions for it: float32 is used"
 
 
 class PaddedConv(nn.Conv2d):

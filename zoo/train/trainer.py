@@ -25,7 +25,7 @@ from zoo.evaluate.segmentation import pooled
 from zoo.inference.preprocess import Preprocessing
 from zoo.reading import parse_json
 from zoo.text import one_line
-from zoo.train.amp import multiplies_bfloat16, pad_convolutions_
+from zoo.train.amp import computes_in_bfloat16, pad_convolutions_
 from zoo.train.checkpoint import load_state, plain, restoring, save_state
 from zoo.train.distil import StoredTeacher, Teaches
 from zoo.train.loss import Loss, class_weights
@@ -155,7 +155,7 @@ class Trainer:
         how = job.recipe
         torch.set_flush_denormal(True)
         self.job = job
-        self.amp = multiplies_bfloat16(job.device) if how.amp == "auto" else how.amp
+        self.amp = computes_in_bfloat16(how.amp, job.device)
         self.load_train, self.load_val = Cache(job.train), Cache(job.val)
         if self.amp and job.device == "cpu":
             pad_convolutions_(job.module)

@@ -205,10 +205,13 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     """Train and score one entry of the design."""
     import torch
 
+    from zoo.train.amp import why_not
     from zoo.train.start import begin
     from zoo.train.trainer import Job, Trainer
 
     how = protocol_recipe(entry.seed)
+    if reason := why_not(how.amp):
+        say(reason)
     train, val = splits
     started, processor = time.perf_counter(), time.process_time()
     torch.manual_seed(entry.seed)
