@@ -3,9 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zoo.moved import install as _install
+
 if TYPE_CHECKING:
     from hw_models.device import Device, load_device
     from hw_models.predictors import Cost, CostArrays, Interval, KernelCost, Predictor, predict, predictor
+
+_install()
 
 __all__ = [
     "Cost",

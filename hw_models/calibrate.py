@@ -29,7 +29,7 @@ from hw_models.analytic.features import (
 )
 from hw_models.analytic.many import Kernels
 from hw_models.analytic.predictor import RAMP
-from hw_models.analytic.residuals import RowModel
+from hw_models.analytic.residuals import RowModel, chip_of
 from hw_models.device import Device, Fit
 from hw_models.kernels import Work, fused
 from hw_models.least_squares import Array, Model, map_fit
@@ -97,11 +97,11 @@ def _works(graph: Graph, stack: str, precision: str) -> Mapping[Work, int]:
 
 def loads_of(points: Sequence[Point], device: Device) -> Loads:
     """The kernels of the points' networks on a device."""
-    rows, peak = RowModel(device), device.value("macs_per_cycle")
+    rows, chip = RowModel(device), chip_of(device)
     parts, counts, factors, dispatches = [], [], [], []
     for p in points:
         numbers = _works(known_graph(p), device.stack, device.precision)
-        parts.append(Kernels.of(tuple(numbers), peak, p.clock_mhz * 1e6, p.batch))
+        parts.append(Kernels.of(tuple(numbers), chip, p.clock_mhz * 1e6, p.batch))
         counts.append(np.array(list(numbers.values()), dtype=np.float64))
         factors.append([exp(rows.correction(work, p.batch)[0]) for work in numbers])
         dispatches.append(sum(n * work.dispatches for work, n in numbers.items()))

@@ -95,6 +95,16 @@ class CalibratedPredictor(Predictor):
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return self._cut_off(metric, value, upper_tail(np.sign(away) * high))
 
+    @property
+    def log_normal(self) -> bool:
+        """False: the networks' own error has Student's distribution."""
+        return False
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What was fitted here, and what the published device predicts."""
+        return METRICS if self.machine.power is not None else self.published.metrics
+
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """As of any predictor; what networks share is taken to be each one's own, so differences are less known."""
         spread = self._spread(terms, metric)

@@ -158,8 +158,30 @@ def _own_roots() -> tuple[Path, ...]:
         return ()
 
 
+_GIVEN: dict[str, Path] = {}
+"""Folders that the user gave to this process, by the names of their devices."""
+
+
+def use_folder(folder: Path) -> str:
+    """Make the device in a folder known by the folder's name to this process; returns the name.
+
+    Raises DeviceError where the folder holds no device, or another device has the name.
+    """
+    folder = folder.resolve()
+    known = device_folders().get(folder.name)
+    if known is not None and known.resolve() != folder:
+        raise DeviceError(
+            f"{shown(folder)}: another device is called {folder.name}, in {shown(known)}; rename the folder"
+        )
+    read_device(folder)
+    _GIVEN[folder.name] = folder
+    return folder.name
+
+
 def device_folders() -> dict[str, Path]:
     """Folders of all devices by name: those that ship, then the user's own, which may not take a shipped name.
+
+    Last come those that `use_folder` was given.
 
     What a killed `zoo measure` or `zoo device add` left is put right first, and is never a device.
     """
@@ -171,7 +193,7 @@ def device_folders() -> dict[str, Path]:
         for path in sorted(root.iterdir()):
             if not path.name.startswith(".") and is_file(path / DESCRIPTION):
                 folders.setdefault(path.name, path)
-    return folders
+    return {**_GIVEN, **folders}
 
 
 def load_device(name: str) -> Device:

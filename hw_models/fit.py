@@ -8,17 +8,10 @@ from hw_models.device import Device
 from hw_models.predictors import Predictor, predict, predictor
 from zoo.config import Limits
 from zoo.graph import Graph, MaxUnpool
+from zoo.quantities import LIMITED, LIMITS
 
-UNCERTAIN: Mapping[str, tuple[str, float]] = {
-    "max_latency_ms": ("latency_s", 1e-3),
-    "min_fps": ("latency_s", 1.0),
-    "max_power_w": ("power_w", 1.0),
-    "max_energy_mj": ("energy_j", 1e-3),
-}
-"""Limits on what is predicted: the metric and its unit's factor."""
-
-JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt"})
-"""Devices whose newest software is JetPack 4.6, with TensorRT 8.0."""
+JETPACK_4 = frozenset({"nano", "xavier-nx", "agx-xavier", "tx2-tensorrt", "tx2-tensorrt-fp32"})
+"""Devices that JetPack 4 runs on: 4.6 has TensorRT 8.0.1, 4.6.1 and later 8.2.1 (gist Tiryoh 2b5dc1f8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +30,16 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Whether a network fits. probability: that all limits hold together, at least (Bonferroni's inequality)."""
+    """Whether a network fits. probability: that all limits hold together, at least (Bonferroni's inequality).
+
+    unsupported: what the runtime cannot run. needs: what it runs from some version on.
+    """
 
     fits: bool
     probability: float
     margins: Mapping[str, Margin]
     unsupported: tuple[str, ...]
+    needs: tuple[str, ...]
     cost: Cost
 
 
@@ -58,43 +55,44 @@ def fitting(
     margins = {name: _margin(name, value, graph, cost, prices) for name, value in limits.given()}
     missing = unsupported(graph, device)
     probability = max(0.0, 1.0 - sum(1.0 - p for p in _by_metric(margins)))
-    return Fitting(probability >= confidence and not missing, probability, margins, missing, cost)
+    return Fitting(probability >= confidence and not missing, probability, margins, missing, needs(graph, device), cost)
 
 
 def unsupported(graph: Graph, device: Device) -> tuple[str, ...]:
-    """What the device's runtime cannot run, one sentence each.
-
-    ONNX-TensorRT's changelog: ScatterElements, which an unpooling is exported as, came with TensorRT 8.2.
-    """
-    unpools = [layer.name for layer in graph.layers if isinstance(layer.op, MaxUnpool)]
-    if not unpools:
-        return ()
-    if device.stack == "tflite":
-        return (f"{unpools[0]}: TensorFlow Lite has no unpooling by positions",)
-    if device.stack == "tensorrt" and device.name in JETPACK_4:
-        return (f"{unpools[0]}: ScatterElements needs TensorRT 8.2, JetPack 4.6 has 8.0",)
+    """What the device's runtime cannot run in any version, one sentence each."""
+    unpooling = _first_unpooling(graph)
+    if unpooling and device.stack == "tflite":
+        return (f"{unpooling}: TensorFlow Lite has no unpooling by positions",)
     return ()
 
 
+def needs(graph: Graph, device: Device) -> tuple[str, ...]:
+    """What the device's runtime runs only from some version on, one sentence each.
+
+    ONNX-TensorRT's changelog (onnx/onnx-tensorrt, docs/Changelog.md): ScatterElements, which an unpooling is exported
+    as, came with TensorRT 8.2 EA.
+    """
+    unpooling = _first_unpooling(graph)
+    if unpooling and device.stack == "tensorrt" and device.name in JETPACK_4:
+        return (f"{unpooling}: ScatterElements needs TensorRT 8.2: JetPack 4.6.1 or later",)
+    return ()
+
+
+def _first_unpooling(graph: Graph) -> str | None:
+    return next((layer.name for layer in graph.layers if isinstance(layer.op, MaxUnpool)), None)
+
+
 def _margin(name: str, limit: float, graph: Graph, cost: Cost, prices: Predictor) -> Margin:
-    if name not in UNCERTAIN:
-        value = _counted(name, graph, cost)
+    quantity, rule = LIMITED[name], LIMITS[name]
+    if quantity.kind == "counted":
+        value = rule.own(_counted(quantity.key, graph, cost))
         return Margin(value, limit, value / limit, float(value <= limit))
-    metric, scale = UNCERTAIN[name]
-    value = getattr(cost, metric).mean
-    bound = 1.0 / limit if name == "min_fps" else limit * scale
-    shown = 1.0 / value if name == "min_fps" else value / scale
-    return Margin(shown, limit, value / bound, _probability(prices, graph, metric, bound))
+    value, bound = getattr(cost, quantity.key).mean, rule.si(limit)
+    return Margin(rule.own(value), limit, value / bound, _probability(prices, graph, quantity.key, bound))
 
 
-def _counted(name: str, graph: Graph, cost: Cost) -> float:
-    counts = {
-        "max_params": graph.params,
-        "max_macs": graph.macs,
-        "max_weight_mb": graph.weight_bytes * 1e-6,
-        "max_memory_mb": cost.memory_bytes * 1e-6,
-    }
-    return counts[name]
+def _counted(key: str, graph: Graph, cost: Cost) -> float:
+    return float(cost.memory_bytes if key == "memory_bytes" else getattr(graph, key))
 
 
 def _probability(prices: Predictor, graph: Graph, metric: str, bound: float) -> float:
@@ -106,6 +104,6 @@ def _by_metric(margins: Mapping[str, Margin]) -> list[float]:
     """The smallest probability of each metric: two limits on one are no two chances to fail."""
     least: dict[str, float] = {}
     for name, margin in margins.items():
-        metric = UNCERTAIN[name][0] if name in UNCERTAIN else name
+        metric = LIMITED[name].key
         least[metric] = min(margin.probability, least.get(metric, 1.0))
     return list(least.values())

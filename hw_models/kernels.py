@@ -33,7 +33,10 @@ KINDS = (
     "resize",
     "identity",
 )
-"""Kinds of kernels; the first seven multiply and accumulate."""
+"""Kinds of kernels."""
+
+MULTIPLYING = frozenset(KINDS[:7])
+"""Kinds that multiply and accumulate."""
 
 
 class PriceError(ZooError):

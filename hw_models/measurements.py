@@ -259,6 +259,8 @@ def own_points(measured: Sequence[Measurement], device: Device) -> OwnPoints:
     remarks = []
     if target is not device:
         remarks.append(f"measured with {target.stack}, so for device {target.name}")
+    if target is not device and not any(one.precision for one in measured):
+        remarks.append(f"no precision was read: taken as {target.precision}; state another with --precision")
     points = []
     for one in measured:
         if one.metric == "power_w" and one.covers != target.power_covers:
@@ -275,23 +277,26 @@ def own_points(measured: Sequence[Measurement], device: Device) -> OwnPoints:
 
 
 def _of_stack(measured: Sequence[Measurement], device: Device) -> Device:
+    """The device, or its sibling of the runtime and precision that were measured."""
     stacks = {one.stack for one in measured if one.stack} or {device.stack}
     if len(stacks) > 1:
         raise DeviceError(f"measurements of {' and '.join(sorted(stacks))} were given; calibrate a device with each")
     (stack,) = stacks
     siblings = [load_device(name) for name in sorted(device_folders()) if name.startswith(f"{device.name}-")]
     candidates = [device, *(sibling for sibling in siblings if sibling.machine is None)]
-    target = next((candidate for candidate in candidates if candidate.stack == stack), None)
+    precisions = {one.precision for one in measured if one.precision}
+    of_stack = [candidate for candidate in candidates if candidate.stack == stack]
+    target = next((one for one in of_stack if precisions <= {one.precision}), of_stack[0] if of_stack else None)
     if target is None:
         raise DeviceError(
             f"{measured[0].network}: was measured with {stack} but device {device.name} is of {device.stack}; "
             "name a device of that runtime (zoo device list)"
         )
-    own = getattr(target, "precision", "fp32")
     for one in measured:
-        if one.precision and one.precision != own:
+        if one.precision and one.precision != target.precision:
             raise DeviceError(
-                f"{one.network} was measured in {one.precision} but device {target.name} is of {own}; measure in {own}"
+                f"{one.network} was measured in {one.precision} but device {target.name} is of {target.precision}; "
+                f"measure in {target.precision}"
             )
     return target
 

@@ -9,6 +9,7 @@ from hw_models.sweep import Step
 from hw_models.validate import Validation
 from zoo.errors import ZooError
 from zoo.files import atomic
+from zoo.ownership import NAME
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def _save(figure: "Figure", path: Path) -> Path:
     import matplotlib
 
     # Without a date and with fixed ids, the same chart is the same file.
+    about = {"Creator": NAME, "Date": None} if path.suffix == ".svg" else {"Software": NAME}
     with matplotlib.rc_context({"svg.hashsalt": "zoo"}), atomic(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(partial, format=path.suffix[1:], metadata=about)
     return path

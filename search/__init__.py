@@ -9,8 +9,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from zoo.moved import install as _install
+
 if TYPE_CHECKING:
     from search.exact import Result
+
+_install()
 
 __all__ = ["run"]
 

@@ -9,38 +9,14 @@ from search.query import Query
 from search.study import options
 from zoo.bulk.choices import Choices
 from zoo.config import Config
+from zoo.quantities import LIMITS
 
 
 def question(query: Query) -> str:
     """The question in words: devices, size, limits."""
-    limits = ", ".join(spelt(name, value) for name, value in query.limits.given()) or "no limits"
+    limits = ", ".join(LIMITS[name].spelt(value) for name, value in query.limits.given()) or "no limits"
     height, width = query.space.size
     return f"{', '.join(map(str, query.devices))}, {width}x{height}, batch 1; {limits}"
-
-
-def spelt(limit: str, value: float) -> str:
-    """A limit in words.
-
-    >>> spelt("max_latency_ms", 150.0), spelt("max_params", 400000)
-    ('latency ≤ 150 ms', 'parameters ≤ 400,000')
-    """
-    title, unit, relation = LIMIT_WORDS[limit]
-    number = f"{value:,.0f}" if value >= 1e5 else f"{value:g}"
-    return f"{title} {relation} {number} {unit}".strip()
-
-
-LIMIT_WORDS: Mapping[str, tuple[str, str, str]] = {
-    "max_latency_ms": ("latency", "ms", "≤"),
-    "min_fps": ("frames a second", "", "≥"),
-    "max_power_w": ("power", "W", "≤"),
-    "max_energy_mj": ("energy", "mJ", "≤"),
-    "max_params": ("parameters", "", "≤"),
-    "max_macs": ("MACs", "", "≤"),
-    "max_weight_mb": ("weights", "MB", "≤"),
-    "max_memory_mb": ("memory", "MB", "≤"),
-    "min_miou": ("mIOU", "%", "≥"),
-}
-"""Limit -> what it bounds, in which unit, from which side."""
 
 
 def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | None = None) -> str:
@@ -49,7 +25,7 @@ def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | Non
     words = ["zoo", "search", "--space", space]
     words += [word for device in query.devices for word in ("--device", str(device))]
     for name, value in query.limits.given():
-        words += [f"--{name.replace('_', '-')}", json.dumps(value)]
+        words += [LIMITS[name].option, json.dumps(value)]
     words += ["--confidence", repr(query.confidence), "--objective", ",".join(query.objectives)]
     words += ["--accuracy", query.accuracy] if plan is None else options.words(plan)
     words += ["--size", f"{width}x{height}", "-o", folder]

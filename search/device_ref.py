@@ -1,24 +1,31 @@
-"""What a device means, on the command line, in zoo.yaml and in a run: `NAME` or `NAME@MHZ`."""
+"""What a device means, on the command line and in zoo.yaml: `NAME` or a device's FOLDER, and `@MHZ` after either.
 
+A run names its devices, and never a folder.
+"""
+
+import os
 from collections.abc import Iterable
 from math import isfinite
+from pathlib import Path
 
-from hw_models.device import device_folders
+from hw_models.device import device_folders, use_folder
 from search.device_at import DeviceAt
 from zoo.config import Config
 from zoo.errors import ConfigError, did_you_mean
 
 
 def device_at(text: str, clock_mhz: float | None = None) -> DeviceAt:
-    """The device that `NAME` or `NAME@MHZ` names, whatever its case; `clock_mhz` where the text has no clock.
+    """The device that `NAME[@MHZ]` or `./FOLDER[@MHZ]` names, whatever its case; `clock_mhz` where it says no clock.
 
     The name is that of `zoo device list`. Raises ConfigError with the nearest names.
     """
     name, at, clock = text.partition("@")
+    if "/" in name or os.sep in name:
+        name = use_folder(Path(name))
     known = {folder.casefold(): folder for folder in device_folders()}
     if name.casefold() not in known:
         raise ConfigError(f"device {name!r} is unknown; {did_you_mean(name, known.values(), 'zoo device list')}")
-    return DeviceAt(known[name.casefold()], _clock(text, name, clock) if at else clock_mhz)
+    return DeviceAt(known[name.casefold()], clock_of(text, name, clock) if at else clock_mhz)
 
 
 def devices_at(texts: Iterable[str], clock_mhz: float | None = None) -> tuple[DeviceAt, ...]:
@@ -28,6 +35,9 @@ def devices_at(texts: Iterable[str], clock_mhz: float | None = None) -> tuple[De
 
 def check_devices(config: Config) -> None:
     """Raise ConfigError for an entry of `devices:` in zoo.yaml that names no device."""
+    for entry in config.devices.values():
+        if entry.folder is not None:
+            use_folder(Path(entry.folder))
     known = device_folders()
     for name in config.devices:
         if name not in known:
@@ -35,7 +45,8 @@ def check_devices(config: Config) -> None:
             raise ConfigError(f"zoo.yaml: devices.{name}: there is no such device, so the entry means nothing; {way}")
 
 
-def _clock(text: str, name: str, clock: str) -> float:
+def clock_of(text: str, name: str, clock: str) -> float:
+    """The clock of `text` = NAME@CLOCK in MHz. Raises ConfigError."""
     try:
         value = float(clock)
     except ValueError:

@@ -9,7 +9,7 @@ import numpy as np
 from search.accuracy import SCALES
 from search.clocks import Setting, settings_of, settled
 from search.infeasible import Nearest, NothingFeasible
-from search.pareto import levels, nondominated
+from search.pareto import Floats, levels, nondominated
 from search.pricing import Columns, Evaluator, join
 from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
@@ -200,21 +200,30 @@ def distinct_networks(query: Query, columns: Columns) -> tuple[Columns, Ints]:
     at the fastest of the settings that cost the same.
     """
     ranks = levels(objectives(query, columns))
+    kept = networks(query, columns.rows, columns.setting, ranks)
+    index = np.array([i for i, _ in kept], dtype=np.int64)
+    return columns.take(index), np.array([len(rows) for _, rows in kept], dtype=np.int64)
+
+
+def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tuple[int, set[int]]]:
+    """The place of the first of each network among candidates that agree in all `ranks` (N, K), and all its rows.
+
+    First is the first in the space, and of one spec the fastest setting.
+    """
     _, group = np.unique(ranks, axis=0, return_inverse=True)
-    order = np.lexsort((columns.setting, columns.rows, group.ravel()))
+    group = group.ravel()
+    sizes = np.bincount(group)
+    graphs: dict[int, Any] = {}
     kept: dict[tuple[int, Any], tuple[int, set[int]]] = {}
-    sizes = np.bincount(group.ravel())
-    for i in order.tolist():
-        own = int(group.ravel()[i])
-        row = int(columns.rows[i])
-        network = structure(lower(query.space.spec(row), query.space.size)) if sizes[own] > 1 else None
-        kept.setdefault((own, network), (i, set()))[1].add(row)
-    index = np.array([i for i, _ in kept.values()], dtype=np.int64)
-    return columns.take(index), np.array([len(rows) for _, rows in kept.values()], dtype=np.int64)
+    for i in np.lexsort((setting, rows, group)).tolist():
+        own, row = int(group[i]), int(rows[i])
+        if sizes[own] > 1 and row not in graphs:
+            graphs[row] = structure(lower(query.space.spec(row), query.space.size))
+        kept.setdefault((own, graphs[row] if sizes[own] > 1 else None), (i, set()))[1].add(row)
+    return list(kept.values())
 
 
-def objectives(query: Query, columns: Columns) -> np.ndarray[Any, np.dtype[np.float64]]:
+def objectives(query: Query, columns: Columns) -> Floats:
     """Objectives of each row, all to be minimised."""
-    return np.stack([sign * columns.metric(name, device) for name, device, sign in query.axes()], axis=1).astype(
-        np.float64
-    )
+    found = [sign * columns.metric(name, device) for name, device, sign in query.axes()]
+    return np.stack(found, axis=1).astype(np.float64)

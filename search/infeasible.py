@@ -12,9 +12,10 @@ from hw_models.normal import score
 from search.accuracy.linear import percent
 from search.clocks import Setting
 from search.pricing import SLACK, Priced, spread_in_points
-from search.query import FROM_BELOW, Bound, Query
+from search.query import Bound, Query
 from zoo.config import Limits
 from zoo.errors import NegativeAnswer
+from zoo.quantities import LIMITED, LIMITS, MAXIMIZE
 
 Floats = NDArray[np.float64]
 
@@ -92,10 +93,10 @@ def safe(limit: str, needed_si: float) -> float:
     """
     bound = Bound(limit, "", 0.0, None)
     own = bound.spell(needed_si)
-    if limit in ("max_params", "max_macs"):
+    if LIMITS[limit].count:
         return ceil(own - 1e-6)
     step = 10.0 ** (floor(log10(own)) + 1 - DIGITS)
-    below = limit in ("min_fps", FROM_BELOW)
+    below = LIMITS[limit].lower
     count = floor(own / step) if below else ceil(own / step)
     value = float(f"{count * step:.{DIGITS + 2}g}")
     holds = value <= own if below else value >= own
@@ -120,7 +121,7 @@ class Nearest:
             return
         shared = {}
         for limit, places in self.places.items():
-            sign = -1.0 if limit == FROM_BELOW else 1.0
+            sign = float(LIMITED[limit].direction)
             self.helps[limit] = min(self.helps[limit], float((sign * needed(priced, places)).min()))
             only = Limits(**{limit: dict(self.query.limits.given())[limit]})  # type: ignore[arg-type]
             alone = replace(priced, query=replace(priced.query, limits=only))
@@ -147,7 +148,7 @@ class Nearest:
     def _excess(self, limit: str, values: Floats) -> Floats:
         """By which factor the limit would have to give."""
         bound = self.query.bounds()[self.places[limit][0]].bound
-        return bound / np.maximum(values, 1e-9) if limit == FROM_BELOW else values / bound
+        return bound / np.maximum(values, 1e-9) if LIMITED[limit].direction == MAXIMIZE else values / bound
 
     def error(self, enumerated: int, nearest: dict[str, Any]) -> NothingFeasible:
         """The report and its sentence; nearest: the entry of the candidate for which all limits give least."""
@@ -166,7 +167,7 @@ class Nearest:
         return NothingFeasible(self._sentence(enumerated, binding, relaxations), report)
 
     def _relaxation(self, limit: str) -> dict[str, Any]:
-        sign = -1.0 if limit == FROM_BELOW else 1.0
+        sign = float(LIMITED[limit].direction)
         bound = self.query.bounds()[self.places[limit][0]]
         helps, best = sign * self.helps[limit], sign * self.alone[limit]
         return {
@@ -184,21 +185,23 @@ class Nearest:
         out = {}
         for limit, value in self.together[3].items():
             given = dict(self.query.limits.given())[limit]
-            loosest = min if limit in ("min_fps", FROM_BELOW) else max
+            loosest = min if LIMITS[limit].lower else max
             out[limit] = loosest(given, safe(limit, value))
         return out
 
     def _sentence(self, enumerated: int, binding: list[dict[str, Any]], all_limits: list[dict[str, Any]]) -> str:
         names = ", ".join(sorted(self._reaches(r) for r in binding))
         helps = [
-            f"{option(r['limit'])} {spelt_value(r['smallest_that_helps'])}"
+            f"{LIMITS[r['limit']].option} {spelt_value(r['smallest_that_helps'])}"
             for r in all_limits
             if r["smallest_that_helps"] is not None
         ]
         if helps:
             way_out = f"with the other limits as they are, relaxing one to {' or '.join(helps)} would help"
         else:
-            together = " ".join(f"{option(name)} {spelt_value(value)}" for name, value in self._all_given().items())
+            together = " ".join(
+                f"{LIMITS[name].option} {spelt_value(value)}" for name, value in self._all_given().items()
+            )
             way_out = f"no single relaxation helps: at least two limits must give; {together} would help"
         clocks = f" at any of {len(self.settings)} clocks" if len(self.settings) > 1 else ""
         return (
@@ -210,15 +213,9 @@ class Nearest:
         where = f" on {', '.join(map(str, self.query.devices))}" if r["device"] else ""
         uncertain = self.query.bounds()[self.places[r["limit"]][0]].uncertain
         sure = f"with probability {self.query.confidence:g} " if uncertain else ""
-        least = "most" if r["limit"] in ("min_fps", FROM_BELOW) else "least"
-        return (
-            f"{option(r['limit'])} {r['value']:g}{where} (the {least} that is kept {sure}is {r['best_in_space']:.4g})"
-        )
-
-
-def option(limit: str) -> str:
-    """A limit as an option of the command line."""
-    return "--" + limit.replace("_", "-")
+        least = "most" if LIMITS[r["limit"]].lower else "least"
+        option, best = LIMITS[r["limit"]].option, r["best_in_space"]
+        return f"{option} {r['value']:g}{where} (the {least} that is kept {sure}is {best:.4g})"
 
 
 def spelt_value(value: float) -> str:

@@ -1,5 +1,7 @@
 """Pareto dominance: the non-dominated points of a set."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,17 +42,18 @@ def nondominated(points: Floats) -> NDArray[np.bool_]:
     [True, True, False, True]
     """
     count = len(points)
-    # In lexicographic order nobody is dominated by a later row, so one pass against the front so far is enough.
-    order = np.lexsort(points.T[::-1])
-    ranked = points[order]
     keep = np.zeros(count, dtype=bool)
-    front = np.empty((0, points.shape[1]))
+    places = _places(points)
+    # In lexicographic order nobody is dominated by a later row, so one pass against the front so far is enough.
+    order = np.lexsort(places.T[::-1])
+    ranked = places[order]
+    front = ranked[:0]
     for start in range(0, count, BLOCK):
         block = ranked[start : start + BLOCK]
         # A few of the front beat most of a block, the whole front nearly all; what is left is compared with itself.
-        alive = np.flatnonzero(~dominated_by(block, front[:: 1 + len(front) // FEW]))
-        alive = alive[~dominated_by(block[alive], front)]
-        alive = alive[~dominated_by(block[alive], block[alive])]
+        alive = np.flatnonzero(~_dominated(block, front[:: 1 + len(front) // FEW]))
+        alive = alive[~_dominated(block[alive], front)]
+        alive = alive[~_dominated(block[alive], block[alive])]
         keep[order[start + alive]] = True
         front = np.concatenate([front, block[alive]])
     return keep
@@ -58,16 +61,29 @@ def nondominated(points: Floats) -> NDArray[np.bool_]:
 
 def dominated_by(points: Floats, others: Floats) -> NDArray[np.bool_]:
     """Which rows of `points` some row of `others` dominates."""
+    places = _places(np.concatenate([points, others]))
+    return _dominated(places[: len(points)], places[len(points) :])
+
+
+def _places(points: Floats) -> NDArray[np.integer[Any]]:
+    """Every column as ranks of the least integer type, which compare several times faster than floats."""
+    columns = [np.unique(column, return_inverse=True)[1].ravel() for column in points.T]
+    kind = np.int16 if len(points) < np.iinfo(np.int16).max else np.int32
+    return np.ascontiguousarray(np.stack(columns, axis=1).astype(kind))
+
+
+def _dominated(points: NDArray[np.integer[Any]], others: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which rows of `points` some row of `others` dominates: nowhere higher, and lower in the sum of ranks."""
     out = np.zeros(len(points), dtype=bool)
     if not len(others):
         return out
+    sums, other_sums = (rows.sum(axis=1, dtype=np.int64) for rows in (points, others))
+    columns = np.ascontiguousarray(others.T)
     step = max(1, (1 << 22) // len(others))
     for start in range(0, len(points), step):
         part = points[start : start + step]
-        no_worse = np.ones((len(part), len(others)), dtype=bool)
-        better = np.zeros_like(no_worse)
-        for axis in range(points.shape[1]):
-            no_worse &= others[:, axis] <= part[:, axis, None]
-            better |= others[:, axis] < part[:, axis, None]
-        out[start : start + step] = (no_worse & better).any(axis=1)
+        dominates = other_sums < sums[start : start + step, None]
+        for axis, column in enumerate(columns):
+            dominates &= column <= part[:, axis, None]
+        out[start : start + step] = dominates.any(axis=1)
     return out

@@ -8,55 +8,18 @@ from search.device_at import DeviceAt
 from search.space import SearchSpace
 from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
+from zoo.quantities import BY_NAME, LIMITED, LIMITS, QUANTITIES, keys
 
-DEVICE_METRICS = ("latency_s", "power_w", "energy_j")
+DEVICE_METRICS = keys("predicted")
 """Metrics that are predicted for a device, each with an interval."""
 
-EXACT_METRICS = ("params", "macs", "weight_bytes", "memory_bytes")
+EXACT_METRICS = keys("counted")
 """Metrics that are counted, and certain."""
 
-OBJECTIVES: Mapping[str, tuple[str, int]] = {
-    "miou": ("miou", -1),
-    "latency": ("latency_s", 1),
-    "power": ("power_w", 1),
-    "energy": ("energy_j", 1),
-    "size": ("weight_bytes", 1),
-    "params": ("params", 1),
-    "macs": ("macs", 1),
-    "memory": ("memory_bytes", 1),
-}
-"""Objective -> metric, and 1 to minimise or -1 to maximise."""
-
-LIMITS: Mapping[str, tuple[str, float]] = {
-    "max_latency_ms": ("latency_s", 1e-3),
-    "min_fps": ("latency_s", 1.0),
-    "max_power_w": ("power_w", 1.0),
-    "max_energy_mj": ("energy_j", 1e-3),
-    "max_params": ("params", 1.0),
-    "max_macs": ("macs", 1.0),
-    "max_weight_mb": ("weight_bytes", 1e6),
-    "max_memory_mb": ("memory_bytes", 1e6),
-    "min_miou": ("miou", 1.0),
-}
-"""Limit -> its metric, and SI units in one of its own. All bound from above (frame rates 1 / latency) but min_miou."""
-
-FROM_BELOW = "min_miou"
-"""The limit that bounds its metric from below."""
-
-CLOCK_TRADED = ("power_w", "energy_j")
+CLOCK_TRADED = tuple(quantity.key for quantity in QUANTITIES if quantity.clocked)
 """Metrics that a slower clock may lower. Latency and what is counted never gain from a slower clock."""
 
-SI_LIMITS: Mapping[str, str] = {
-    "latency_s": "max_latency_ms",
-    "fps": "min_fps",
-    "power_w": "max_power_w",
-    "energy_j": "max_energy_mj",
-    "params": "max_params",
-    "macs": "max_macs",
-    "weight_bytes": "max_weight_mb",
-    "memory_bytes": "max_memory_mb",
-    "miou": "min_miou",
-}
+SI_LIMITS: Mapping[str, str] = {limit.key or LIMITED[name].key: name for name, limit in LIMITS.items()}
 """Names of limits in Python, in SI units -> names on the command line."""
 
 
@@ -74,7 +37,7 @@ class Bound:
 
     def spell(self, value: float) -> float:
         """A value of the metric in the user's own unit (a frame rate for min_fps)."""
-        return 1.0 / value if self.limit == "min_fps" else value / LIMITS[self.limit][1]
+        return LIMITS[self.limit].own(value)
 
     @property
     def uncertain(self) -> bool:
@@ -83,7 +46,7 @@ class Bound:
 
     def at(self, value: float) -> "Bound":
         """The same limit with another value in the user's own unit."""
-        return replace(self, bound=si_bound(self.limit, value))
+        return replace(self, bound=LIMITS[self.limit].si(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +73,8 @@ class Query:
         if not CONFIDENCES[0] <= self.confidence <= CONFIDENCES[1]:
             raise ConfigError(f"confidence must be between 0 and 1, both excluded, but is {self.confidence}")
         for name in self.objectives:
-            if name not in OBJECTIVES:
-                raise ConfigError(f"objective {name!r} is unknown; {did_you_mean(name, OBJECTIVES)}")
+            if name not in BY_NAME:
+                raise ConfigError(f"objective {name!r} is unknown; {did_you_mean(name, BY_NAME)}")
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):
             raise ConfigError(f"objectives {', '.join(self.objectives) or '(none)'}: name one or more, each once")
 
@@ -121,7 +84,7 @@ class Query:
 
     def _bounds(self) -> Iterator[Bound]:
         for limit, value in self.limits.given():
-            metric, bound = LIMITS[limit][0], si_bound(limit, value)
+            metric, bound = LIMITED[limit].key, LIMITS[limit].si(value)
             if metric in DEVICE_METRICS:
                 yield from (Bound(limit, metric, bound, i) for i in range(len(self.devices)))
             else:
@@ -154,7 +117,7 @@ class Query:
         """(metric, device, direction) of every objective; what depends on the device is one axis a device."""
         out: list[tuple[str, int | None, int]] = []
         for name in self.objectives:
-            metric, direction = OBJECTIVES[name]
+            metric, direction = BY_NAME[name].key, BY_NAME[name].direction
             devices: Sequence[int | None] = range(len(self.devices)) if metric in DEVICE_METRICS else [None]
             out += [(metric, device, direction) for device in devices]
         return tuple(out)
@@ -171,15 +134,6 @@ class Query:
         }
 
 
-def si_bound(limit: str, value: float) -> float:
-    """A limit in SI units: seconds for min_fps.
-
-    >>> si_bound("max_latency_ms", 150), si_bound("min_fps", 4)
-    (0.15, 0.25)
-    """
-    return 1.0 / value if limit == "min_fps" else value * LIMITS[limit][1]
-
-
 def limits_from_si(values: Mapping[str, float]) -> Limits:
     """Limits from SI units, `{"latency_s": 0.15}`, or as the command line names them, `{"max_latency_ms": 150}`.
 
@@ -192,5 +146,5 @@ def limits_from_si(values: Mapping[str, float]) -> Limits:
             raise ConfigError(f"limit {name!r} is unknown; {did_you_mean(name, [*SI_LIMITS, *LIMITS])}")
         if limit in out:
             raise ConfigError(f"limit {name!r}: {limit} is given twice; give it once")
-        out[limit] = value / LIMITS[limit][1] if name in SI_LIMITS else value
+        out[limit] = value / LIMITS[limit].scale if name in SI_LIMITS else value
     return Limits(**out)

@@ -4,7 +4,7 @@ Both enumerate the space again, so that they are exact for every value of the li
 candidates that happen to be on a front.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 
 from search.clocks import settings_of
 from search.infeasible import needed
-from search.pricing import Evaluator
-from search.query import LIMITS, Query
+from search.pricing import Evaluator, Priced
+from search.query import Query
 from zoo.errors import ConfigError, NegativeAnswer, did_you_mean
+from zoo.quantities import LIMITED, LIMITS, QUANTITIES
+from zoo.specs import Spec
 
 Floats = NDArray[np.float64]
 
-SENSITIVITIES = {
-    "latency": "max_latency_ms",
-    "power": "max_power_w",
-    "energy": "max_energy_mj",
-    "params": "max_params",
-    "macs": "max_macs",
-    "size": "max_weight_mb",
-    "memory": "max_memory_mb",
+SENSITIVITIES: Mapping[str, str] = {
+    quantity.name: quantity.limits[0].name for quantity in QUANTITIES if quantity.kind != "accuracy"
 }
 """Axis -> the limit that bounds it."""
 
@@ -70,20 +66,46 @@ def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Stai
     """
     if name not in SENSITIVITIES:
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
-    limit = SENSITIVITIES[name]
-    kept = dict(query.limits.given()) | {limit: OPEN}
-    if limit == "max_latency_ms":
-        kept.pop("min_fps", None)
-    asked = replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
-    places = [i for i, b in enumerate(asked.bounds()) if b.limit == limit]
+    asked = _without(query, name)
     found: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
         for evaluator in at_settings(asked, known):
             priced = evaluator.price(rows)
-            values = needed(priced, places) / LIMITS[limit][1]
+            values = _needed(priced, name)
             inside = np.flatnonzero(np.isfinite(values))
             found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
-    steps = staircase(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return _checked(staircase(*(np.concatenate(column) for column in zip(*found, strict=True))), name)
+
+
+def measured_sensitivity(query: Query, name: str, specs: Sequence[Spec], miou: Floats) -> Staircase:
+    """The same of some specs of the space alone, whose mIOU in percent, (N,), was measured. Raises as `sensitivity`."""
+    if name not in SENSITIVITIES:
+        raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
+    rows = np.array([query.space.row(spec) for spec in specs], dtype=np.int64)
+    values = [_needed(evaluator.price(rows), name) for evaluator in at_settings(_without(query, name))]
+    least = np.min(values, axis=0)
+    inside = np.isfinite(least)
+    return _checked(staircase(least[inside], miou[inside]), name)
+
+
+def _without(query: Query, name: str) -> Query:
+    """The query with nothing but an open limit on a metric."""
+    limit = SENSITIVITIES[name]
+    kept = dict(query.limits.given()) | {limit: OPEN}
+    for other in LIMITED[limit].limits:
+        if other.name != limit:
+            kept.pop(other.name, None)
+    return replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
+
+
+def _needed(priced: Priced, name: str) -> Floats:
+    """The tightest limit, in its own unit, with which each row is within all limits, (N,)."""
+    limit = SENSITIVITIES[name]
+    places = [i for i, bound in enumerate(priced.query.bounds()) if bound.limit == limit]
+    return np.asarray(needed(priced, places) / LIMITS[limit].scale)
+
+
+def _checked(steps: Staircase, name: str) -> Staircase:
     if not len(steps.limit):
         raise NegativeAnswer(f"nothing is within the other limits, whatever the {name}; relax one of them")
     return steps

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search.study.evaluators import Published
 from zoo.errors import ZooError
+from zoo.registry import lower
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Steady(Published):
             report(epoch, final * epoch / self.epochs)
         time.sleep(self.pause_s)
         return final
+
+
+@dataclass(frozen=True)
+class Lowers(Published):
+    """As many percent as the network has layers, of a family that this process need not have heard of."""
+
+    def evaluate(self, spec, number, seed, report):
+        return len(lower(spec, (32, 32)).layers)
 
 
 @dataclass(frozen=True)

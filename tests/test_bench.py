@@ -1,6 +1,7 @@
 """Real, small runs: blocks in onnxruntime against torch, inputs, and whole networks from end to end."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -209,6 +210,9 @@ def test_bench_gives_what_the_contract_says(backend, capsys, tmp_path):
     assert 0 < latency["low"] <= latency["median"] <= latency["high"]
     assert found["throughput"] == pytest.approx(1 / latency["median"])
     assert {"mean", "low", "high"} == set(found["predicted"])
+    assert found["conditions"]["command"].startswith(
+        f"zoo bench espnet-c-3 --size 64x32 --backend {backend} --threads 1"
+    )
     protocol = found["protocol"]
     assert (protocol["backend"], protocol["threads"], protocol["batch"]) == (backend, 1, 1)
     assert {"machine", "versions", "governor", "clock_mhz", "runs", "weights", "input", "subnormals"} <= set(protocol)
@@ -250,3 +254,61 @@ def test_build_is_the_module_that_is_timed():
     entries = entries_of(module.graph, 1)
     seconds = runtimes.network_sample(settled(module, entries), entries, Settings("torch"))()
     assert seconds > 0
+
+
+QUICK = ("--size", "64x32", "--backend", "torch", "--threads", "1", "--max-spread", "1e9")
+
+
+def test_the_command_beside_a_measurement_repeats_it(capsys):
+    assert main(["bench", "espnet-c-3", "--set", "alpha3=1", *QUICK, "--json"]) == 0
+    (first,) = json.loads(capsys.readouterr().out)
+    words = shlex.split(first["conditions"]["command"])
+    assert words[0] == "zoo" and main([*words[1:], "--json"]) == 0
+    (again,) = json.loads(capsys.readouterr().out)
+    assert (again["spec"], again["conditions"]) == (first["spec"], first["conditions"])
+
+
+def test_a_row_is_reproduced_or_the_condition_is_named(capsys, tmp_path):
+    """A row of other versions and a hundred times the speed is not reproduced, and both are said."""
+    path = tmp_path / "rows.json"
+    assert main(["bench", "espnet-c-3", "espnet-a", *QUICK, "-o", str(path), "--json"]) == 0
+    capsys.readouterr()
+    rows = json.loads(path.read_text())
+    rows[0]["protocol"]["spread"] = 1e6
+    rows[1]["protocol"] |= {"versions": {**rows[1]["protocol"]["versions"], "torch": "1.0"}, "spread": 0.0}
+    rows[1]["latency_s"] = {key: value / 1e9 for key, value in rows[1]["latency_s"].items()}
+    path.write_text(json.dumps(rows))
+    assert main(["bench", "--reproduce", f"{path}#1", "--max-spread", "1e9", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["reproduced"]["ok"] and found["reproduced"]["differs"] == []
+    assert main(["bench", "--reproduce", f"{path}#2", "--max-spread", "1"]) == 3
+    error = capsys.readouterr().err
+    assert "is not reproduced" in error and "versions.torch was 1.0 and is" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "is no list of measurements"),
+        ("{}", "is no list of measurements"),
+        ("[{}]", "is no row of zoo bench"),
+        ("[{}, {}]", "holds 2 rows; name one, as"),
+        ("[3]", "is no list of measurements"),
+        ('[{"spec": 1, "size": "x", "latency_s": 3, "protocol": []}]', "is no row of zoo bench"),
+    ],
+)
+def test_what_is_no_row_is_one_sentence(text, message, capsys, tmp_path):
+    (tmp_path / "row.json").write_text(text)
+    assert main(["bench", "--reproduce", str(tmp_path / "row.json")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1
+
+
+def test_bench_takes_weights_and_not_an_exported_file(capsys, tmp_path):
+    assert main(["get", "espnet-c-3.camvid", "-o", str(tmp_path), "--json"]) == 0
+    capsys.readouterr()
+    assert (
+        main(["bench", str(tmp_path / "espnet-c-3.camvid.safetensors"), *QUICK, "--device", "tx2@850", "--json"]) == 0
+    )
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["protocol"]["weights"] == "trained" and found["predicted"]["mean"] > 0

@@ -236,8 +236,10 @@ def test_half_precision_under_tensorrt_goes_to_the_tx2s_own_device_of_it() -> No
     device = load_device("tx2")
     found = own_points([measured(device, "espnet", 0.05, stack="tensorrt", precision="fp16")], device)
     assert found.device.name == "tx2-tensorrt"
-    with pytest.raises(DeviceError, match="measured in fp32 but device tx2-tensorrt is of fp16"):
-        own_points([measured(device, "espnet", 0.05, stack="tensorrt", precision="fp32")], device)
+    found = own_points([measured(device, "espnet", 0.1, stack="tensorrt", precision="fp32")], device)
+    assert found.device.name == "tx2-tensorrt-fp32"
+    with pytest.raises(DeviceError, match="measured in int8 but device tx2-tensorrt is of fp16"):
+        own_points([measured(device, "espnet", 0.05, stack="tensorrt", precision="int8")], device)
 
 
 def sibling(device: Device, name: str, stack: str) -> None:
@@ -344,14 +346,59 @@ def test_a_trtexec_log_makes_a_device_in_one_command(tmp_path: Path, capsys: pyt
         "[01/26/2026-10:00:01] [I] Created input binding for image with dimensions 1x3x512x1024\n"
         f"[01/26/2026-10:00:09] [I] Latency: min = 1 ms, max = 99 ms, mean = 9 ms, median = {milliseconds:.4f} ms\n"
     )
-    argv = ("tx2", "--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name", "my-board")
-    (point,) = calibrate(capsys, *argv)["points"]
+    file = ("--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name")
+    assert main(["device", "calibrate", "tx2", *file, "elsewhere"]) == 0
+    assert "no precision was read: taken as fp16" in capsys.readouterr().err
+    (point,) = calibrate(capsys, "tx2-tensorrt-mine", *file, "my-board")["points"]
     assert (point["network"], point["measured"]) == ("espnet", pytest.approx(milliseconds / 1e3, rel=1e-3))
     own = load_device("my-board")
     assert own.stack == "tensorrt"
     for name in ("espnet-3", "espnet-c", "enet"):
         truth = 0.7 * predict(graph_of(name), board).latency_s.mean
         assert predict(graph_of(name), own).latency_s.mean == pytest.approx(truth, rel=0.15)
+
+
+def drawn(device: Device, rng: np.random.Generator) -> Device:
+    """A board of which the device knows no more than it claims: parameters from its posterior."""
+    fit_ = device.latency
+    values, vectors = np.linalg.eigh(fit_.covariance)
+    error = vectors @ (np.sqrt(np.maximum(values, 0)) * rng.normal(size=len(values)))
+    return replace(device, latency=replace(fit_, theta=fit_.theta + error))
+
+
+def test_one_log_of_trtexec_on_an_orin_nano_predicts_the_next_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device, rng, errors = load_device("orin-nano"), np.random.default_rng(0), []
+    for draw in range(3):
+        board, scale = drawn(device, rng), exp(rng.normal(0, 0.3))
+        runs = [{"computeMs": 1e3 * scale * predict(graph_of("espnet"), board).latency_s.mean}] * 20
+        log_file = tmp_path / "times.json"
+        log_file.write_text(json.dumps([run | {"latencyMs": run["computeMs"], "h2dMs": 0, "d2hMs": 0} for run in runs]))
+        argv = (
+            "orin-nano",
+            "--log",
+            str(log_file),
+            "--model",
+            "espnet",
+            "--size",
+            "1024x512",
+            "--name",
+            f"mine-{draw}",
+        )
+        calibrate(capsys, *argv)
+        own = load_device(f"mine-{draw}")
+        for name in ("espnet-3", "espnet-c", "enet"):
+            cost, truth = predict(graph_of(name), own).latency_s, scale * predict(graph_of(name), board).latency_s.mean
+            errors.append(abs(cost.mean / truth - 1))
+            assert cost.low < truth < cost.high
+    assert np.mean(errors) < 0.1
+    assert max(errors) < 0.15
+
+
+def test_a_log_without_its_network_is_misused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "calibrate", "orin-nano", "--log", "times.json"]) == 2
+    assert "--log FILE needs --model MODEL" in capsys.readouterr().err
 
 
 def change_yaml(folder: Path, **changes: Any) -> None:

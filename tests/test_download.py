@@ -267,6 +267,23 @@ def test_redirects_stay_on_https(server: Server) -> None:
         fetch(tiny(f"{server.url}/up"), patience=QUICK)
 
 
+def test_redirects_in_a_circle_are_one_sentence(server: Server) -> None:
+    server.answer(f"/mirror/{FILE}", status=302, headers={"Location": f"{server.url}/mirror/{FILE}"})
+    with pytest.raises(ZooError, match="redirects in a circle") as caught:
+        fetch(tiny(), mirrors=[f"{server.url}/mirror"], patience=QUICK)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["me:S3CRET@", "S3CRET@", "me:S3@CRET@"])
+def test_a_password_in_a_redirect_is_neither_followed_nor_printed(server: Server, secret: str) -> None:
+    target = server.url.replace("://", f"://{secret}") + "/elsewhere?key=S3CRET"
+    server.answer(f"/mirror/{FILE}", status=302, headers={"Location": target})
+    server.answer("/elsewhere", BODY)
+    with pytest.raises(ZooError, match="with a password, which is not followed") as caught:
+        fetch(tiny(), mirrors=[f"{server.url}/mirror"], patience=QUICK)
+    assert "S3" not in str(caught.value) and "CRET" not in str(caught.value)
+
+
 def test_redirect_of_a_local_mirror_is_followed(server: Server) -> None:
     server.answer(f"/mirror/{FILE}", status=302, headers={"Location": f"{server.url}/elsewhere"})
     server.answer("/elsewhere", BODY)

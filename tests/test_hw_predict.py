@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from hw_models import load_device, predict, predictor
 from hw_models.analytic.many import Kernels
-from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
+from hw_models.analytic.residuals import chip_of
+from hw_models.analytic.roofline import INDEX, PARAMETERS, Chip, kernel_time
 from hw_models.device import DeviceError
+from hw_models.host import with_host_dispatch
 from hw_models.kernels import RULES, PriceError, fused, work_of
 from search.space import space_of
 from zoo import graph as g
@@ -187,13 +189,14 @@ def test_the_gradient_of_a_kernel_is_its_derivative(x: Shape, out: int, dilation
     op = Conv(out, (3, 3), padding=(dilation, dilation), dilation=(dilation, dilation))
     work = work_of(op, (x,), op.shape(x))
     theta = load_device("tx2").latency.theta.tolist()
-    timing = kernel_time(work, theta, 256, 1.3e9, batch)
+    timing = kernel_time(work, theta, Chip(256, 1.3e9), 0.9e9, batch)
     for i in range(len(PARAMETERS)):
         up, down = list(theta), list(theta)
         up[i] += 1e-5
         down[i] -= 1e-5
         slope = (
-            kernel_time(work, up, 256, 1.3e9, batch).total_s - kernel_time(work, down, 256, 1.3e9, batch).total_s
+            kernel_time(work, up, Chip(256, 1.3e9), 0.9e9, batch).total_s
+            - kernel_time(work, down, Chip(256, 1.3e9), 0.9e9, batch).total_s
         ) / 2e-5
         assert timing.gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-10)
 
@@ -205,7 +208,7 @@ def test_a_wider_kernel_never_takes_less_time(x: Shape, batch: int) -> None:
     times = []
     for out in (4, 8, 64):
         op = Conv(out, (3, 3), padding=(1, 1))
-        times.append(kernel_time(work_of(op, (x,), op.shape(x)), theta, 640, 1.176e9, batch).total_s)
+        times.append(kernel_time(work_of(op, (x,), op.shape(x)), theta, Chip(640, 1.176e9), 1.176e9, batch).total_s)
     assert times == sorted(times)
 
 
@@ -278,9 +281,23 @@ def test_many_kernels_at_once_take_the_times_of_each(batch: int) -> None:
     device = load_device("orin-nano")
     works = [kernel.work for kernel in fused(FULL.layers, "pytorch-eager")]
     works.append(work_of(g.Conv(8, (3, 3), groups=8), (Shape(8, 9, 9),), Shape(8, 7, 7)))
-    clock_hz, peak = device.clocks.default_mhz * 1e6, device.value("macs_per_cycle")
+    clock_hz, chip = 0.7e6 * device.clocks.default_mhz, chip_of(device)
     theta = device.latency.theta
-    times, slopes = Kernels.of(works, peak, clock_hz, batch).times(theta)
-    one_by_one = [kernel_time(work, theta.tolist(), peak, clock_hz, batch) for work in works]
+    times, slopes = Kernels.of(works, chip, clock_hz, batch).times(theta)
+    one_by_one = [kernel_time(work, theta.tolist(), chip, clock_hz, batch) for work in works]
     np.testing.assert_allclose(times, [timing.total_s for timing in one_by_one], rtol=1e-12)
     np.testing.assert_allclose(slopes, [timing.gradient for timing in one_by_one], rtol=1e-9, atol=1e-18)
+
+
+def test_the_hosts_dispatch_is_an_option_and_narrows_what_the_host_bounds() -> None:
+    device, small = load_device("titanx"), lower(load_config().model("espnet").spec, (64, 128))
+    slow, fast = (predict(small, with_host_dispatch(device, seconds)) for seconds in (57e-6, 29e-6))
+    assert slow.host_bound and fast.host_bound
+    # Twice the time an operation is twice the time of a frame that the host bounds.
+    assert slow.latency_s.mean / fast.latency_s.mean == pytest.approx(57 / 29, rel=0.05)
+    unknown = predict(small, device).latency_s
+    assert slow.latency_s.high / slow.latency_s.low < unknown.high / unknown.low
+    # A large frame is the device's: its host hardly matters.
+    large = lower(load_config().model("espnet").spec, (1024, 2048))
+    times = [predict(large, with_host_dispatch(device, seconds)).latency_s.mean for seconds in (57e-6, 29e-6)]
+    assert times[0] == pytest.approx(times[1], rel=0.1)

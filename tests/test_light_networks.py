@@ -217,7 +217,9 @@ def test_space_without_an_accuracy_model_is_refused_with_a_way_out(space: Search
     from search.accuracy import accuracy_model
 
     codes = space.choices.codes(np.arange(1))
-    with pytest.raises(ZooError, match=r"search one of .*, or measure candidates with --accuracy train$"):
+    with pytest.raises(
+        ZooError, match=r"search one of .*, measure candidates with --accuracy train, or leave mIOU out"
+    ):
         accuracy_model("published").predict(space.choices, codes, 0.9)
 
 

@@ -439,6 +439,18 @@ def test_an_interrupted_measurement_is_continued(todo):
     assert own_device.read_blocks(device.folder) == own_device.read_blocks(reference.folder)
 
 
+def test_a_journal_has_one_writer():
+    """The other command is refused before it reads or writes a line; a dead holder is no holder."""
+    with (
+        Journal(journal_path("mine")).held(),
+        pytest.raises(ZooError, match=r"held by a measurement of mine \(process .*name another --device"),
+        Journal(journal_path("mine")).held(),
+    ):
+        pass
+    with Journal(journal_path("mine")).held():
+        pass
+
+
 def test_a_journal_is_neither_overwritten_nor_mixed(todo):
     with pytest.raises(KeyboardInterrupt):
         measured(todo, Machine(stop_after=5))

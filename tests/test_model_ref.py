@@ -210,3 +210,67 @@ def test_doctor_has_the_keys_of_the_contract(capsys: pytest.CaptureFixture[str])
     document = printed(capsys, "doctor")
     assert {"version", "cpu", "backends", "cache", "data", "devices"} <= document.keys()
     assert document["backends"]["torch"] is True
+
+
+@pytest.fixture
+def own_device(tmp_path, monkeypatch):
+    """A folder with a device called `mine`, which is the TX2 by another name; forgotten at the end."""
+    import shutil
+
+    from hw_models import device
+
+    shutil.copytree(device.SHIPPED / "tx2", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(device, "_GIVEN", {})
+    return tmp_path / "mine"
+
+
+FORMS = (
+    ("predict", "espnet", "--size", "64x32", "--device"),
+    ("check", "espnet", "--size", "64x32", "--max-params", "1M", "--device"),
+    ("compare", "espnet", "espnet-c", "--size", "64x32", "--device"),
+    ("search", "--space", "tiny", "--size", "64x32", "--no-plots", "-o", "run", "--device"),
+    ("device", "show"),
+)
+
+
+@pytest.mark.parametrize("command", FORMS, ids=lambda words: "-".join(words[:2]))
+@pytest.mark.parametrize("text", ["tx2@850", "TX2@850", "./mine@850", "ABSOLUTE@850"])
+def test_a_device_means_the_same_to_every_command(text, command, own_device, capsys):
+    name = text.replace("ABSOLUTE", str(own_device))
+    assert main([*command, name, "--json"]) in (0, 3), capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "850" in out and ("mine" if "tx2" not in text.lower() else "tx2") in out
+
+
+@pytest.mark.parametrize("text", ["tx2@x", "tx2@nan", "./nothing", "./run", "/dev/null", "tx3"])
+@pytest.mark.parametrize("command", FORMS, ids=lambda words: "-".join(words[:2]))
+def test_what_is_no_device_is_one_sentence(text, command, own_device, capsys):
+    (own_device.parent / "run").mkdir(exist_ok=True)
+    assert main([*command, text]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_zoo_yaml_names_a_devices_folder(own_device, capsys):
+    """Also to commands that read no models: a run names its device, and zoo.yaml says where it is."""
+    own_device.with_name("zoo.yaml").write_text("devices: {mine: {folder: ./mine, clock_mhz: 850}}\n")
+    assert main(["search", "--space", "tiny", "--device", "mine", "--no-plots", "-o", "run"]) == 0
+    assert main(["verify", "run"]) == 0
+    assert main(["predict", "espnet", "--device", "mine", "--json"]) == 0
+    assert '"clock_mhz": 850' in capsys.readouterr().out
+    own_device.with_name("other.yaml").write_text("devices: {other: {folder: ./mine}}\n")
+    assert main(["list", "--config", "other.yaml"]) == 1
+    assert "devices.other.folder: a device has the name of its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["espnet-c-3.camvid", "espnet-3.camvid"])
+def test_a_file_of_zoo_get_is_a_model_with_its_weights(name, tmp_path):
+    """Its metadata hold names as text, where `zoo train` writes JSON."""
+    from search.opening import open_model
+
+    assert main(["get", name, "-o", str(tmp_path), "--json"]) == 0
+    file = open_model(resolve(str(tmp_path / f"{name}.safetensors"), load_config()))
+    own = open_model(resolve(name, load_config()))
+    assert file.labels == own.labels and file.module.preprocessing == own.module.preprocessing
+    theirs = own.module.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in file.module.state_dict().items())

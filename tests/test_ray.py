@@ -22,7 +22,7 @@ from test_study import QUERY
 
 from search.study.config import Plan
 from search.study.engines.ray_cluster import on_ray
-from search.study.study import start
+from search.study.study import so_far, start
 from zoo.errors import ZooError
 from zoo.testing import EngineContract
 
@@ -50,6 +50,15 @@ def node(name, log, *options):
         )
 
 
+def await_port(port, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+
+
 def end(process):
     process.send_signal(signal.SIGTERM)
     try:
@@ -69,11 +78,7 @@ def cluster(tmp_path_factory):
     nodes = [node("head", folder / "head.log", "--head", f"--port={port}", "--include-dashboard=false")]
     try:
         until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+        await_port(port)
         nodes.append(node("second", folder / "second.log", f"--address=127.0.0.1:{port}"))
         on_ray(address=f"127.0.0.1:{port}")
         while len(ray.nodes()) < 2 and time.monotonic() < until:
@@ -236,3 +241,47 @@ class TestOnRay(EngineContract):
     def engines(self, cluster, tmp_path):
         make = on_ray(address=cluster)
         self.make = lambda evaluator, decide: make(evaluator, decide, tmp_path, Plan(trials=3))
+
+
+LOST = """
+import os, signal, sys
+from pathlib import Path
+from study_evaluators import Steady
+from test_study import QUERY
+from search.study.config import Plan
+from search.study.engines.ray_cluster import on_ray
+from search.study.study import start
+from zoo.errors import ZooError
+
+make = on_ray(address=sys.argv[1])
+
+def say(text):
+    if text.startswith("search 2:"):
+        os.killpg(int(sys.argv[2]), signal.SIGKILL)
+
+try:
+    engine = lambda planned, decide, logs, plan: make(Steady(pause_s=0.5), decide, logs, plan)
+    start(QUERY, Plan(trials=40, sampler="random"), Path(sys.argv[3]), engine=engine, say=say)
+except ZooError as error:
+    print(f"zoo: {error}", flush=True)
+"""
+
+
+def test_a_cluster_that_is_lost_ends_in_a_sentence(tmp_path):
+    """The head and all that it started are killed in the middle; what was told is kept."""
+    port = free_port()
+    head = node("head", tmp_path / "head.log", "--head", f"--port={port}", "--include-dashboard=false")
+    try:
+        await_port(port)
+        path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
+        command = [sys.executable, "-c", LOST, f"127.0.0.1:{port}", str(head.pid), str(tmp_path / "run")]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": path}, check=False
+        )
+        assert "zoo: the Ray cluster is lost (" in done.stdout, done.stdout + done.stderr
+        assert "go on with --resume" in done.stdout and "Traceback" not in done.stderr
+        assert done.returncode == 0
+    finally:
+        end(head)
+    told = so_far(QUERY, Plan(trials=40, sampler="random"), tmp_path / "run").searched
+    assert sum(entry.state == "complete" for entry in told) >= 3, "trials 0 to 2 were told"

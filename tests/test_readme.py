@@ -1,10 +1,13 @@
 """README, CONTRIBUTING and the generated pages are true: links lead somewhere, tables are up to date."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from zoo.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +27,17 @@ def test_drawings_are_up_to_date():
     drawings = script("drawings")
     for name, parts in drawings.DRAWINGS.items():
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == drawings.svg(*parts), "run python -m docs.drawings"
+
+
+@pytest.mark.slow
+def test_the_shortlist_in_the_readme_is_that_of_make_demo(tmp_path, capsys):
+    demo = script("demo")
+    command = re.search(r"\$\(BIN\)/zoo (search .*) -o \$\(RUN\)", (ROOT / "Makefile").read_text(encoding="utf-8"))[1]
+    assert main([*command.split(), "--no-plots", "-o", str(tmp_path / "run")]) == 0
+    document = json.loads((tmp_path / "run" / "front.json").read_text(encoding="utf-8"))
+    assert 1 < len(document["shortlist"]) <= 10
+    (block,) = demo.BLOCK.findall(demo.README.read_text(encoding="utf-8"))
+    assert block == demo.shortlist(document), "run make demo, then python -m docs.demo runs/demo"
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])

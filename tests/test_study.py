@@ -18,6 +18,7 @@ pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edge
 moocore = pytest.importorskip("moocore", reason="moocore is not installed; pip install 'edgeseg-zoo[optuna]'")
 
 import search.study.storage  # noqa: E402
+from search.accuracy.linear import percent  # noqa: E402
 from search.device_at import DeviceAt  # noqa: E402
 from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
@@ -36,7 +37,16 @@ from search.study.results import Findings, write_findings  # noqa: E402
 from search.study.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
 from search.study.storage import FolderLock, mend  # noqa: E402
 from search.study.study import local, resumed, start  # noqa: E402
-from search.study.surrogate import NO_OBSERVATIONS, Observations, Scale, Surrogate, fit, observations_of, prior  # noqa: E402
+from search.study.surrogate import (  # noqa: E402
+    NO_OBSERVATIONS,
+    Observations,
+    Scale,
+    Surrogate,
+    conflict,
+    fit,
+    observations_of,
+    prior,
+)
 from search.study.trials import Entry  # noqa: E402
 from zoo.bulk.choices import Choices  # noqa: E402
 from zoo.cli import main  # noqa: E402
@@ -153,6 +163,33 @@ def test_a_belief_is_the_conditional_of_the_joint_normal(setting):
     variance = np.diag(joint - gain @ joint[told.index])
     assert belief.points_at(everyone)[0] == pytest.approx(mean)
     assert belief.points_at(everyone)[1] == pytest.approx(variance)
+
+
+def test_trials_that_follow_the_published_figures_leave_the_prior_its_weight(setting):
+    own = setting.prior
+    index = np.array([0, 3, 7, 11, 15, 19])
+    told = Observations(index, percent(own.features[index] @ own.mean), np.zeros(len(index)))
+    scale = fit(own, told)
+    assert scale.weight == 1.0
+    assert conflict(own, told, scale) == 1.0
+
+
+def test_trials_against_the_published_figures_take_weight_from_the_prior(setting):
+    own = setting.prior
+    index = np.arange(0, len(setting.found), 2)
+    against = 2 * own.mean[0] - own.features[index] @ own.mean  # every effect with the other sign
+    told = Observations(index, percent(against), np.zeros(len(index)))
+    scale = fit(own, told)
+    assert scale.weight < 1.0
+    # The ratio of two densities, each of a joint normal.
+    likely = [Surrogate(own, told, replace(scale, weight=w)).log_likelihood() for w in (scale.weight, 1.0)]
+    assert conflict(own, told, scale) == pytest.approx(np.exp(min(likely[0] - likely[1], 300.0)))
+    assert conflict(own, told, scale) > 7
+    # Whoever raises a Gaussian prior to a power divides its covariance.
+    wider = replace(own, covariance=own.covariance / scale.weight)
+    full = Surrogate(wider, told, replace(scale, weight=1.0)).points_at(index)
+    for one, other in zip(Surrogate(own, told, scale).points_at(index), full, strict=True):
+        assert one == pytest.approx(other)
 
 
 def test_left_out_is_a_fit_without_the_trial(setting):

@@ -8,6 +8,7 @@
 from typing import TYPE_CHECKING, Any
 
 from zoo._version import __version__ as __version__
+from zoo.moved import install as _install
 from zoo.registry import lower as _lower
 from zoo.registry import with_changes
 from zoo.specs import Spec
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.graph import Graph
+
+_install()
 
 __all__ = ["Spec", "build", "load", "lower", "models", "spec"]
 

@@ -14,6 +14,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from zoo.config_study import StudyConfig
 from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
+from zoo.own_families import add_families
+from zoo.quantities import LIMITS
 from zoo.reading import is_file, reason
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.specs import Spec, field_types, mismatch
@@ -28,9 +30,6 @@ LEAST_LIMIT, LARGEST_LIMIT = 1e-9, 1e18
 
 CONFIDENCES = (1e-6, 1 - 1e-6)
 """Bounds of a confidence: beyond them quantiles are not finite, and nothing measured can tell."""
-
-COUNTS = ("max_params", "max_macs")
-"""Limits that zoo.yaml may give with k, M or G, as the command line does."""
 
 
 def count(text: str) -> int:
@@ -116,9 +115,13 @@ class SearchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """A device that is compared by default; `clock_mhz` replaces its own default clock."""
+    """A device: `clock_mhz` replaces its own default clock, `folder` is where it is, if not among the user's devices.
+
+    A folder is relative to that of zoo.yaml, and has the device's name.
+    """
 
     clock_mhz: float | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         if self.clock_mhz is not None and not 0 < self.clock_mhz < float("inf"):
@@ -214,6 +217,9 @@ DEFAULT_FAMILY = "espnet"
 
 SECTIONS = ("models", "devices", "spaces", "searches")
 
+MODULES = "families"
+"""Key of the list of modules with families of one's own."""
+
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
     document = read_yaml(path)
@@ -222,8 +228,11 @@ def _sections(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: must be a mapping with the keys {', '.join(SECTIONS)}")
     for key, value in document.items():
+        if key == MODULES:
+            add_families(value, path)
+            continue
         if key not in SECTIONS:
-            raise ConfigError(f"{path}: {key}: unknown key ({did_you_mean(key, SECTIONS)})")
+            raise ConfigError(f"{path}: {key}: unknown key ({did_you_mean(key, (*SECTIONS, MODULES))})")
         if not isinstance(value, dict):
             raise ConfigError(f"{path}: {key}: must be a mapping from names to entries")
     return {section: dict(document.get(section, {})) for section in SECTIONS}
@@ -274,7 +283,17 @@ class _Reader:
         return ModelEntry(found.spec, found.alias_of or target)
 
     def device(self, name: str) -> DeviceConfig:
-        return typed(DeviceConfig, self.entry("devices", name), self.where("devices", name))
+        where, source = self.where("devices", name), self.sources["devices", name]
+        entry = typed(DeviceConfig, self.entry("devices", name), where)
+        if entry.folder is None:
+            return entry
+        folder = source.parent / Path(entry.folder).expanduser()
+        if folder.resolve().name != name:
+            raise ConfigError(
+                f"{where}.folder: a device has the name of its folder, but {one_line(entry.folder, 80)} is not called "
+                f"{name}; rename one of the two"
+            )
+        return dataclasses.replace(entry, folder=str(folder))
 
     def space(self, name: str) -> SpaceConfig:
         where, entry = self.where("spaces", name), self.entry("spaces", name)
@@ -314,7 +333,7 @@ def _limits(entry: Any, where: str) -> Any:
     if not isinstance(entry, dict):
         return entry
     read = dict(entry)
-    for key in COUNTS:
+    for key in (limit.name for limit in LIMITS.values() if limit.count):
         if isinstance(entry.get(key), str):
             try:
                 read[key] = count(entry[key])
@@ -415,6 +434,7 @@ def schema() -> dict[str, Any]:
         "devices": entries({"type": ["object", "null"]} | fields(DeviceConfig)),
         "spaces": entries(*map(space, FAMILIES)),
         "searches": entries({"type": "object"} | search),
+        MODULES: {"type": "array", "items": {"type": "string"}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -10,6 +10,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.preprocess import Preprocessing
+from zoo.ownership import NAME
 
 ONNX = ".onnx"
 SCRIPT, NOTES = ".infer.py", ".deploy.md"
@@ -101,7 +102,7 @@ def notes_of(path: Path, about: Mapping[str, str], command: str, script: Path | 
         _block(command, "sh"),
     ]
     parts += ["Leave out `--fp16` for 32-bit floats.", *_clock(board)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, f"Written by {NAME}."]) + "\n"
 
 
 def _weights(about: Mapping[str, str]) -> str:
@@ -188,4 +189,9 @@ def clock_commands(board: Board) -> list[str]:
             "sudo nvpmodel -m MODE",
             "sudo jetson_clocks --show    # the GPU's clock as it is",
         ]
-    return [f"sudo nvpmodel -m {mode}", "sudo jetson_clocks", "sudo jetson_clocks --show   # the GPU's clock as it is"]
+    return [
+        f"sudo nvpmodel -m {mode}",
+        "sudo nvpmodel -q   # the mode as it is; releases differ in modes",
+        "sudo jetson_clocks",
+        "sudo jetson_clocks --show   # the GPU's clock as it is",
+    ]

@@ -4,7 +4,7 @@
     python NAME.infer.py --model other.onnx image.png
 
 Writes image.labels.png into the working directory, a class index a pixel, and prints the share of each class.
-What the network expects and what its outputs mean is read from the file.
+What the network expects and what its outputs mean is read from the file. Written by edgeseg-zoo.
 """
 
 import argparse

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from functools import cache
 from itertools import product
 from math import log2
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.tasks import YARDSTICK, Task
+from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, Task, yardstick
 from search.accuracy.bench.design import support
 from search.space import space_of
 from zoo.config import load_config
@@ -91,6 +92,16 @@ def labels(protocol: str) -> list[Task]:
             out += [pair.encoder, pair]
     out += [Task(protocol, spec) for spec in design()["others"]]
     return out
+
+
+def tasks(protocols: Collection[str] = ()) -> list[Task]:
+    """All trainings in the order of the queue, or those under some protocols: the yardstick's, then the labels.
+
+    The labels come right after the yardstick under the likeliest candidate, because they are needed whatever wins.
+    """
+    first = [task for task in yardstick() if task.protocol == CANDIDATES[0]]
+    chosen = dict.fromkeys([*first, *labels(CANDIDATES[0]), *yardstick()])
+    return [task for task in chosen if not protocols or task.protocol in protocols]
 
 
 def held_out_pool() -> list[ESPNetSpec]:

@@ -10,7 +10,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from benchmarks.accuracy.protocols import PROTOCOLS
-from benchmarks.accuracy.tasks import Task, tasks
+from benchmarks.accuracy.decoder_start import start_decoder
+from benchmarks.accuracy.design import tasks
+from benchmarks.accuracy.protocols import DECODER, PROTOCOLS
+from benchmarks.accuracy.tasks import Task
 from benchmarks.machine import machine
 from pretrained.weights import load
 from zoo.allocator import keep_freed_memory
@@ -30,11 +32,12 @@ from zoo.data.split import Split
 from zoo.evaluate.segmentation import Protocol as Scoring
 from zoo.evaluate.segmentation import evaluate, module_scored
 from zoo.files import atomic
+from zoo.network import Network
 from zoo.specs import as_dict
 from zoo.train.checkpoint import STATE, read_weights, save_weights
 from zoo.train.distil import StoredTeacher, stored_answers
 from zoo.train.loop import keep
-from zoo.train.start import Start, begin
+from zoo.train.start import Begun, Start, begin
 from zoo.train.trainer import Job, Trainer
 
 RESULTS = Path(__file__).with_name("results")
@@ -77,6 +80,15 @@ def answers(name: str, data: Path, work: Path) -> Any:
     return np.load(path)
 
 
+def give_decoder(begun: Begun, train: Split) -> None:
+    """Start the decoder from that of `DECODER`, fitted to this encoder over every sixth training image."""
+    trained = load(DECODER)
+    assert isinstance(begun.module, Network) and isinstance(trained, Network)
+    images = [train.load(i)[0] for i in range(0, len(train), 6)]
+    own = [begun.preprocessing(image) for image in images]
+    start_decoder(begun.module, trained, own, [trained.preprocessing(image) for image in images])
+
+
 def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Job:
     """The training of a task, as `zoo train` would set it up."""
     protocol = PROTOCOLS[task.protocol]
@@ -88,6 +100,8 @@ def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Jo
         state = {name: tensor.float() for name, tensor in kept.state.items()}
         start = Start(state, kept.outputs, kept.labels, kept.preprocessing)
     begun = begin(task.stand_in, train.labels, how.size, task.seed, start)
+    if start and not (work / task.name / STATE).exists():
+        give_decoder(begun, train)
     teacher = StoredTeacher(answers(protocol.teacher, data, work), how.augmentation) if protocol.teacher else None
     about = {
         "model": task.name,
@@ -165,20 +179,22 @@ def write_result(task: Task, trainer: Trainer, job: Job, spent: Mapping[str, Any
     say(f"done: {task.name}: mIOU {own.miou:.2f}, {spent['cpu_seconds'] / 3600:.2f} core-hours")
 
 
-def waiting(results: Path) -> Iterator[Task]:
+def waiting(results: Path, protocols: Collection[str] = ()) -> Iterator[Task]:
     """Tasks that can be begun: not done, and their encoder done."""
-    for task in tasks():
+    for task in tasks(protocols):
         if result_of(task, results) is None and (task.encoder is None or result_of(task.encoder, results)):
             yield task
 
 
-def work_on(data: Path, work: Path, results: Path, device: str, until: datetime | None) -> None:
-    """Take tasks until there is none left, or it is too late to begin another."""
+def work_on(
+    data: Path, work: Path, results: Path, device: str, until: datetime | None, protocols: Collection[str] = ()
+) -> None:
+    """Take tasks, of some protocols or all, until there is none left, or it is too late to begin another."""
     work.mkdir(parents=True, exist_ok=True)
     while True:
         if until and datetime.now() > until:
             return say("it is late: no other task is begun")
-        for task in waiting(results):
+        for task in waiting(results, protocols):
             lock = FileLock(work / f"{task.name}.lock", timeout=0)
             try:
                 with lock:
@@ -188,7 +204,7 @@ def work_on(data: Path, work: Path, results: Path, device: str, until: datetime 
             except Timeout:
                 continue
         else:
-            if not any(result_of(task, results) is None for task in tasks()):
+            if not any(result_of(task, results) is None for task in tasks(protocols)):
                 return say("all tasks are done")
             time.sleep(10)
 
@@ -210,6 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="CamVid in SegNet's layout")
     parser.add_argument("--work", type=Path, required=True, help="folder of what is not finished")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of what is")
+    parser.add_argument("--protocol", action="append", choices=PROTOCOLS, default=[], help="only tasks under it")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="begin no other task after this time")
@@ -221,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_flush_denormal(True)
     keep_freed_memory()
     until = datetime.now() + timedelta(minutes=args.minutes) if args.minutes else None
-    work_on(args.data, args.work, args.results, args.device, until)
+    work_on(args.data, args.work, args.results, args.device, until, args.protocol)
     return 0
 
 

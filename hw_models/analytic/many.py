@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.roofline import INDEX, WIDTH, WINOGRAD_CHANNELS
+from hw_models.analytic.roofline import INDEX, WIDTH, WINOGRAD_CHANNELS, Chip
 from hw_models.kernels import Work
 
 Array = NDArray[np.float64]
@@ -19,7 +19,7 @@ class Kernels:
     """What the times of kernels depend on, one value a kernel: shape (kernels,) each.
 
     cycles: MACs over the peak's MACs a second, in seconds. moved: bytes. special: index of the parameter that scales
-    the kind's time, or -1.
+    the kind's time, or -1. launched: smallest kernels' times that a kernel takes beside its work.
     """
 
     cycles: Array
@@ -33,7 +33,7 @@ class Kernels:
     launched: Array
 
     @classmethod
-    def of(cls, works: Sequence[Work], macs_per_cycle: float, clock_hz: float, batch: int) -> "Kernels":
+    def of(cls, works: Sequence[Work], chip: Chip, clock_hz: float, batch: int) -> "Kernels":
         """Kernels of one network at one clock and batch."""
         column = {name: np.array([getattr(w, name) for w in works], dtype=np.float64) for name in _READ}
         lacks = np.array([bool(w.macs) and w.kind != "depthwise" for w in works])
@@ -41,7 +41,7 @@ class Kernels:
         for side in ("in_channels", "out_channels"):
             reach = reach * column[side] / (column[side] + WINOGRAD_CHANNELS)
         return cls(
-            cycles=column["macs"] * batch / (macs_per_cycle * clock_hz),
+            cycles=column["macs"] * batch / (chip.macs_per_cycle * clock_hz),
             moved=column["activation_bytes"] * batch + column["weight_bytes"],
             clock_hz=np.full(len(works), clock_hz),
             outputs=column["outputs"] * batch,
@@ -50,7 +50,7 @@ class Kernels:
             depth=np.where(lacks, column["in_channels"] * column["taps"], np.inf),
             reach=reach,
             special=np.array([INDEX[w.kind] if w.kind in _SPECIAL else -1 for w in works]),
-            launched=np.array([w.kind != "identity" for w in works], dtype=np.float64),
+            launched=np.array([w.kind != "identity" for w in works]) * chip.rated_hz / clock_hz,
         )
 
     @classmethod
@@ -86,7 +86,7 @@ class Kernels:
         slopes[:, INDEX["bandwidth"]] = -part * by_bandwidth
         slopes[:, INDEX["bytes_per_cycle"]] = -part * by_cycle
         slopes[:, INDEX["floor"]] = value["floor"] * self.launched
-        return self.launched * (value["floor"] + busy), slopes * self.launched[:, None]
+        return self.launched * value["floor"] + busy, slopes
 
 
 _READ = ("macs", "activation_bytes", "weight_bytes", "outputs", "out_channels", "in_channels", "taps")

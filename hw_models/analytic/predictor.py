@@ -38,7 +38,7 @@ from hw_models.analytic.features import (
     latency_gradient,
     power_gradient,
 )
-from hw_models.analytic.residuals import Evidence, RowModel
+from hw_models.analytic.residuals import Evidence, RowModel, chip_of
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
@@ -76,7 +76,7 @@ class Predictor:
         self.clock_mhz = clock_mhz
         self.batch = batch
         self._theta = device.latency.theta.tolist()
-        self._rows = RowModel(device)
+        self._rows, self._chip = RowModel(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
 
@@ -146,6 +146,16 @@ class Predictor:
             return chance
         idle, limit = self.device.idle_power(self.clock_mhz), self.device.value("power_limit")
         return np.where(np.asarray(value) < idle, 1.0, np.where(np.asarray(value) >= limit, 0.0, chance))
+
+    @property
+    def log_normal(self) -> bool:
+        """Whether the logarithm of every metric is normal, with the variance that `errors` adds up to."""
+        return True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What can be predicted, with an interval, on this device."""
+        return METRICS
 
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """The error of the logarithm of `metric`, taken apart: median, loadings, and each network's own.
@@ -237,8 +247,7 @@ class Predictor:
         return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
 
     def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
-        peak, clock_hz = self.device.value("macs_per_cycle"), self.clock_mhz * 1e6
-        timing = kernel_time(work, self._theta, peak, clock_hz, self.batch)
+        timing = kernel_time(work, self._theta, self._chip, self.clock_mhz * 1e6, self.batch)
         return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
 
     def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hw_models.analytic.roofline import Timing, kernel_time
+from hw_models.analytic.roofline import Chip, Timing, kernel_time
 from hw_models.device import Device
 from hw_models.kernels import Work, work_of
 from hw_models.tables import PROVENANCES, KernelRow
@@ -132,11 +132,16 @@ def row_work(row: KernelRow) -> Work:
     return work_of(op, (row.in_shape,), op.shape(row.in_shape))
 
 
+def chip_of(device: Device) -> Chip:
+    """The peak of a device, and its default clock."""
+    return Chip(device.value("macs_per_cycle"), device.clocks.default_mhz * 1e6)
+
+
 def row_time(row: KernelRow, device: Device) -> float:
     """The table model's time for a row, in seconds: the convolution and what was timed with it."""
-    peak, clock_hz = device.value("macs_per_cycle"), row.clock_mhz * 1e6
+    chip, clock_hz = chip_of(device), row.clock_mhz * 1e6
     out = row.layer_op.shape(row.in_shape)
     works = [row_work(row)]
     if row.op == "conv+bias+relu":
         works.append(work_of(ReLU(), (out,), out))
-    return sum(kernel_time(work, device.table_theta, peak, clock_hz, row.batch).total_s for work in works)
+    return sum(kernel_time(work, device.table_theta, chip, clock_hz, row.batch).total_s for work in works)

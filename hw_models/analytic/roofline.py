@@ -1,6 +1,6 @@
 """Time of one kernel: a roofline whose ceiling depends on the shape, with its derivatives by the parameters.
 
-    t = floor + (c^p + m^p)^(1/p)          p = 2
+    t = floor · rated clock / clock + (c^p + m^p)^(1/p)          p = 2
     c = MACs / (MACs per cycle · clock · efficiency)
     m = bytes · (1 / bandwidth + 1 / (bytes per cycle · clock))
 
@@ -9,7 +9,7 @@ over the cores: its inverse is 1 + lack of channels + lack of depth + lack of wo
 second term of m makes memory-bound kernels feel the clock, as they do on a chip whose few cores cannot
 keep enough loads in flight. All parameters are positive and held as logarithms, so that a calibration can
 neither make a time negative nor turn a trend round: time never rises with the clock, the bandwidth or the
-efficiency.
+efficiency. A kernel starts and drains in cycles of the device, so `floor` is stated for the device's default clock.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ PARAMETERS: Mapping[str, str] = {
     "transposed": "time of transposed convolutions against dense ones (1)",
     "bandwidth": "memory bandwidth that kernels reach (B/s)",
     "bytes_per_cycle": "bytes that the cores request in one clock cycle (B)",
-    "floor": "time of the smallest kernel (s)",
+    "floor": "time of the smallest kernel at the default clock (s)",
     "dispatch": "time in which the host issues one operation (s)",
 }
 """Names and units of the model's parameters, in the order of every vector of them."""
@@ -58,7 +58,14 @@ class Timing(NamedTuple):
     gradient: list[float]
 
 
-def kernel_time(work: Work, theta: Sequence[float], macs_per_cycle: float, clock_hz: float, batch: int) -> Timing:
+class Chip(NamedTuple):
+    """What a kernel's time depends on beside the parameters: the peak, and the clock that `floor` is stated for."""
+
+    macs_per_cycle: float
+    rated_hz: float
+
+
+def kernel_time(work: Work, theta: Sequence[float], chip: Chip, clock_hz: float, batch: int) -> Timing:
     """Device time of a kernel; `theta` holds the logarithms of PARAMETERS."""
     gradient = [0.0] * WIDTH
     if work.kind == "identity":
@@ -71,9 +78,9 @@ def kernel_time(work: Work, theta: Sequence[float], macs_per_cycle: float, clock
     shares: dict[int, float] = {}
     if work.macs:
         inefficiency, shares = _inefficiency(work, theta, batch)
-        compute = work.macs * batch / (macs_per_cycle * clock_hz) * inefficiency
+        compute = work.macs * batch / (chip.macs_per_cycle * clock_hz) * inefficiency
     busy = sqrt(compute * compute + memory * memory)
-    floor = exp(theta[_FLOOR])
+    floor = exp(theta[_FLOOR]) * chip.rated_hz / clock_hz
     if busy > 0.0:
         d_compute = compute * compute / busy
         for i, share in shares.items():

@@ -68,7 +68,7 @@ def _table_fit(recipe: Recipe, sources: Path) -> TableFit:
     """The roofline fitted to the recipe's tables, or its prior where it has none."""
     if recipe.table is None:
         return TableFit(np.log([recipe.table_prior[name] for name in PARAMETERS]), {})
-    fit = fit_tables(recipe.table(sources), recipe, recipe.table_macs_per_cycle)
+    fit = fit_tables(recipe.table(sources), recipe)
     return with_transposed(fit, recipe.transposed(sources), recipe) if recipe.transposed else fit
 
 

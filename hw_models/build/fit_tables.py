@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hw_models.analytic.features import bent, busy
 from hw_models.analytic.residuals import position, row_work
-from hw_models.analytic.roofline import INDEX, PARAMETERS, kernel_time
+from hw_models.analytic.roofline import INDEX, PARAMETERS, Chip, kernel_time
 from hw_models.build.recipes import Recipe
 from hw_models.kernels import Work, work_of
 from hw_models.least_squares import map_fit
@@ -27,19 +27,19 @@ class TableFit:
     held_out: Mapping[str, Array]
 
 
-def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float) -> TableFit:
+def fit_tables(rows: Sequence[KernelRow], recipe: Recipe) -> TableFit:
     """Fit the roofline to rows; errors come from leaving out one group of shapes in five at a time."""
     folds = np.array([shape_group(row) % 5 for row in rows])
-    theta = _fit_rows(rows, recipe, macs_per_cycle)
+    theta = _fit_rows(rows, recipe)
     errors: dict[str, list[float]] = {}
     for fold in range(5):
         kept = [row for row, f in zip(rows, folds, strict=True) if f != fold]
         left = [row for row, f in zip(rows, folds, strict=True) if f == fold]
         # The error needs no more digits than a few steps give.
-        at = _fit_rows(kept, recipe, macs_per_cycle, steps=8).tolist()
+        at = _fit_rows(kept, recipe, steps=8).tolist()
         for row in left:
             errors.setdefault(row_work(row).kind, []).append(
-                log(row.latency_s / _time(_works(row), row, at, macs_per_cycle)[0])
+                log(row.latency_s / _time(_works(row), row, at, recipe.table_chip)[0])
             )
     return TableFit(theta, {kind: np.array(e) for kind, e in errors.items()})
 
@@ -47,10 +47,7 @@ def fit_tables(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float)
 def with_transposed(fit: TableFit, rows: Sequence[KernelRow], recipe: Recipe) -> TableFit:
     """The fit with the factor of transposed convolutions that the median row has."""
     errors = np.array(
-        [
-            log(row.latency_s / _time(_works(row), row, fit.theta.tolist(), recipe.table_macs_per_cycle)[0])
-            for row in rows
-        ]
+        [log(row.latency_s / _time(_works(row), row, fit.theta.tolist(), recipe.table_chip)[0]) for row in rows]
     )
     theta = fit.theta.copy()
     theta[INDEX["transposed"]] += np.median(errors)
@@ -95,7 +92,7 @@ def shape_group(row: KernelRow) -> int:
     return (7 * row.in_channels + 13 * row.out_channels + 31 * row.kernel_h + 3 * row.groups) // 2
 
 
-def _fit_rows(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float, steps: int = 80) -> Array:
+def _fit_rows(rows: Sequence[KernelRow], recipe: Recipe, steps: int = 80) -> Array:
     center = np.array([log(recipe.table_prior[name]) for name in PARAMETERS])
     spread = np.diag([recipe.table_sd[name] ** 2 for name in PARAMETERS])
     observed = np.log([row.latency_s for row in rows])
@@ -105,7 +102,7 @@ def _fit_rows(rows: Sequence[KernelRow], recipe: Recipe, macs_per_cycle: float, 
 
     def model(theta: Array) -> tuple[Array, Array]:
         values = theta.tolist()
-        pairs = [_time(work, row, values, macs_per_cycle) for work, row in zip(works, rows, strict=True)]
+        pairs = [_time(work, row, values, recipe.table_chip) for work, row in zip(works, rows, strict=True)]
         times = np.array([t for t, _ in pairs])
         return np.log(times), np.array([g for _, g in pairs]) / times[:, None]
 
@@ -121,8 +118,8 @@ def _works(row: KernelRow) -> list[Work]:
     return [row_work(row)] + ([work_of(ReLU(), (out,), out)] if row.op == "conv+bias+relu" else [])
 
 
-def _time(works: Sequence[Work], row: KernelRow, theta: Sequence[float], macs_per_cycle: float) -> tuple[float, Array]:
-    timings = [kernel_time(work, theta, macs_per_cycle, row.clock_mhz * 1e6, row.batch) for work in works]
+def _time(works: Sequence[Work], row: KernelRow, theta: Sequence[float], chip: Chip) -> tuple[float, Array]:
+    timings = [kernel_time(work, theta, chip, row.clock_mhz * 1e6, row.batch) for work in works]
     return sum(t.total_s for t in timings), np.array([t.gradient for t in timings]).sum(axis=0)
 
 

@@ -140,5 +140,44 @@ def _points(r: Mapping[str, str], wanted: Rows, call_s: float) -> Iterator[Point
         )
 
 
+DLINFBENCH: Mapping[str, Mapping[str, Any]] = {
+    "alexnet": {"family": "alexnet"},
+    "vgg16": {"family": "vgg", "depth": 16},
+    "resnet50": {"family": "resnet", "depth": 50},
+}
+"""Networks of DLInfBench that have a family, with its names."""
+
+DLINFBENCH_BATCHES = (1, 2, 8, 32, 128)
+"""Batches of DLInfBench that are used: neighbours are near-copies of each other."""
+
+
+def dlinfbench(folder: Path, card: str, clock_mhz: float) -> list[Point]:
+    """Latencies of PyTorch 0.1.12 on a card at batches from 1 to 128, as checks.
+
+    Copies to the card and the loop's own work are inside, so that a network takes at most as long.
+    """
+    return [
+        Point(
+            network=r["network"],
+            group=str(DLINFBENCH[r["network"]]["family"]),
+            spec=DLINFBENCH[r["network"]],
+            width=224,
+            height=224,
+            batch=int(r["batch"]),
+            clock_mhz=clock_mhz,
+            metric="latency_s",
+            value=significant(float(r["latency_ms"]) * 1e-3),
+            relative_sd=READING_SD,
+            use="check",
+            bound="lower",
+            source="nicklhy/DLInfBench (Apache-2.0): PyTorch 0.1.12, copies to the card included",
+        )
+        for r in read_rows(folder / "hw" / "dlinfbench.csv")
+        if (r["device"], r["framework"], r["dtype"]) == (card, "pytorch", "float32")
+        and r["network"] in DLINFBENCH
+        and int(r["batch"]) in DLINFBENCH_BATCHES
+    ]
+
+
 READING_SD = 0.02
 """Relative standard deviation of one reading of these sources, which state none."""

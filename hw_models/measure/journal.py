@@ -6,7 +6,8 @@ plan, are refused.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hw_models.measure.timing import Timing
 from zoo.errors import ZooError
 from zoo.files import make_folder
 from zoo.folders import data_home
+from zoo.locks import held
 from zoo.reading import exists, read_bytes, read_lines
 from zoo.text import one_line
 
@@ -87,6 +89,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the journal as its only writer. Raises ZooError, which says who holds it, where another process does."""
+        make_folder(self.path.parent)
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with held(lock, f"a measurement of {self.path.stem}", remedy="wait for it, or name another --device"):
+            yield
 
     def open(self, conditions: Conditions, recipe: Mapping[str, Any], resume: bool) -> Visits:
         """Begin, or continue. Raises ZooError where the conditions, or what is to be measured, differ."""

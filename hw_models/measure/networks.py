@@ -72,6 +72,7 @@ def bench(
     *,
     weights: Network | None = None,
     device: Device | None = None,
+    clock_mhz: float | None = None,
     effort: Effort = Effort(limit_s=20.0, least=5),  # noqa: B008  # frozen
     meter: Counter | Sensor | None = None,
     max_spread: float = 0.25,
@@ -112,7 +113,7 @@ def bench(
         memory_bytes=memory,
         power_w=watts,
         energy_j=None if watts is None else watts * timing.median_s,
-        predicted=predict(graph, device, batch=settings.batch).latency_s if device else None,
+        predicted=predict(graph, device, clock_mhz, batch=settings.batch).latency_s if device else None,
         protocol=now.document()
         | {
             "precision": "fp32",

@@ -178,6 +178,11 @@ class MeasuredPredictor(Predictor):
         """Whether the host's dispatch takes longer than the device: it is part of the measured times."""
         return False
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Latency alone where no power was read."""
+        return ("latency_s",) if self.device.power_covers == NOT_MEASURED else super().metrics
+
     def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         """As of any predictor. Raises DeviceError for power and energy where nothing was read."""
         if metric != "latency_s" and self.device.power_covers == NOT_MEASURED:

@@ -22,7 +22,8 @@ def evidence(family: str) -> tuple[Evidence, ...]:
     if family not in READERS:
         raise ZooError(
             f"accuracy 'published' knows no Cityscapes val figures of the family {family!r}; "
-            f"search one of {', '.join(READERS)}, or measure candidates with --accuracy train"
+            f"search one of {', '.join(READERS)}, measure candidates with --accuracy train, or leave mIOU out with "
+            "--objective latency,size"
         )
     found = [f for f in figures() if f.dataset == "cityscapes" and f.split == "val"]
     return tuple(READERS[family](found))

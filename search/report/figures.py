@@ -13,16 +13,30 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from search.accuracy import SCALES
-from search.describe import LIMIT_WORDS, question, spelt
+from search.describe import question
 from search.pareto import nondominated
-from search.query import DEVICE_METRICS, LIMITS
+from search.query import DEVICE_METRICS
+from search.report import layout
+from search.report.layout import (
+    COLOURS,
+    RC,
+    STYLES,
+    check_formats,
+    far_apart,
+    figure_of,
+    finish,
+    is_narrow,
+    label_of,
+    logarithmic,
+)
 from search.report.text_placement import Name, place
 from search.runs.reader import (
-    AXES,
     Axis,
     Run,
     axis,
@@ -33,109 +47,44 @@ from search.runs.reader import (
     shortlisted,
     values,
 )
-from search.sensitivity import SENSITIVITIES, sensitivity
-from zoo.errors import ZooError
-from zoo.files import atomic
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, which the colour-blind can tell apart."""
-
-STYLES = ("-", "--", "-.", ":")
-"""Lines of overlaid runs, which a black and white print can tell apart."""
+from zoo.quantities import LIMITED, LIMITS
 
 LIMIT_COLOUR = "#D55E00"
 
-FORMATS = ("png", "svg", "pdf")
-
 DEFAULT_AXES = (("size", "miou"), ("latency", "miou"))
-
-FAR = 4.0
-"""Runs whose medians differ by more than this factor are overlaid on a logarithmic axis."""
 
 BARS = 18
 """Intervals drawn along a front; more would hide it."""
 
-RC: Any = {"pdf.fonttype": 42, "svg.hashsalt": "zoo", "font.size": 9.0}
-"""Text in PDF stays text; the same chart is the same file."""
 
-
-def draw(folders: Sequence[Path], outputs: Sequence[Path], axes: Sequence[tuple[str, str]] | None = None) -> None:
+def draw(
+    folders: Sequence[Path],
+    outputs: Sequence[Path],
+    axes: Sequence[tuple[str, str]] | None = None,
+    width_mm: float | None = None,
+) -> None:
     """Draw one panel for each pair of axes (x, y) and write it to every output; several runs are overlaid.
 
-    An axis may name a device of several, as `latency@titanx`. Raises ConfigError for an axis, a run or a
-    file format that cannot be.
+    An axis may name a device of several, as `latency@titanx`. width_mm: of the whole chart; panels narrower than
+    NARROWEST_MM stand one below the other. Raises ConfigError for an axis, a run or a file format that cannot be.
     """
-    _check(outputs)
+    check_formats(outputs)
     runs = [load_run(folder) for folder in folders]
     pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or DEFAULT_AXES]
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(6.2 * len(pairs), 5.2), dpi=150, layout="constrained")
+        figure, rows, columns = figure_of(len(pairs), width_mm)
         panels: list[Axes] = []
-        for i, (_, y) in enumerate(pairs):
-            alike = next((panel for panel, (_, other) in zip(panels, pairs, strict=False) if other == y), None)
-            panels.append(figure.add_subplot(1, len(pairs), i + 1, sharey=alike))
+        for i, (x, y) in enumerate(pairs):
+            drawn_before = list(zip(panels, pairs, strict=False))
+            same_x = next((panel for panel, (other, _) in drawn_before if other == x), None)
+            same_y = next((panel for panel, (_, other) in drawn_before if other == y), None)
+            panels.append(figure.add_subplot(rows, columns, i + 1, sharex=same_x, sharey=same_y))
         drawn = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
-        _finish(figure, panels, _title(runs))
+        _clock_bar(figure, panels, runs)
+        finish(figure, panels, _title(runs))
         for panel, (names, marks) in zip(panels, drawn, strict=True):
             place(panel, names, marks)
-        _save(figure, outputs)
-
-
-def draw_sensitivity(folders: Sequence[Path], outputs: Sequence[Path], name: str) -> None:
-    """Draw the best mIOU of each run against a limit: latency, power, energy, params, macs, size or memory.
-
-    Raises ConfigError for an unknown limit, and for a run whose mIOU was trained, not predicted.
-    """
-    _check(outputs)
-    runs = [load_run(folder) for folder in folders]
-    for run in runs:
-        if not run.enumerable:
-            raise ZooError(f"{run.folder}: mIOU is known of the trained candidates only; draw its front instead")
-    with mpl.rc_context(RC):
-        figure = Figure(figsize=(6.2, 4.6), dpi=150, layout="constrained")
-        panel = figure.add_subplot()
-        drawn: list[list[float]] = []
-        for i, run in enumerate(runs):
-            steps = sensitivity(run.query, name)
-            limit = steps.limit / (1e6 if name == "params" else 1e9 if name == "macs" else 1.0)
-            colour = COLOURS[i % len(COLOURS)]
-            style = STYLES[i % len(STYLES)]
-            panel.step(limit, steps.miou, where="post", color=colour, ls=style, lw=1.6, label=_label(run, runs))
-            _own_limit(panel, run, name, colour, i == 0)
-            drawn.append(limit.tolist())
-        unit = {"params": "millions", "macs": "G"}.get(name, LIMIT_WORDS[SENSITIVITIES[name]][1])
-        panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
-        panel.set_ylabel("best mIOU within the limits, %")
-        panel.grid(alpha=0.25)
-        if _far_apart(drawn):
-            _logarithmic(panel)
-        _finish(figure, [panel], _limit_title(runs))
-        _save(figure, outputs)
-
-
-def _own_limit(panel: Axes, run: Run, name: str, colour: str, first: bool) -> None:
-    """The run's own limit as a line."""
-    given = dict(run.query.limits.given())
-    value = given.get(SENSITIVITIES[name]) or (
-        1e3 / given["min_fps"] if name == "latency" and "min_fps" in given else 0
-    )
-    if value:
-        at, label = value / {"params": 1e6, "macs": 1e9}.get(name, 1.0), "limit of the search" if first else None
-        panel.axvline(at, color=colour, ls=(0, (4, 3)), lw=1.0, alpha=0.8, label=label)
-
-
-def _check(outputs: Sequence[Path]) -> None:
-    for output in outputs:
-        if output.suffix[1:].lower() not in FORMATS:
-            raise ZooError(f"{output}: charts are written as {', '.join(FORMATS)}; name the file so")
-
-
-def _save(figure: Figure, outputs: Sequence[Path]) -> None:
-    for output in outputs:
-        kind = output.suffix[1:].lower()
-        metadata: dict[str, Any] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-        with atomic(output) as partial:
-            figure.savefig(partial, format=kind, metadata=metadata)
+        layout.save(figure, outputs)
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -145,29 +94,37 @@ def _title(runs: Sequence[Run]) -> str:
     return f"{question(runs[0].query)}; {bars}" if len(runs) == 1 else bars
 
 
-def _limit_title(runs: Sequence[Run]) -> str:
-    sure = f"all limits together with probability {runs[0].query.confidence:g}"
-    return f"{question(runs[0].query)}; {sure}" if len(runs) == 1 else sure
+def _clocks(run: Run) -> list[float] | None:
+    """The clock of the first device by rank, in MHz, where a search tried several and its front has more than one."""
+    found = [run.setting(rank)[0].clock_mhz for rank in range(1, len(run.front) + 1)] if not run.study else []
+    values = [mhz for mhz in found if mhz is not None]
+    return values if len(values) == len(run.front) and len(set(values)) > 1 else None
 
 
-def _finish(figure: Figure, panels: Sequence[Axes], title: str) -> None:
-    """Title, and one legend below all panels, where it covers nothing."""
-    figure.suptitle(title, fontsize=9)
-    entries: dict[str, Any] = {}
-    for panel in panels:
-        entries |= {name: mark for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)}
-    columns = max(1, min(len(entries), 3 * len(panels)))
-    figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
-    )
-    figure.draw_without_rendering()  # constrained layout moves the axes; positions are known after that
-    figure.set_layout_engine("none")  # and stay: every file would be laid out again otherwise
+def _clock_bar(figure: Figure, panels: Sequence[Axes], runs: Sequence[Run]) -> None:
+    """What the colours of the front mean, where they are clocks."""
+    clocks = _clocks(runs[0]) if len(runs) == 1 else None
+    if clocks:
+        steps = sorted(set(clocks))
+        shades = ScalarMappable(Normalize(steps[0], steps[-1]), CLOCK_COLOURS)
+        ticks = steps if len(steps) <= MOST_TICKS else None
+        side = "top" if is_narrow(figure) else "right"
+        bar = figure.colorbar(shades, ax=list(panels), ticks=ticks, aspect=40, pad=0.01, location=side)
+        bar.set_label(f"clock of {runs[0].query.devices[0].name}, MHz")
+        bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
+        bar.update_ticks()
 
 
-def _label(run: Run, runs: Sequence[Run]) -> str:
-    """A run among others: its folder, and its devices where they differ."""
-    several = len({other.devices for other in runs}) > 1
-    return f"{run.name} ({', '.join(run.devices)})" if several else run.name
+CLOCK_COLOURS = "viridis"
+MOST_TICKS = 12
+
+
+def _shades(run: Run, colour: str, alone: bool) -> Any:
+    """A colour for each of the front: its clock's where clocks differ."""
+    clocks = _clocks(run) if alone else None
+    if clocks is None:
+        return np.array([to_rgba(colour)] * len(run.front))
+    return mpl.colormaps[CLOCK_COLOURS](Normalize(min(clocks), max(clocks))(clocks))
 
 
 def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Name], list[tuple[float, float]]]:
@@ -183,27 +140,11 @@ def _panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list[Nam
     panel.set_ylabel(_axis_label(y, runs))
     panel.grid(alpha=0.25)
     panel.margins(0.08)
-    if _far_apart([[values(run, entry, x)[0] for entry in run.front] for run in runs]):
-        _logarithmic(panel)
-    if len(runs) == 1:
-        _limits(panel, runs[0], x, y)
+    if far_apart([[values(run, entry, x)[0] for entry in run.front] for run in runs]):
+        logarithmic(panel)
+    for i, run in enumerate(runs):
+        _limits(panel, run, x, y, LIMIT_COLOUR if len(runs) == 1 else COLOURS[i % len(COLOURS)], len(runs) > 1)
     return names, marks
-
-
-def _far_apart(series: Sequence[Sequence[float]]) -> bool:
-    """Whether runs, as those on devices of two kinds, would squeeze each other on a linear axis."""
-    if len(series) < 2 or min(map(min, series)) <= 0:
-        return False
-    middles = [float(np.median(one)) for one in series]
-    return max(middles) > FAR * min(middles)
-
-
-def _logarithmic(panel: Axes) -> None:
-    """A logarithmic x axis with its ticks as plain numbers."""
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _axis_label(along: Axis, runs: Sequence[Run]) -> str:
@@ -237,7 +178,10 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     means = np.array([(px[0], py[0]) for px, py in points])
     best = nondominated(means * np.array([x.better, y.better]))
     rest = "on the front of all objectives" if alone else None
-    panel.scatter(means[~best, 0], means[~best, 1], s=7, color=colour, alpha=0.35, zorder=2, label=rest, lw=0)
+    shades = _shades(run, colour, alone)
+    panel.scatter(means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=rest, lw=0)
+    if alone and _clocks(run):
+        panel.scatter(means[best, 0], means[best, 1], s=13, color=shades[best], zorder=4, lw=0)
     order = np.flatnonzero(best)[np.argsort(means[best, 0], kind="stable")]
     # Between two candidates of a front nothing can be had: the line is a staircase.
     panel.step(
@@ -247,7 +191,7 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
         ls=STYLES[number % len(STYLES)],
         lw=1.4,
         zorder=3,
-        label="Pareto front of these two axes" if alone else _label(run, runs),
+        label="Pareto front of these two axes" if alone else label_of(run, runs),
     )
     _bars(panel, means, points, order[:: max(1, -(-len(order) // BARS))], colour)
     chosen = means[run.chosen - 1]
@@ -318,15 +262,30 @@ def _tried(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
         panel.scatter(xs, ys, marker="s", s=12, facecolor="none", edgecolor="0.35", lw=0.7, zorder=3, label=name)
 
 
-def _limits(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
-    """Limits on what the axes show, as lines, where they are near what is drawn."""
+def _limits(panel: Axes, run: Run, x: Axis, y: Axis, colour: str, overlaid: bool) -> None:
+    """Limits on what the axes show, as lines; one that is far from all that is drawn, as an arrow towards it."""
+    of = f" ({run.name})" if overlaid else f", with probability {run.query.confidence:g}"
     for name, value in run.query.limits.given():
-        metric, scale = LIMITS[name]
+        limit = LIMITS[name]
         for along, line, span in ((x, panel.axvline, panel.get_xlim()), (y, panel.axhline, panel.get_ylim())):
-            at = (1 / value if name == "min_fps" else value * scale) / along.scale
-            if along.metric == metric and at <= span[1] + 0.5 * (span[1] - span[0]):
-                words = f"{spelt(name, value)}, with probability {run.query.confidence:g}"
-                line(at, color=LIMIT_COLOUR, ls=(0, (4, 3)), lw=1.2, zorder=2, label=words)
+            at = limit.si(value) / along.scale
+            reach = 0.5 * (span[1] - span[0])
+            if along.metric != LIMITED[name].key:
+                continue
+            if span[0] - reach <= at <= span[1] + reach:
+                line(at, color=colour, ls=(0, (4, 3)), lw=1.2, zorder=2, label=f"{limit.spelt(value)}{of}")
+            else:
+                _arrow(panel, along is x, at > span[1], limit.spelt(value), colour)
+
+
+def _arrow(panel: Axes, horizontal: bool, beyond: bool, words: str, colour: str) -> None:
+    """Names a limit that is outside a panel at the edge that is nearest to it."""
+    if horizontal:
+        text, place, side = (f"{words} →", (0.99, 0.02), "right") if beyond else (f"← {words}", (0.01, 0.02), "left")
+    else:
+        text, place, side = (f"{words} ↑", (0.01, 0.98), "left") if beyond else (f"{words} ↓", (0.01, 0.02), "left")
+    vertical = "top" if place[1] > 0.5 else "bottom"
+    panel.text(*place, text, transform=panel.transAxes, ha=side, va=vertical, color=colour, fontsize=7, zorder=7)
 
 
 def _names(runs: Sequence[Run], x: Axis, y: Axis) -> list[Name]:

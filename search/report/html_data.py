@@ -13,24 +13,28 @@ from typing import Any
 
 from hw_models.predictors import predict
 from search.accuracy import accuracy_model
-from search.describe import LIMIT_WORDS, command, question, space_name, spelt
+from search.describe import command, question, space_name
 from search.exact import PARTS
 from search.pricing import Evaluator
-from search.query import DEVICE_METRICS, EXACT_METRICS, FROM_BELOW, LIMITS, OBJECTIVES
+from search.query import DEVICE_METRICS, EXACT_METRICS
 from search.report.html_parts import device, layers, rounded, shares
+from search.report.html_pool import asked, every_choice, pool
 from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
 from zoo._version import __version__
 from zoo.config import load_config
+from zoo.quantities import LIMITED, LIMITS, MINIMIZE
 from zoo.registry import lower
 
 
 def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
-    fields = _fields([entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)])
     known = Evaluator(query) if run.enumerable else None
+    specs = [entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)]
+    fields = _fields([*specs, *(every_choice(query) if known else [])])
+    answers = pool(run, fields, known)
     space = space_name(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
@@ -51,6 +55,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "shortlist": shortlisted(run),
         "open_clock": any(device.clock_mhz is None for device in query.devices),
         "front": _columns(run, run.front, fields),
+        "pool": answers,
         "expected": _columns(run, run.predicted, fields),
         "tried": _columns(run, run.tried, fields),
         "cloud": _cloud(run, fields),
@@ -63,7 +68,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "certificate": run.certificate,
         "certificate_sha256": certificate_hash(run),
         "certified": digest(run.front) == run.certificate.get("front_sha256"),
-        "command": command(query, "RUN", space or "SPACE", run.plan),
+        "least_miou": query.limits.min_miou,
+        "command": command(asked(run) if answers else query, "RUN", space or "SPACE", run.plan),
         "space": space,
         "sensitivity": _sensitivity(run, known),
         "regret": _regret(run, known),
@@ -103,7 +109,7 @@ def _axes(run: Run) -> list[dict[str, Any]]:
                     "unit": axis.unit,
                     "scale": axis.scale,
                     "better": axis.better,
-                    "objective": any(OBJECTIVES[name][0] == axis.metric for name in run.query.objectives),
+                    "objective": axis.name in run.query.objectives,
                 }
             )
     return out
@@ -115,18 +121,18 @@ def _limits(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "option": "--" + name.replace("_", "-"),
-            "title": LIMIT_WORDS[name][0],
-            "unit": "G" if name == "max_macs" else LIMIT_WORDS[name][1],
-            "metric": metric,
-            "scale": scale,
-            "prefix": 1e9 if name == "max_macs" else 1,
-            "inverse": name == "min_fps",
+            "option": limit.option,
+            "title": limit.title,
+            "unit": limit.prefix + limit.unit,
+            "metric": LIMITED[name].key,
+            "scale": limit.scale,
+            "prefix": limit.multiple,
+            "inverse": limit.inverse,
             "value": given.get(name),
-            "words": spelt(name, given[name]) if name in given else None,
+            "words": limit.spelt(given[name]) if name in given else None,
         }
-        for name, (metric, scale) in LIMITS.items()
-        if name != FROM_BELOW and (name != "min_fps" or name in given)
+        for name, limit in LIMITS.items()
+        if LIMITED[name].direction == MINIMIZE and (not limit.inverse or name in given)
     ]
 
 
@@ -221,15 +227,13 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     if "min_fps" in given and "latency" not in names:
         names.insert(0, "latency")
     names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
-    return [
-        {"name": name, "title": AXES[name].title, "unit": UNITS[name], "limit": SENSITIVITIES[name]}
-        | _stairs(sensitivity(run.query, name, known))
-        for name in names
-    ]
-
-
-UNITS: Mapping[str, str] = {name: LIMIT_WORDS[limit][1] for name, limit in SENSITIVITIES.items()}
-"""Sensitivity -> the unit of its limit."""
+    out = []
+    for name in names:
+        limit, steps = LIMITS[SENSITIVITIES[name]], sensitivity(run.query, name, known)
+        shown = _stairs(Staircase(steps.limit / limit.multiple, steps.miou))
+        unit = limit.prefix + limit.unit
+        out.append({"name": name, "title": AXES[name].title, "unit": unit, "limit": limit.name} | shown)
+    return out
 
 
 def _regret(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:

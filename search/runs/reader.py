@@ -19,6 +19,7 @@ from search.exact import PARTS
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.quantities import QUANTITIES
 from zoo.reading import csv_reader, exists
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
@@ -46,18 +47,10 @@ class Axis:
 
 
 AXES: Mapping[str, Axis] = {
-    axis.name: axis
-    for axis in (
-        Axis("miou", "miou", "mIOU", "%", 1.0, -1),
-        Axis("size", "weight_bytes", "weights", "MB", 1e6),
-        Axis("latency", "latency_s", "latency", "ms", 1e-3),
-        Axis("power", "power_w", "power", "W", 1.0),
-        Axis("energy", "energy_j", "energy", "mJ", 1e-3),
-        Axis("params", "params", "parameters", "thousands", 1e3),
-        Axis("macs", "macs", "MACs", "G", 1e9),
-        Axis("memory", "memory_bytes", "memory", "MB", 1e6),
-    )
+    q.name: Axis(q.name, q.key, q.title, q.unit, q.scale, q.direction)
+    for q in sorted(QUANTITIES, key=lambda q: q.kind != "accuracy")
 }
+"""What a chart may show, mIOU first."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from search.runs.writer import _csv, _write
 from search.study.observations import observed
 from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
 from search.study.study import Studied
-from search.study.surrogate import CHUNK, Surrogate, fit
+from search.study.surrogate import CHUNK, Surrogate, conflict, fit
 from search.study.trials import Entry
 from zoo.specs import as_dict
 
@@ -116,7 +116,18 @@ class Findings:
             "noise_sd": round(self.noise.sd, 4),
             "noise_from": f"repeats, {self.noise.freedom} degrees of freedom" if self.noise.freedom else "assumed",
             "leave_one_out": self._left_out(),
+            "prior": self._prior(),
             "expected": self._expected(),
+        }
+
+    def _prior(self) -> dict[str, Any]:
+        """The weight that the trials leave to the published figures, and how much they speak against the whole."""
+        own = self.surrogate
+        factor = conflict(own.prior, own.observations, own.scale)
+        return {
+            "weight": own.scale.weight,
+            "conflict": own.scale.weight < 1,
+            "times_as_probable": float(f"{factor:.3g}"),
         }
 
     def _expected(self) -> str:

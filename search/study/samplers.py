@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from search.pareto import nondominated
 from search.study.ehvi import Surface, surface
 from search.study.feasible import Candidates
-from search.study.surrogate import Observations, Prior, Scale, Surrogate, fit
+from search.study.surrogate import ENOUGH, Observations, Prior, Scale, Surrogate, fit
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
 
@@ -112,8 +112,8 @@ KEEP = 4096
 class Improvement:
     """The candidate with the largest expected hypervolume improvement under `search.study.surrogate`.
 
-    The standard deviations of the belief, the reference point and the shortlist are set anew after 4, 8, 16, 32,
-    … told trials. Running trials count as told with the mIOU that is expected of them.
+    The standard deviations and the prior's weight, the reference point and the shortlist are set anew after each of the
+    first told trials, and after 8, 16, 32, …. Running trials count as told with the mIOU that is expected of them.
     """
 
     name = "ehvi"
@@ -156,7 +156,7 @@ class Improvement:
         )
 
     def _settled(self, told: Observations) -> tuple[Scale, Ints]:
-        count = 0 if len(told) < 4 else 2 ** int(np.log2(len(told) + 0.5))
+        count = len(told) if len(told) < ENOUGH else 2 ** int(np.log2(len(told) + 0.5))
         first = told.first(count)
         key = (count, first.index.tobytes(), first.miou.tobytes(), first.extra.tobytes())
         if self._set is None or self._set[0] != key:

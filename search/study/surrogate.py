@@ -7,9 +7,10 @@ sum of effects explains is a Gaussian process over the fields. Everything is Gau
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ UNKNOWN_SD = 10.0
 
 LENGTH = 0.6
 """Length scale of the Gaussian process; a field's choices are spread over 0 to 1."""
+
+WEIGHTS = {1.0: 0.7, 0.3: 0.1, 0.1: 0.1, 0.03: 0.1}
+"""Weights of the prior among which the likelihood chooses, and the probability of each before any trial."""
 
 MISFITS = (0.3, 1.0, 2.5)
 NOISES = (0.05, 0.3, 0.8, 1.6)
@@ -61,10 +65,15 @@ NO_OBSERVATIONS = Observations(np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 @dataclass(frozen=True)
 class Scale:
-    """Standard deviations in points: of what the effects do not explain, and of one trial."""
+    """Standard deviations in points: of what the effects do not explain, and of one trial; and the prior's weight.
+
+    weight: the power to which the prior of the effects is raised, which divides its covariance (the power prior of
+    Ibrahim and Chen, Statistical Science 15, 2000): 1 counts the published figures in full, 0 not at all.
+    """
 
     misfit: float = 1.0
     noise: float = 0.7
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ class Surrogate:
     def points_at(self, index: Any) -> tuple[Floats, Floats]:
         """Mean and variance in points."""
         own, at = self.prior, np.asarray(index, dtype=np.int64)
-        spread = own.features[at] @ own.covariance
+        spread = own.features[at] @ self._covariance
         mean = own.features[at] @ own.mean
         variance = np.einsum("np,np->n", spread, own.features[at]) + self.scale.misfit**2
         if not len(self.observations):
@@ -148,10 +157,14 @@ class Surrogate:
     @cached_property
     def _posterior(self) -> Posterior:
         own, at = self.prior, self.observations.index
-        linear = own.features[at] @ own.covariance @ own.features[at].T
+        linear = own.features[at] @ self._covariance @ own.features[at].T
         noise = np.diag(self.scale.noise**2 + self.observations.extra)
         residual = points(self.observations.miou) - own.features[at] @ own.mean
         return Posterior(linear + self._process(at, at) + noise, residual)
+
+    @property
+    def _covariance(self) -> Floats:
+        return self.prior.covariance / self.scale.weight
 
     def _process(self, a: Any, b: Any) -> Floats:
         places = self.prior.positions
@@ -159,11 +172,34 @@ class Surrogate:
 
 
 def fit(own: Prior, observations: Observations, default: Scale | None = None) -> Scale:
-    """The most likely standard deviations; the default where there are too few trials to tell."""
-    if len(observations) < 8:
-        return default or Scale()
-    scales = [Scale(misfit, noise) for misfit, noise in product(MISFITS, NOISES)]
-    return max(scales, key=lambda scale: Surrogate(own, observations, scale).log_likelihood())
+    """The most probable scale: of few trials the prior's weight alone, with the default's standard deviations."""
+    first = default or Scale()
+    if len(observations) < FEWEST:
+        return first
+    spreads = product(MISFITS, NOISES) if len(observations) >= ENOUGH else [(first.misfit, first.noise)]
+    scales = [Scale(misfit, noise, weight) for misfit, noise in spreads for weight in WEIGHTS]
+    return max(scales, key=lambda scale: log_posterior(own, observations, scale))
+
+
+FEWEST, ENOUGH = 2, 8
+"""Trials from which the prior's weight, and the standard deviations, are told from the trials."""
+
+
+def log_posterior(own: Prior, observations: Observations, scale: Scale) -> float:
+    """Logarithm of the density of the trials and of the prior's weight."""
+    return Surrogate(own, observations, scale).log_likelihood() + log(WEIGHTS[scale.weight])
+
+
+def conflict(own: Prior, observations: Observations, scale: Scale) -> float:
+    """How many times as probable the trials are with the prior's weight as in full; 1 where it counts in full."""
+    if scale.weight == 1.0:
+        return 1.0
+    likely = (Surrogate(own, observations, s).log_likelihood() for s in (scale, replace(scale, weight=1.0)))
+    less, full = likely
+    return exp(min(less - full, MOST_EXPONENT))
+
+
+MOST_EXPONENT = 300.0
 
 
 def observations_of(trials: Sequence[tuple[int, float, float]]) -> Observations:

@@ -2,11 +2,15 @@
 
 import argparse
 import errno
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from zoo._version import __version__
@@ -14,7 +18,7 @@ from zoo.cli import terminal
 from zoo.cli.arguments import Parser, check_numbers
 from zoo.cli.command import Command, UsageError
 from zoo.errors import NegativeAnswer, ZooError, did_you_mean
-from zoo.reading import reason
+from zoo.reading import is_file, read_text, reason
 from zoo.text import shown
 
 GROUPS = (
@@ -31,6 +35,7 @@ GROUPS = (
     "check",
     "device",
     "measure",
+    "bench",
     "search",
     "compare",
     "bench_table",
@@ -169,6 +174,7 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parsed(sys.argv[1:] if argv is None else argv)
         check_numbers(args)
+        _own_entries(args.config)
         return int(args.run(args))
     except SystemExit:  # argparse: its help, or what it says of usage
         terminal.flush()
@@ -195,6 +201,23 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(ZooError("what was read is nested too deeply; flatten it"), WRONG)
     except KeyboardInterrupt:
         return _fail(ZooError("interrupted; what was finished is kept"), INTERRUPTED)
+
+
+def _own_entries(given: str | None) -> None:
+    """Add the user's own families and devices of zoo.yaml, before a run or a file that names one is read."""
+    path = Path(given or os.environ.get("ZOO_CONFIG") or "zoo.yaml")
+    if is_file(path) and re.search(r"^\W*families\b|\bfolder\b", _text(path), re.MULTILINE):
+        from search.device_ref import check_devices
+        from zoo.config import load_config
+
+        check_devices(load_config(given))
+
+
+def _text(path: Path) -> str:
+    """Of a file that the command itself may refuse; empty where it cannot be read."""
+    with suppress(ZooError):
+        return read_text(path)
+    return ""
 
 
 def _system(error: OSError) -> ZooError:

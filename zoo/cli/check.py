@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.command import (
     Arguments,
     Command,
+    add_limits,
     add_model,
     add_model_size,
     emit,
@@ -15,8 +16,9 @@ from zoo.cli.command import (
     si,
     size_of,
 )
-from zoo.cli.search import LIMITS as SEARCH_LIMITS
 from zoo.errors import NegativeAnswer
+from zoo.quantities import LIMITED
+from zoo.quantities import LIMITS as ALL_LIMITS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from hw_models.fit import Fitting
 
 
-LIMITS = {name: limit for name, limit in SEARCH_LIMITS.items() if name != "min_miou"}
+LIMITS = {name: limit for name, limit in ALL_LIMITS.items() if LIMITED[name].kind != "accuracy"}
 """Those of a device; a single network's mIOU is that of its weights."""
 
 
@@ -33,8 +35,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--device", required=True, metavar="D", help="device, or DEVICE@MHZ")
     add_model_size(parser)
-    for name, (kind, metavar, text) in LIMITS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    add_limits(parser, LIMITS.values())
     parser.add_argument(
         "--confidence", type=probability_argument, default=0.9, metavar="C", help="that all limits hold (default 0.9)"
     )
@@ -64,13 +65,14 @@ def _check(args: Arguments) -> int:
 
 def _print(console: "Console", name: str, device: "Device", confidence: float, result: "Fitting") -> None:
     for limit, margin in result.margins.items():
-        option = "--" + limit.replace("_", "-")
         console.print(
-            f"{option} {margin.limit:g}: predicted {margin.value:.3g}, {margin.ratio:.0%} of the limit, "
+            f"{LIMITS[limit].option} {margin.limit:g}: predicted {margin.value:.3g}, {margin.ratio:.0%} of the limit, "
             f"holds with probability {margin.probability:.2f}"
         )
     for sentence in result.unsupported:
         console.print(f"unsupported: {sentence}")
+    for sentence in result.needs:
+        console.print(f"needs: {sentence}")
     verdict = "fits" if result.fits else "does not fit"
     console.print(
         f"{name} {verdict} {device.name}: all hold with probability at least {result.probability:.2f} "

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from search.model_ref import Model
     from zoo.cli.tables import WordTable
     from zoo.config import Config
+    from zoo.quantities import Limit
 
 Arguments = argparse.Namespace
 
@@ -109,6 +110,13 @@ MODEL_HELP = (
     "a name of `zoo list` with or without a weight tag, a spec (.yaml), a run of `zoo train`, its weights "
     "(.safetensors), a candidate of a search (RUN#RANK), or an exported network (.onnx)"
 )
+
+
+def add_limits(parser: argparse.ArgumentParser, limits: Iterable["Limit"]) -> None:
+    """An option for each limit."""
+    for limit in limits:
+        kind, metavar = (count_argument, "N") if limit.count else (positive_argument, "X")
+        parser.add_argument(limit.option, type=kind, metavar=metavar, help=limit.help)
 
 
 def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = DEFAULT_SIZE, own: str = "") -> None:

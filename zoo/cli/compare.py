@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,16 +50,12 @@ def _compare(args: Arguments) -> int:
 
 
 def _device(args: Arguments) -> "DeviceAt | None":
-    from search.device_at import DeviceAt
-    from zoo.errors import ConfigError
+    from search.device_ref import device_at
 
     if args.device is None:
         return None
-    name, at, clock = args.device.partition("@")
-    try:
-        return DeviceAt(name, float(clock) if at else args.clock_mhz or config_of(args).clock_mhz(name))
-    except ValueError:
-        raise ConfigError(f"device {args.device!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
+    at = device_at(args.device, args.clock_mhz)
+    return replace(at, clock_mhz=at.clock_mhz or config_of(args).clock_mhz(at.name))
 
 
 def _subject(args: Arguments, text: str, device: "DeviceAt | None") -> "Subject":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import Arguments, Command, emit, note, table
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.cli.terminal import console_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help=f"also a PNG of {PICTURED} samples with their labels"
     )
+    add_force(sub)
     # Both places are allowed: `zoo data --json check` and `zoo data check --json`.
     sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
     sub.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="your own zoo.yaml")
@@ -45,6 +47,7 @@ def _check(args: Arguments) -> int:
 
     from zoo.data.check import check
 
+    check_outputs(args, args.out)
     errors = console_of(None, stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("reading")
@@ -66,11 +69,10 @@ def _draw(report: "Report", path: Path) -> None:
     from PIL import Image
 
     from zoo.data.check import picture
-    from zoo.files import atomic
+    from zoo.inference.overlay import save_png
 
     pixels = picture(report)
-    with atomic(path) as partial:
-        Image.fromarray(pixels).save(partial, format="PNG")
+    save_png(path, Image.fromarray(pixels))
     note(f"wrote {path}")
 
 

@@ -18,6 +18,7 @@ from zoo.cli.command import (
     probability_argument,
     si,
     table,
+    usage,
     with_bounds,
 )
 
@@ -47,7 +48,7 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
     ):
         sub = below.add_parser(name, help=summary, description=summary)
         if name in ("show", "validate", "calibrate", "remove"):
-            sub.add_argument("name", metavar="NAME")
+            sub.add_argument("name", metavar="NAME", help="a name of `zoo device list`, or a device's folder as ./NAME")
         if name == "show":
             sub.add_argument("--model", default="espnet-8", metavar="MODEL", help="whose kernels to count (espnet-8)")
         if name == "validate":
@@ -62,7 +63,9 @@ def _configure_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_calibrate(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--bench", type=Path, required=True, metavar="FILE", help="JSON of zoo bench, or a log of --model")
+    file = sub.add_mutually_exclusive_group(required=True)
+    file.add_argument("--bench", type=Path, metavar="FILE", help="JSON of zoo bench, or a log of --model")
+    file.add_argument("--log", type=Path, metavar="FILE", help="a log of --model by another tool")
     sub.add_argument("--model", metavar="MODEL", help=f"the network of a log of {', '.join(TOOLS)}")
     add_size(sub)
     sub.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once in a log (default 1)")
@@ -126,10 +129,12 @@ def _range(low: float, high: float) -> str:
 def _device_show(args: Arguments) -> int:
     from hw_models.device import load_device
     from hw_models.predictors import predict
+    from search.device_ref import device_at
     from zoo.registry import lower
 
-    device, model = load_device(args.name), model_of(_without_settings(args), args.model)
-    cost = predict(lower(model.spec), device)
+    at = device_at(args.name)
+    device, model = load_device(at.name), model_of(_without_settings(args), args.model)
+    cost = predict(lower(model.spec), device, at.clock_mhz)
     counts = Counter((kernel.provenance, kernel.kind) for kernel in cost.kernels)
     coverage: list[dict[str, Any]] = [
         {"provenance": p, "kind": k, "kernels": n} for (p, k), n in sorted(counts.items())
@@ -139,6 +144,7 @@ def _device_show(args: Arguments) -> int:
         "title": device.title,
         "stack": device.stack,
         "clocks": asdict(device.clocks),
+        "clock_mhz": device.clock(at.clock_mhz),
         "numbers": {name: asdict(number) for name, number in device.numbers.items()},
         "power_covers": device.power_covers,
         "power_note": device.power_note,
@@ -180,8 +186,9 @@ def _device_add(args: Arguments) -> int:
 def _device_validate(args: Arguments) -> int:
     from hw_models.device import load_device
     from hw_models.validate import validate
+    from search.device_ref import device_at
 
-    device = load_device(args.name)
+    device = load_device(device_at(args.name).name)
     result = validate(device, args.confidence)
     document = {
         "device": device.name,
@@ -199,10 +206,13 @@ def _device_validate(args: Arguments) -> int:
 def _device_calibrate(args: Arguments) -> int:
     from hw_models import measurements, recalibrate
     from hw_models.device import load_device
+    from search.device_ref import device_at
 
-    device = load_device(args.name)
+    device = load_device(device_at(args.name).name)
+    if args.log and not args.model:
+        raise usage("--log FILE needs --model MODEL: a log does not say which network ran")
     if args.model:
-        measured = measurements.from_log(args.bench, _subject(args), device.power_covers)
+        measured = measurements.from_log(args.log or args.bench, _subject(args), device.power_covers)
     else:
         measured = measurements.from_bench(args.bench)
     own = measurements.own_points(measured, device)

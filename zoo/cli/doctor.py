@@ -33,7 +33,7 @@ def report(args: Arguments) -> dict[str, Any]:
     """Versions, processor, backends, folders, devices, and what is missing for which command."""
     from hw_models.device import device_folders
     from zoo.backends.choice import BACKENDS, available_cores, installed
-    from zoo.folders import cache_home
+    from zoo.folders import cache_home, data_home
 
     return {
         "version": __version__,
@@ -45,7 +45,7 @@ def report(args: Arguments) -> dict[str, Any]:
         "backends": {name: installed(name) for name in BACKENDS},
         "cuda": _cuda(),
         "cache": str(cache_home()),
-        "data": str(Path.cwd()),
+        "data": str(data_home()),
         "environment": {key: os.environ[key] for key in ("ZOO_HOME", "ZOO_CONFIG") if key in os.environ},
         "models": len(config_of(args).models),
         "devices": sorted(device_folders()),

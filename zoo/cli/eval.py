@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from search.model_ref import resolve
 from search.opening import open_model, scored_of, torch_device
 from zoo.backends.choice import CHOICES
 from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, emit, note, table, write_text
+from zoo.cli.outputs import add_force, beside, check_outputs
+from zoo.cli.repeat import command_line
 from zoo.cli.segment import add_device
 from zoo.cli.train import add_data, use_threads
 from zoo.errors import ZooError
@@ -44,6 +45,7 @@ def _configure_eval(parser: argparse.ArgumentParser) -> None:
         "--calibration", action="store_true", help="also how far the probabilities of classes can be believed"
     )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="also write eval.json and confusion.png there")
+    add_force(parser)
     parser.add_argument(
         "--pictures",
         type=int,
@@ -86,6 +88,7 @@ def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Spl
     threads = args.threads or None
     network = scored_of(name, config_of(args), args.backend, threads=threads, size=args.size, device=device, say=say)
     folder = _folder(args, name)
+    check_outputs(args, *beside(folder, _names(args, data)))
     visit = _pictures(folder, args.pictures, data) if folder and args.pictures else lambda *sample: None
     result = evaluate(network, data, how, visit=visit)
     document = result.document()
@@ -93,6 +96,11 @@ def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Spl
     if folder:
         _write(folder, result, document)
     return document
+
+
+def _names(args: Arguments, data: "Split") -> list[str]:
+    """Files that a scoring writes."""
+    return ["eval.json", "confusion.png", *(f"{_stem(data, i)}.png" for i in range(min(args.pictures, len(data))))]
 
 
 def _folder(args: Arguments, name: str) -> Path | None:
@@ -104,14 +112,9 @@ def _folder(args: Arguments, name: str) -> Path | None:
 
 def _again(args: Arguments, name: str) -> str:
     """The command that repeats a scoring."""
-    words = ["zoo", "eval", name, "--dataset", args.dataset, "--split", args.split]
-    words += ["--data", str(args.data)] if args.data else []
-    words += ["--size", f"{args.size[1]}x{args.size[0]}"] if args.size else []
-    for option in ("map", "backend"):
-        words += [f"--{option}", str(getattr(args, option))] if getattr(args, option) else []
-    words += ["--protocol", args.protocol] if args.protocol != "zoo" else []
-    words += [f"--{option}" for option in ("flip", "boundary", "calibration") if getattr(args, option)]
-    return shlex.join(words)
+    names = ("dataset", "split", "data", "size", "map", "backend", "flip", "boundary", "calibration")
+    protocol = args.protocol if args.protocol != "zoo" else None
+    return command_line("eval", [name], {key: getattr(args, key) for key in names} | {"protocol": protocol})
 
 
 def _eval_classes(args: Arguments, data: Any) -> int:

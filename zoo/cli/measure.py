@@ -1,32 +1,27 @@
-"""`zoo measure` and `zoo bench`: a device of one's own, and whole networks on it."""
+"""`zoo measure`: a device of one's own."""
 
 import argparse
 import sys
 import time
 from math import exp
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import (
     Arguments,
     Command,
-    add_settings,
-    add_size,
     config_of,
     count_argument,
     emit,
-    model_of,
     note,
     positive_argument,
-    si,
     size_argument,
     table,
 )
+from zoo.cli.repeat import command_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hw_models.measure.networks import Bench
     from hw_models.measure.new_device import Report
     from hw_models.measure.plan import Plan
     from hw_models.measure.runtimes import Settings
@@ -35,7 +30,8 @@ MODELLED = ("onnxruntime", "openvino", "torch", "torch-cuda")
 """Backends whose kernels a device of one's own can be made of."""
 
 
-def _add_running(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> None:
+def add_running(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> None:
+    """--backend, --threads, --batch and --max-spread."""
     parser.add_argument("--backend", choices=backends, default="onnxruntime", help="what runs it (onnxruntime)")
     parser.add_argument("--threads", type=count_argument, metavar="N", help="threads (default: all cores)")
     parser.add_argument("--batch", type=count_argument, default=1, metavar="N", help="images at once (default 1)")
@@ -63,7 +59,7 @@ def _configure_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", type=count_argument, metavar="N", help="whole networks to time (default 20)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted measurement")
     parser.add_argument("--replace", action="store_true", help="replace a device that you measured before")
-    _add_running(parser, MODELLED)
+    add_running(parser, MODELLED)
 
 
 def _measure(args: Arguments) -> int:
@@ -71,10 +67,12 @@ def _measure(args: Arguments) -> int:
     from hw_models.measure import plan
     from zoo.bulk.choices import Choices
 
+    args.device, clock_mhz = _name(args.device)
     refuse_taken(args.device, replaces=args.replace)
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
-    settings = _settings(args)
+    settings = settings_of(args)
+    _check_clock(settings, clock_mhz)
     sizes = tuple(args.sizes or plan.SIZES)
     note("choosing what to time")
     todo = plan.plan(Choices(space.family, space.choices), sizes, args.count or plan.COUNT, networks=args.networks)
@@ -86,6 +84,7 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
+    again = _again(args, settings, sizes)
     document = {
         "device": report.device.name,
         "rows": report.rows,
@@ -98,12 +97,54 @@ def _measure(args: Arguments) -> int:
         "efficiency": exp(report.device.latency.theta[0]),
         "network_sd": report.device.latency.network_sd,
         "notes": list(report.device.notes),
+        "conditions": {"command": again},
     }
-    emit(args, document, lambda console: _print_report(console, report))
+
+    def show(console: "Console") -> None:
+        _print_report(console, report)
+        console.print(f"repeat: {again}", markup=False)
+
+    emit(args, document, show)
     return 0
 
 
-def _settings(args: Arguments) -> "Settings":
+def _name(text: str) -> tuple[str, float | None]:
+    """Name and clock of NAME or NAME@MHZ; a clock is what this machine must run at."""
+    from search.device_ref import clock_of
+
+    name, at, clock = text.partition("@")
+    return name, clock_of(text, name, clock) if at else None
+
+
+def _check_clock(settings: "Settings", clock_mhz: float | None) -> None:
+    """Raise ZooError where this machine does not run at the clock asked for."""
+    from hw_models.measure.environment import CLOCK_TOLERANCE, conditions
+    from zoo.errors import ZooError
+
+    now = conditions(settings.backend, settings.threads, settings.batch).clock_mhz
+    if clock_mhz and abs(now / clock_mhz - 1) > CLOCK_TOLERANCE:
+        raise ZooError(f"this machine runs at {now:.0f} MHz and not at {clock_mhz:g}; set its clock, or leave out @MHZ")
+
+
+def _again(args: Arguments, settings: "Settings", sizes: tuple[tuple[int, int], ...]) -> str:
+    """The command that repeats a measurement."""
+    options = {
+        "device": args.device,
+        "space": args.space,
+        "size": list(sizes),
+        "count": args.count,
+        "networks": args.networks,
+        "backend": settings.backend,
+        "threads": settings.threads,
+        "batch": settings.batch,
+        "max_spread": args.max_spread,
+        "replace": True,
+    }
+    return command_line("measure", [], options)
+
+
+def settings_of(args: Arguments) -> "Settings":
+    """What runs the network, and how; `auto` is settled."""
     from hw_models.measure.runtimes import Settings
     from zoo.backends.choice import available_cores, candidates
 
@@ -133,10 +174,11 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
 
     now = conditions(settings.backend, settings.threads, settings.batch)
     journal = Journal(journal_path(args.device))
-    visits = journal.open(now, recipe, args.resume)
-    measure.run(todo, visits, journal, settings, _progress())
-    report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
-    journal.path.unlink()
+    with journal.held():
+        visits = journal.open(now, recipe, args.resume)
+        measure.run(todo, visits, journal, settings, _progress())
+        report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
+        journal.path.unlink()
     return report
 
 
@@ -168,93 +210,6 @@ def _print_report(console: "Console", report: "Report") -> None:
     console.print(f"next: zoo predict espnet --device {device.name}; zoo search --device {device.name}")
 
 
-def _configure_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="names from zoo.yaml with or without a weight tag")
-    add_settings(parser)
-    add_size(parser)
-    parser.add_argument("--device", metavar="NAME", help="show what is predicted for this device beside it")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write the JSON, for device calibrate")
-    parser.add_argument("--optimize", action="store_true", help="as passes rewrite it, which `zoo segment` runs")
-    _add_running(parser, ("auto", *MODELLED))
-
-
-def _bench(args: Arguments) -> int:
-    import json
-
-    from hw_models.device import load_device
-    from hw_models.measure import power_meters as energy
-    from hw_models.measure.environment import busy_text
-    from hw_models.measure.networks import bench
-    from zoo.cli.command import write_text
-
-    settings = _settings(args)
-    device = load_device(args.device) if args.device else None
-    meter = energy.source()
-    found = []
-    for name in args.models:
-        model = model_of(args, name)
-        note(f"timing {name} at {args.size[1]}x{args.size[0]}")
-        weights = _weights(model.canonical, model.tag)
-        found.append(
-            bench(
-                name,
-                model.spec,
-                args.size,
-                settings,
-                weights=weights,
-                device=device,
-                meter=meter,
-                max_spread=args.max_spread,
-                optimized=args.optimize,
-            )
-        )
-    documents = [one.document() for one in found]
-    loads = [one.protocol["others_load"] for one in found if one.protocol["others_load"] is not None]
-    if busy := busy_text(max(loads, default=None), found[0].protocol["cores"]):
-        note(f"{busy}; times and intervals may be too long")
-    if args.output:
-        write_text(args.output, json.dumps(documents, indent=2) + "\n")
-        note(f"wrote {args.output}")
-    emit(args, documents, lambda console: _print_bench(console, found))
-    return 0
-
-
-def _weights(name: str, tag: str | None) -> Any:
-    if tag is None:
-        return None
-    from pretrained import load
-
-    return load(f"{name}.{tag}")
-
-
-def _print_bench(console: "Console", found: "list[Bench]") -> None:
-    cells = []
-    for one in found:
-        t, p = one.timing, one.predicted
-        row = [one.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), _short(one.throughput)]
-        row.append("" if one.memory_bytes is None else si(one.memory_bytes, "B"))
-        row += [] if one.energy_j is None else [si(one.energy_j, "J")]
-        row += [] if p is None else [si(p.mean, "s"), _span(p.low, p.high), f"{p.mean / t.median_s - 1:+.1%}"]
-        cells.append(row)
-    columns = ["model", "median", "90 %, ms", "images/s", "memory"]
-    columns += [] if found[0].energy_j is None else ["energy"]
-    columns += [] if found[0].predicted is None else ["predicted", "90 %, ms", "error"]
-    console.print(table(None, columns, cells))
-    for key, value in found[0].protocol.items():
-        if value is not None and key not in ("runs", "spread"):
-            plain = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            console.print(f"{key}: {plain}")
-
-
-def _span(low: float, high: float) -> str:
-    return f"{_short(1e3 * low)}–{_short(1e3 * high)}"
-
-
-def _short(value: float) -> str:
-    """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
-
-
 COMMANDS = (
     Command(
         "measure",
@@ -262,12 +217,5 @@ COMMANDS = (
         "zoo measure --device my-cpu --backend onnxruntime --space espnet",
         _measure,
         _configure_measure,
-    ),
-    Command(
-        "bench",
-        "time whole networks on this machine, beside what is predicted",
-        "zoo bench espnet-c espnet --backend onnxruntime --size 1024x512",
-        _bench,
-        _configure_bench,
     ),
 )

@@ -25,6 +25,7 @@ from zoo.cli.command import (
     usage,
     with_bounds,
 )
+from zoo.cli.outputs import add_force, check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from hw_models.device import Device
     from hw_models.predictors import Cost, Interval
     from hw_models.sweep import Step
-    from hw_models.system import SystemFigures
     from search.device_at import DeviceAt
     from search.model_ref import Model
 
@@ -67,11 +67,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--system", action="store_true", help="sensitivity to the clock, utilisation, memory, top kernels"
     )
+    parser.add_argument(
+        "--host-dispatch-us", type=positive_argument, metavar="X", help="microseconds your host takes an operation"
+    )
     parser.add_argument("--sweep", choices=("clock", "size", "batch"), help="the curve along one axis")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="draw the sweep into a PNG or SVG file")
+    add_force(parser)
 
 
 def _predict(args: Arguments) -> int:
+    check_outputs(args, args.output)
     cases = [case for name in args.model for case in _cases(args, model_of(args, name))]
     if args.sweep:
         if len(cases) > 1:
@@ -90,9 +95,13 @@ def _predict(args: Arguments) -> int:
 
 def _cases(args: Arguments, model: "Model") -> Iterator[_Case]:
     from hw_models.device import load_device
+    from hw_models.host import with_host_dispatch
 
     for at in _devices(args, model):
-        yield _Case(model, load_device(at.name), at.clock_mhz, size_of(args, model))
+        device = load_device(at.name)
+        if args.host_dispatch_us:
+            device = with_host_dispatch(device, 1e-6 * args.host_dispatch_us)
+        yield _Case(model, device, at.clock_mhz, size_of(args, model))
     if model.kind == "candidate" and not (args.size and args.device and args.clock_mhz):
         searched = ", ".join(map(str, model.conditions.devices))
         note(f"zoo: {model.name} was searched for {searched}; what is not given is taken from there")
@@ -115,6 +124,7 @@ def _devices(args: Arguments, model: "Model") -> "Iterator[DeviceAt]":
 def _system(args: Arguments, cases: list[_Case]) -> int:
     """Print what the ESPNet paper measures of a whole system; one document a network and device."""
     from hw_models.system import system_figures
+    from zoo.cli.system import print_system
     from zoo.registry import lower
 
     figures = [
@@ -130,23 +140,10 @@ def _system(args: Arguments, cases: list[_Case]) -> int:
         for case, found in zip(cases, figures, strict=True):
             if len(cases) > 1:
                 console.print(f"{case.model.name} on {case.device.name}", markup=False)
-            _print_system(console, found)
+            print_system(console, found)
 
     emit(args, documents[0] if len(cases) == 1 else documents, show)
     return 0
-
-
-def _print_system(console: "Console", figures: "SystemFigures") -> None:
-    if figures.sensitivity is not None and figures.sensitivity_clocks_mhz:
-        low, high = figures.sensitivity_clocks_mhz
-        paper = figures.published.get("sensitivity")
-        beside = f" (the paper's: {paper:.2f})" if paper else ""
-        console.print(f"sensitivity to the clock, {low:g} to {high:g} MHz: {figures.sensitivity:.2f}{beside}")
-    console.print(", ".join(f"{who} busy {share:.0%}" for who, share in figures.utilisation.items()))
-    console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations, without the runtime's own")
-    rows = [(kernel.name, f"{kernel.share:.1%}") for kernel in figures.top_kernels]
-    console.print(table(None, ("kernels of a kind and size", "share"), rows))
-    console.print(f"not modelled: {figures.not_modelled}")
 
 
 def _cost(args: Arguments, case: _Case) -> "Cost":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import Arguments, Command, add_model, add_model_size, emit, model_of, si, size_of, table
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL.pruned.safetensors)"
     )
+    add_force(parser)
 
 
 def _prune(args: Arguments) -> int:
@@ -47,6 +49,7 @@ def _prune(args: Arguments) -> int:
         raise ZooError(f"{path}: weights end with {ENDING}; name it {path.with_suffix(ENDING)}")
     if args.near_zero is not None and not 0 <= args.near_zero < 1:
         raise ZooError(f"--near-zero must be from 0 to less than 1, but is {args.near_zero:g}")
+    check_outputs(args, path)
     opened = open_model(model)
     pruned = prune(opened.module, args.near_zero, only_faster=args.only_faster)
     _save(path, pruned, opened)

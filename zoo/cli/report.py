@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import Arguments, Command, emit, usage
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.cli.study import refresh
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     text = "folder of a search; RUN#RANK takes that candidate apart instead of the chosen one"
     parser.add_argument("run_folder", metavar="RUN", help=text)
     parser.add_argument("-o", dest="output", metavar="FILE", help="page to write (default: report.html in the run)")
+    add_force(parser)
 
 
 def _report(args: Arguments) -> int:
@@ -24,6 +26,7 @@ def _report(args: Arguments) -> int:
     output = Path(args.output) if args.output else folder / "report.html"
     if output.suffix.lower() not in (".html", ".htm"):
         raise usage(f"{output}: a report is an HTML page; name it so, as report.html")
+    check_outputs(args, output)
     refresh(folder)
     document = write_report(folder, output, rank)
     emit(args, document, lambda console: _print(console, document))

@@ -12,17 +12,19 @@ from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
     Command,
+    add_limits,
     add_size,
     config_of,
-    count_argument,
     emit,
     note,
     positive_argument,
     probability_argument,
     usage,
 )
+from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.quantities import LIMITS
 from zoo.reading import exists
 
 if TYPE_CHECKING:
@@ -33,18 +35,6 @@ if TYPE_CHECKING:
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
-
-LIMITS = {
-    "max_latency_ms": (positive_argument, "X", "latency of one image in milliseconds, on every device"),
-    "min_fps": (positive_argument, "X", "images a second at batch 1, on every device"),
-    "max_power_w": (positive_argument, "X", "power in watts, on every device"),
-    "max_energy_mj": (positive_argument, "X", "energy of one image in millijoules, on every device"),
-    "max_params": (count_argument, "N", "parameters, as 400k"),
-    "max_macs": (count_argument, "N", "multiply-accumulate operations, as 3G"),
-    "max_weight_mb": (positive_argument, "X", "weights in MB of 10^6 bytes, 32-bit floats"),
-    "max_memory_mb": (positive_argument, "X", "weights and peak activations in MB, batch 1"),
-    "min_miou": (positive_argument, "X", "predicted mIOU in percent"),
-}
 
 
 class _Once(argparse.Action):
@@ -68,8 +58,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clock-mhz", type=positive_argument, metavar="F", help="clock of the device (default: the search chooses)"
     )
-    for name, (kind, metavar, text) in LIMITS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, metavar=metavar, help=text)
+    add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
     parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
@@ -86,6 +75,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
+    add_force(parser)
     configure_study(parser)
 
 
@@ -125,19 +115,11 @@ def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
 
 def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
-    from search.device_at import DeviceAt
-    from zoo.errors import ConfigError
+    from search.device_ref import devices_at
 
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
-    out = []
-    for text in (part for name in args.device or named.devices for part in name.split(",")):
-        name, at, clock = text.partition("@")
-        try:
-            own = float(clock) if at else clock_mhz or config.clock_mhz(name)
-        except ValueError:
-            raise ConfigError(f"device {text!r}: what follows @ must be a clock in MHz; write {name}@1134") from None
-        out.append(DeviceAt(name, own))
-    return tuple(out)
+    found = devices_at(args.device or named.devices, clock_mhz)
+    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
 
 
 @contextmanager
@@ -183,6 +165,7 @@ def _search(args: Arguments) -> int:
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
+    check_run_folder(args, folder)
     with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
             with lowering_pool() as pool, _progress("enumerating") as progress:
@@ -257,10 +240,14 @@ def _configure_pareto(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", dest="output", metavar="FILE", help="PNG, SVG or PDF (default: pareto.png or sensitivity.png in the run)"
     )
+    add_force(parser)
+    width = "width of the chart in millimetres, as 80 for a column of a paper; narrow panels stand below each other"
+    parser.add_argument("--width-mm", type=positive_argument, metavar="W", help=width)
 
 
 def _pareto(args: Arguments) -> int:
-    from search.report.figures import draw, draw_sensitivity
+    from search.report.figures import draw
+    from search.report.limit_costs import draw_sensitivity
 
     folders = [Path(name) for name in args.run_folder]
     for folder in folders:
@@ -268,10 +255,11 @@ def _pareto(args: Arguments) -> int:
     if args.sensitivity and args.x:
         raise usage("--x and --sensitivity are two charts; give one of them")
     output = Path(args.output) if args.output else folders[0] / f"{'sensitivity' if args.sensitivity else 'pareto'}.png"
+    check_outputs(args, output)
     if args.sensitivity:
-        draw_sensitivity(folders, [output], args.sensitivity)
+        draw_sensitivity(folders, [output], args.sensitivity, args.width_mm)
     else:
-        draw(folders, [output], axes=None if args.x is None else ((args.x, args.y),))
+        draw(folders, [output], None if args.x is None else ((args.x, args.y),), args.width_mm)
     emit(args, {"path": str(output)}, lambda console: console.print(str(output)))
     return 0
 

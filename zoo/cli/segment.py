@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.backends.choice import CHOICES, threads_of
 from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, count_argument, emit, note
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help=kinds)
     parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    add_force(parser)
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
     parser.add_argument("--legend", action="store_true", help="put a legend below the overlay, which makes it taller")
     add_size(parser, default=None)
@@ -108,6 +110,7 @@ def _segment(args: Arguments) -> int:
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
+    check_outputs(args, *(path for image in images for path in outputs[image]))
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
     done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)

@@ -5,19 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
+from zoo.quantities import LIMITS
 from zoo.text import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_answer(console: "Console", document: Mapping[str, Any], top: int | None) -> None:
-    """The shortlist, what else is on the front, what is worth training, and the commands that go on."""
+def print_answer(console: "Console", document: Mapping[str, Any], top: int | None, *, specs: bool = True) -> None:
+    """The shortlist, what else is on the front, what is worth training, and the commands that go on.
+
+    specs: whether the table has a column of them.
+    """
     query, front, shortlist = document["query"], document["front"], document["shortlist"]
     _print_question(console, document)
     ranks = [one["rank"] - 1 for one in shortlist]
     title = f"shortlist of {len(shortlist)}, best first; intervals at {query['confidence']:g}"
-    _print_rows(console, query, title, [front[i] for i in ranks], shortlist)
+    _print_rows(console, query, title, [front[i] for i in ranks], shortlist, specs=specs)
     _print_alike(console, document)
     if top:
         shown = front[:top]
@@ -38,7 +42,7 @@ def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
         f"{document['enumerated']:,} enumerated{tried}, {document['feasible']:,} feasible, {len(front):,} on the "
         "front: complete."
     )
-    limits = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in query["limits"].items()) or "none"
+    limits = ", ".join(LIMITS[name].spelt(value) for name, value in query["limits"].items()) or "none"
     console.print(f"limits: {limits}; together with probability {query['confidence']:g}")
     miou = document["accuracy"]
     error = miou["leave_one_out"]
@@ -58,23 +62,35 @@ def _print_rows(
     title: str,
     shown: Sequence[Mapping[str, Any]],
     listed: Sequence[Mapping[str, Any]] = (),
+    *,
+    specs: bool = True,
 ) -> None:
     fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
-    common, specs = apart([one["spec"] for one in shown], fields)
-    if common:
+    common, differing = apart([one["spec"] for one in shown], fields)
+    if common and specs:
         console.print(f"the same in all rows: {common}")
     open_clock = any(device["clock_mhz"] is None for device in query["devices"])
     rows = []
-    for k, (one, spec) in enumerate(zip(shown, specs, strict=True)):
+    for k, (one, spec) in enumerate(zip(shown, differing, strict=True)):
         chance = [_percent(listed[k]["p_best"])] if listed else []
         costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock)]
         knee = " knee" if listed and listed[k]["knee"] else ""
-        rows.append((f"{one['rank']}{knee}", spec, _miou(one["miou"]), *chance, si(one["params"], ""), *costs))
+        rows.append(
+            (
+                f"{one['rank']}{knee}",
+                *([spec] if specs else []),
+                _miou(one["miou"]),
+                *chance,
+                si(one["params"], ""),
+                *costs,
+            )
+        )
     metrics = (*(("MHz",) if open_clock else ()), "latency, ms", "power, W")
     several = len(shown[0]["devices"]) > 1
     heads = [f"{name} {metric}" if several else metric for name in shown[0]["devices"] for metric in metrics]
     chance_head = ("P(best)",) if listed else ()
-    console.print(table(title, ("rank", "spec", "mIOU, %", *chance_head, "parameters", *heads), rows, left=2))
+    names = ("rank", *(("spec",) if specs else ()))
+    console.print(table(title, (*names, "mIOU, %", *chance_head, "parameters", *heads), rows, left=len(names)))
 
 
 def _miou(miou: Mapping[str, float] | None) -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from zoo.cli.command import (
     usage,
 )
 from zoo.cli.live import watching
+from zoo.cli.outputs import check_run_folder
 from zoo.cli.specs import apart
 from zoo.config_study import seconds
 from zoo.errors import ZooError
@@ -147,6 +148,8 @@ def run_study(
     from search.study.study import start
 
     query, plan, folder = _resumed(args) if args.resume is not None else _planned(args, query_of(args))
+    if args.resume is None:
+        check_run_folder(args, folder)
     try:
         with ExitStack() as bar, watching(bar.close) as watched:
             done = start(
@@ -256,6 +259,15 @@ def _engine(args: Arguments) -> "MakeEngine":
     return on_ray(address=args.address, gpus_per_trial=args.gpus_per_trial or 0.0)
 
 
+def _print_conflict(console: "Console", prior: Mapping[str, Any] | None) -> None:
+    """Where the trials contradict the published figures; studies of older versions do not say."""
+    if prior and prior["conflict"]:
+        console.print(
+            f"the trials contradict the published figures: they are {prior['times_as_probable']:.3g} times as probable "
+            f"where those count for {prior['weight']:.0%}, as they do here"
+        )
+
+
 def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     trials, front = document["trials"], document["front"]
     console.print(
@@ -265,6 +277,7 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     )
     miou = document["accuracy"]
     console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")
+    _print_conflict(console, miou.get("prior"))
     shown = front[:top]
     fields = [key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1]
     common, specs = apart([one["spec"] for one in shown], fields)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from search.model_ref import resolve
 from search.opening import start_from, teacher_of, torch_device
 from zoo.cli.command import Arguments, Command, add_model, add_size, config_of, emit, model_of, note, usage, write_text
+from zoo.cli.outputs import OPTIONS_FILE, add_force, check_run_folder
+from zoo.cli.repeat import command_line
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run's folder (default: runs/MODEL.DATASET)")
+    add_force(parser)
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda; with torchrun, each process its own")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads that prepare batches (default 1)")
     parser.add_argument(
@@ -77,6 +80,8 @@ def _train(args: Arguments) -> int:
     from zoo.train.loop import train
 
     job = _job(args)
+    if not args.resume:
+        check_run_folder(args, job.run)
     progress = _Printer(quiet=not job.ranks.first)
     if job.ranks.first and not (job.run / STATE).exists():
         _keep_options(args, job.run)
@@ -89,6 +94,7 @@ def _train(args: Arguments) -> int:
         "best": {**done.best.scores, "epoch": done.best.epoch} if done.best else None,
         "weights": str(done.weights),
         "protocol": _protocol(job),
+        "conditions": {"command": _again(args, done.run), "threads": args.threads or None, "device": args.device},
     }
     if job.ranks.first:
         emit(args, document, lambda console: _show_trained(console, document))
@@ -139,10 +145,6 @@ def _job(args: Arguments) -> "Job":
         teacher_of(resolve(args.teacher, config), len(data.labels.classes)) if args.teacher else None,
         ranks(args.device),
     )
-
-
-OPTIONS_FILE = "options.json"
-"""What a run was begun with, so that `zoo train --resume -o RUN` says enough."""
 
 
 def _take_up(args: Arguments) -> None:
@@ -224,6 +226,15 @@ def _curve(done: "Trained") -> None:
         note("matplotlib is not installed, so no curve.png was drawn; pip install '.[plots]' in the repository")
 
 
+def _again(args: Arguments, run: Path) -> str:
+    """The command that repeats a training, in a folder of its own."""
+    names = ("init", "teacher", "recipe", "workers", "score_every", "device", *OPTIONS)
+    options = {"set": args.settings, "dataset": args.dataset, "data": args.data, "out": Path(f"{run}-again")}
+    options |= {name: getattr(args, name) for name in names}
+    off = [f"no-{name.replace('_', '-')}" for name in OPTIONS if getattr(args, name) is False]
+    return command_line("train", [args.model], options | dict.fromkeys(off, True))
+
+
 def _protocol(job: "Job") -> dict[str, Any]:
     from zoo.evaluate.classification import CROP
 
@@ -248,6 +259,7 @@ def _show_trained(console: "Console", document: dict[str, Any]) -> None:
     best = document["best"]
     scored = f"{_said(best)} after epoch {best['epoch']}" if best else "not scored yet"
     console.print(f"{document['weights']}: {scored}; {document['epochs']} epochs trained")
+    console.print(f"repeat: {document['conditions']['command']}")
 
 
 def _said(best: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from zoo.cli.command import (
     size_argument,
     usage,
 )
+from zoo.cli.outputs import add_force, check_outputs
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse a network without trained weights")
     parser.add_argument("--no-kit", action="store_true", help="write the ONNX file alone, without notes and script")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file to write (default: MODEL-WxH.onnx)")
+    add_force(parser)
 
 
 INT8_OPSET = 13
@@ -93,7 +95,7 @@ def _variant(args: Arguments, size: tuple[int, int]) -> "Variant":
 def _export(args: Arguments) -> int:
     from zoo.compress.variants import describe, write_variant
     from zoo.export import export_onnx
-    from zoo.kit import check_ending
+    from zoo.kit import NOTES, SCRIPT, check_ending
 
     model = model_of(args)
     if args.out:
@@ -104,6 +106,7 @@ def _export(args: Arguments) -> int:
     height, width = _size(args, model, module)
     variant = _variant(args, (height, width))
     path = args.out or Path(f"{_stem(model)}-{width}x{height}{_suffix(args)}.onnx")
+    check_outputs(args, path, *(() if args.no_kit else (path.with_suffix(end) for end in (SCRIPT, NOTES))))
     about = {"weights": opened.taken.name, "weights_sha256": opened.taken.sha256} if opened else {}
     settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
     with TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.cli.command import Arguments, Command, emit, si, usage
+from zoo.cli.outputs import add_force, check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,7 @@ def _configure_get(parser: argparse.ArgumentParser) -> None:
         "--pretrained", nargs="?", const="", metavar="TAG", help="get its weights (default tag: see zoo list)"
     )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder to write to (default: the cache)")
+    add_force(parser)
     parser.add_argument("--format", choices=("safetensors", "pth", "onnx"), default="safetensors")
     parser.add_argument(
         "--mirror", action="append", default=[], metavar="URL_OR_DIR", help="where to look after upstream; repeatable"
@@ -32,6 +34,8 @@ def _get(args: Arguments) -> int:
 
     model, tag = _asked(args)
     entry = manifest().find(model, tag)
+    if args.out:
+        check_outputs(args, args.out / f"{entry.name}.{args.format}")
     got = ready(entry, args.format, args.out, mirrors=args.mirror, from_file=args.from_file)
     emit(args, got.document(), lambda console: _print(console, got))
     return 0

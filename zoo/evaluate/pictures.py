@@ -9,6 +9,8 @@ from zoo.data.classes import BLACK, LabelSet
 from zoo.data.split import Pixels
 from zoo.evaluate.metrics import Labels, Matrix
 from zoo.files import atomic
+from zoo.inference.overlay import save_png
+from zoo.ownership import NAME
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,8 +41,7 @@ def save_side_by_side(path: Path, image: Pixels, truth: Labels, found: Labels, l
     gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([x for part in parts for x in (part, gap)][:-1], 1)
     picture = _framed(Image.fromarray(row), image.shape[1], _present(truth, found, labels), labels)
-    with atomic(path) as partial:
-        picture.save(partial, format="PNG")
+    save_png(path, picture)
 
 
 def coloured(indices: Labels, labels: LabelSet) -> Pixels:
@@ -104,4 +105,4 @@ def save_confusion(path: Path, matrix: Matrix, labels: LabelSet) -> None:
         if share >= 0.5:
             axes.text(j, i, f"{share:.0f}", ha="center", va="center", size=7, color="white" if share > 50 else "black")
     with atomic(path) as partial:
-        FigureCanvasAgg(figure).print_png(str(partial))  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(str(partial), metadata={"Software": NAME})  # type: ignore[no-untyped-call]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from zoo.data.classes import BLACK, Colour, LabelSet
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.images import Pixels, class_counts
+from zoo.ownership import NAME
 
 VOID_NAME = "void"
 """Name of the output that a network may have beyond the classes of its label set."""
@@ -41,14 +43,21 @@ def legend(labels: LabelSet, outputs: int) -> Legend:
     return Legend(labels.classes + (VOID_NAME,) * void, labels.colours + (BLACK,) * void)
 
 
+def save_png(path: Path, picture: Image.Image, *, level: int = 6) -> None:
+    """Write a picture whole or not at all, as a PNG that names its author (`zoo.ownership`); level: of zlib, 0 to 9."""
+    about = PngInfo()
+    about.add_text("Software", NAME)
+    with atomic(path) as partial:
+        picture.save(partial, format="PNG", pnginfo=about, compress_level=level)
+
+
 def save_labels(path: Path, labels: Pixels, key: Legend, *, level: int = 6) -> None:
     """Write class indices as an 8-bit PNG whose palette holds the classes' colours; level: of zlib, 0 to 9."""
     picture = Image.fromarray(labels)
     # All 256 entries, because a short palette would make a PNG of fewer bits.
     flat = [value for colour in key.colours for value in colour]
     picture.putpalette(flat + [0] * (768 - len(flat)))
-    with atomic(path) as partial:
-        picture.save(partial, format="PNG", compress_level=level)
+    save_png(path, picture, level=level)
 
 
 def save_overlay(
@@ -59,8 +68,7 @@ def save_overlay(
     level: of zlib, 0 to 9.
     """
     picture = overlay(pixels, labels, key, legend=legend)
-    with atomic(path) as partial:
-        picture.save(partial, format="PNG", compress_level=level)
+    save_png(path, picture, level=level)
 
 
 def overlay(pixels: Pixels, labels: Pixels, key: Legend, *, legend: bool = True) -> Image.Image:

@@ -155,11 +155,9 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def read_weights(path: Path) -> Kept:
-    """Weights that `save_weights` wrote. Raises ZooError for a file that does not say what it is."""
+    """Weights that `save_weights` or `zoo get` wrote. Raises ZooError for a file that does not say what it is."""
     texts = header_of(path).get("__metadata__", {})
-    about = {
-        key: parse_json(str(value), f"{shown(path)}: its metadata {key}", ZooError) for key, value in texts.items()
-    }
+    about = {key: _value(key, str(text), f"{shown(path)}: its metadata {key}") for key, text in texts.items()}
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -174,6 +172,20 @@ def read_weights(path: Path) -> Kept:
     spec = spec_from_dict(about["spec"], f"{path}: spec")
     refuse_bomb(path, spec, preprocessing, state)
     return Kept(state, spec, labels_from(about["labels"]), preprocessing, about)
+
+
+MUST_BE_JSON = ("spec", "preprocessing")
+"""Metadata that are read; of the others, `zoo get` writes names as they are."""
+
+
+def _value(key: str, text: str, source: str) -> Any:
+    """A value of metadata: JSON, or the text where it need not be. Raises ZooError."""
+    try:
+        return parse_json(text, source, ZooError)
+    except ZooError:
+        if key in MUST_BE_JSON:
+            raise
+        return text
 
 
 def refuse_bomb(path: Path, spec: Spec, preprocessing: Preprocessing, state: Mapping[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.files import atomic
+from zoo.ownership import NAME
 from zoo.train.trainer import Row
 
 
@@ -24,4 +25,4 @@ def save_curve(path: Path, rows: Sequence[Row]) -> None:
     name = "mIOU" if all(row.top1 is None for row in rows) else "top-1"
     right.set_ylabel(f"validation {name} (%)", color="tab:blue")
     with atomic(path) as partial:
-        FigureCanvasAgg(figure).print_png(str(partial))  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(str(partial), metadata={"Software": NAME})  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hw_models.analytic.roofline import Chip
 from hw_models.device import Clocks, Number
 from hw_models.tables import KernelRow, Point
 
@@ -50,6 +51,11 @@ class Recipe:
     precision: str = "fp32"
     transposed: Rows | None = None
     whole_networks: Callable[[Path], list[Point]] | None = None
+
+    @property
+    def table_chip(self) -> Chip:
+        """The chip of the table's rows, at the device's default clock."""
+        return Chip(self.table_macs_per_cycle, self.clocks.default_mhz * 1e6)
 
     @property
     def peak_macs_s(self) -> float:
@@ -137,6 +143,32 @@ def wanted_point(
         "reading_sd": sd,
         "use": "calibration",
     } | more
+
+
+NARROW = 20.0
+"""`half_out` of a card of the Pascal generation, from convolutions with few outputs.
+
+DeepBench has one row with fewer than 32 outputs, so its fit says nothing on them (4 channels). Here are 2,500 that took
+more than 0.5 ms on a GTX 1080 Ti, most with fewer than 32 outputs (CDECatapult/ml-performance-prediction, Apache-2.0);
+TensorFlow's two copies between layouts, one for the bias and the activation, 0.15 ms a call and one factor of the stack
+are taken off. The median error falls from 18 percent at 4 channels to 14 at 16 to 24.
+
+On a Tesla M60 (Maxwell) it falls from 19 to 13 percent at 24 to 32 channels. With 28 as its prior the GTX 960M's
+left-out error fell from 14.8 to 11.0 percent, but ESPNet-C of MobileNet's blocks became 10 percent faster than of ESP
+blocks, where the paper measured 3 percent less: it is not used there.
+"""
+
+BENCHMARK = (
+    "No source states whether cudnn.benchmark was on. It made FCN-32s 1.28 times as fast on a TITAN X (Pascal; 42.6 "
+    "against 54.5 ms at 640x480), so times of a setting that differs lie that far from these."
+)
+"""A condition of PyTorch's times that the published points do not record."""
+
+HOST = (
+    "The host issues the operations, not the card: 57 µs each were seen on a Xeon E5-2630 v4, 29 on another host with "
+    "a card of this generation. `zoo predict --host-dispatch-us` states your own."
+)
+"""What bounds small networks on a desktop's card."""
 
 
 def single_clock(clock: float, source: str) -> Clocks:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hw_models.build.recipes.common import (
+    BENCHMARK,
     ENET,
     ESPNET,
     ESPNET_C3,
+    HOST,
     KERNEL_SD,
     RESTS_ON,
     STACK_SD,
@@ -107,5 +109,5 @@ GTX960M = Recipe(
     kernel_sd=KERNEL_SD,
     rests_on=RESTS_ON,
     points=_gtx960m_points(),
-    notes=(),
+    notes=(HOST, BENCHMARK),
 )

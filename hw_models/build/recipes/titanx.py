@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from hw_models.build.recipes.common import (
+    BENCHMARK,
     ENET,
     ESPNET,
+    HOST,
     KERNEL_SD,
+    NARROW,
     RESTS_ON,
     STACK_SD,
     TABLE_SD,
@@ -17,6 +20,7 @@ from hw_models.build.recipes.common import (
     wanted_point,
 )
 from hw_models.build.sources import deepbench, deepbench_transposed, tophub
+from hw_models.build.whole_networks import dlinfbench
 from hw_models.device import Number
 from hw_models.tables import KernelRow
 
@@ -112,7 +116,7 @@ TITANX = Recipe(
         "dispatch": 37e-6,
     },
     table_sd={**TABLE_SD, "bandwidth": 0.1, "bytes_per_cycle": 0.1},
-    stack_prior={"floor": 6e-6, "bandwidth": 370e9},
+    stack_prior={"floor": 6e-6, "bandwidth": 370e9, "half_out": NARROW},
     stack_sd={**STACK_SD, "bytes_per_cycle": 0.05},
     power_rows=None,
     power_prior={
@@ -134,5 +138,6 @@ TITANX = Recipe(
     kernel_sd=KERNEL_SD,
     rests_on=RESTS_ON | dict.fromkeys(("depthwise", "transposed"), "measured-other-stack"),
     points=_titanx_points(),
-    notes=(),
+    whole_networks=lambda folder: dlinfbench(folder, "titan_x_pascal", TITANX_CLOCK),
+    notes=(HOST, BENCHMARK),
 )

@@ -32,7 +32,35 @@ const plural = (n, noun) => `${fmt(n)} ${noun}${n === 1 ? "" : "s"}`;
 const published = { miou: { mean: D.published.map((p) => p.miou) }, devices: D.devices.map((_, d) => Object.fromEntries(
   PREDICTED.map((m) => [m, Object.fromEntries(["mean", "low", "high"].map((part) => [part, D.published.map((p) => p.devices[d][m][part])]))]))) };
 for (const m of ["params", "macs", "weight_bytes", "memory_bytes"]) published[m] = D.published.map((p) => p[m]);
-const SETS = { front: D.front, expected: D.expected, tried: D.tried, cloud: D.cloud, published };
+/** Every candidate that tighter limits put on the front, its first rows being the run's front by rank. */
+function unpack(p) {
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+  const whole = (text) => Array.from(new Int32Array(bytes(text)));
+  const real = Object.fromEntries(Object.entries(p.columns).map(([name, text]) => [name, Array.from(new Float64Array(bytes(text)))]));
+  const rows = whole(p.rows), setting = whole(p.setting);
+  const points = (v) => 50 + 25 * Math.log(v / (100 - v)), percent = (v) => 100 / (1 + Math.exp((50 - v) / 25));
+  const center = real.miou.map(points), sd = real["miou.sd"];
+  const set = { rows, setting, params: real.params, macs: real.macs, weight_bytes: real.weight_bytes, memory_bytes: real.memory_bytes,
+    miou: { mean: real.miou, low: center.map((c, i) => percent(c - p.reach * sd[i])), high: center.map((c, i) => percent(c + p.reach * sd[i])), center, sd },
+    source: rows.map(() => D.front.source[0]), clocks: p.clocks.map((mhz) => setting.map((s) => mhz[s])), idle: p.idle.map((w) => setting.map((s) => w[s])), spec: {} };
+  set.devices = D.devices.map((device, d) => Object.fromEntries(PREDICTED.filter((m) => `${d}.${m}` in real).map((m) => {
+    const mean = real[`${d}.${m}`], spread = real[`${d}.${m}.sd`], cut = (v, i) => (m === "power_w" ? clamp(v, set.idle[d][i], device.limit_w) : v);
+    const bound = (sign) => mean.map((v, i) => cut(v * Math.exp(sign * p.reach * spread[i]), i));
+    return [m, { mean, low: bound(-1), high: bound(1), sd: spread }];
+  })));
+  set.fastest = D.devices.map((_, d) => ({ mean: real[`${d}.fastest`], sd: real[`${d}.fastest.sd`] }));
+  for (const name of Object.keys(D.fields)) set.spec[name] = rows.map(() => 0);
+  let stride = 1;
+  for (const [name, places] of [...p.choices].reverse()) {
+    const step = stride;
+    set.spec[name] = rows.map((row) => places[Math.floor(row / step) % places.length]);
+    stride *= places.length;
+  }
+  set.points = points; set.percent = percent;
+  return set;
+}
+const P = D.pool, F = P ? unpack(P) : D.front, ALL = F.params.length;
+const SETS = { front: F, expected: D.expected, tried: D.tried, cloud: D.cloud, published };
 function read(set, metric, device, i, part = "mean") {
   const column = device === null || device === undefined ? set[metric] : set.devices[device][metric];
   return Array.isArray(column) ? column[i] : (column[part] || column.mean)[i];
@@ -40,9 +68,9 @@ function read(set, metric, device, i, part = "mean") {
 const along = (set, axis, i, part) => read(set, axis.metric, axis.device, i, part) / axis.scale;
 const axisOf = (name) => D.axes.find((a) => a.name === name) || D.axes.find((a) => a.name.split("@")[0] === name);
 const label = (axis) => (axis.unit ? `${axis.title}, ${axis.unit}` : axis.title);
-const varying = Object.keys(D.fields).filter((f) => D.fields[f].length > 1);
-const field = (name, i, set = D.front) => show(D.fields[name][set.spec[name][i]]);
-const measured = (i) => !D.front.source[i].startsWith("predicted");
+const varying = Object.keys(D.fields).filter((f) => [F, D.expected, D.tried].flatMap((set) => [...new Set(set.spec[f])]).some((v, _, all) => v !== all[0]));
+const field = (name, i, set = F) => show(D.fields[name][set.spec[name][i]]);
+const measured = (i) => !F.source[i].startsWith("predicted");
 
 // ---- limits: bounds in SI units, loosest (what the search allowed) to tightest ------------------------------------
 /** Probability that a standard normal variable exceeds z (complementary error function, Numerical Recipes 6.2.2). */
@@ -52,50 +80,86 @@ function upperTail(z) {
   const tail = 0.5 * t * Math.exp(-x * x + c.reduceRight((sum, k) => sum * t + k, 0));
   return z >= 0 ? tail : 1 - tail;
 }
+const idle = (set, device, i) => (set.idle ? set.idle[device][i] : D.devices[device].idle_w);
 function quantile(set, metric, device, i, score) {
   const value = read(set, metric, device, i) * Math.exp(score * read(set, metric, device, i, "sd"));
-  return metric === "power_w" ? clamp(value, D.devices[device].idle_w, D.devices[device].limit_w) : value;
+  return metric === "power_w" ? clamp(value, idle(set, device, i), D.devices[device].limit_w) : value;
 }
 /** Probability that a metric is above a bound in SI units: 0 or 1 for what is counted. */
 function failure(set, metric, device, i, bound) {
   if (!PREDICTED.includes(metric)) return read(set, metric, null, i) > bound ? 1 : 0;
   if (metric === "power_w" && bound >= D.devices[device].limit_w) return 0;
-  if (metric === "power_w" && bound < D.devices[device].idle_w) return 1;
-  const sd = read(set, metric, device, i, "sd"), gap = Math.log(bound / read(set, metric, device, i));
-  return sd > 0 ? upperTail(gap / sd) : gap < 0 ? 1 : 0;
+  if (metric === "power_w" && bound < idle(set, device, i)) return 1;
+  const tail = (mean, sd) => { const gap = Math.log(bound / mean); return sd > 0 ? upperTail(gap / sd) : gap < 0 ? 1 : 0; };
+  const own = tail(read(set, metric, device, i), read(set, metric, device, i, "sd"));
+  // No network is sooner done at a slower clock, whatever the widths of two intervals say.
+  return metric === "latency_s" && set.fastest ? Math.max(own, tail(set.fastest[device].mean[i], set.fastest[device].sd[i])) : own;
 }
 const worst = (set, metric, i, score) => PREDICTED.includes(metric)
   ? Math.max(...D.devices.map((_, d) => quantile(set, metric, d, i, score))) : read(set, metric, null, i);
-const limits = D.limits.map((l) => ({ ...l, si: (v) => (l.inverse ? 1 / v : v * l.scale), own: (b) => (l.inverse ? 1 / b : b / l.scale) }));
+const limits = D.limits.filter((l) => !P || P.limited.includes(l.metric)).map((l) => ({ ...l, si: (v) => (l.inverse ? 1 / v : v * l.scale), own: (b) => (l.inverse ? 1 / b : b / l.scale) }));
 function active() {
   return limits.filter((l) => l.value !== null || l.bound < l.loosest);
 }
 for (const l of limits) {
   const all = (set, n) => Array.from({ length: n }, (_, i) => worst(set, l.metric, i, D.score));
-  const front = all(D.front, COUNT);
-  l.loosest = l.value === null ? Math.max(...front, ...all(D.cloud, D.cloud.params.length)) * 1.5 : l.si(l.value);
-  l.tightest = Math.min(Math.min(...front), l.loosest * 0.999);
+  const front = all(F, ALL), largest = [...front, ...(P ? [] : all(D.cloud, D.cloud.params.length))].reduce((a, b) => Math.max(a, b));
+  l.loosest = l.value === null ? largest * 1.5 : l.si(l.value);
+  l.tightest = Math.min(front.reduce((a, b) => Math.min(a, b)), l.loosest * 0.999);
   l.bound = l.loosest;
 }
-const miou = D.front.miou.mean;
-const floor = { least: Math.min(...miou), most: Math.max(...miou), at: -Infinity };
+const miou = F.miou.mean;
+const extreme = (f, values) => values.reduce((a, b) => f(a, b));
+const floor = P
+  ? { least: D.least_miou ?? extreme(Math.min, F.miou.low), most: extreme(Math.max, F.miou.center.map((c, i) => F.percent(c - D.score * F.miou.sd[i]))), at: D.least_miou ?? -Infinity, loosest: D.least_miou ?? -Infinity }
+  : { least: extreme(Math.min, miou), most: extreme(Math.max, miou), at: -Infinity, loosest: -Infinity };
 const within = { front: [], expected: [], tried: [], cloud: [] };
-let best = -1, selected = D.breakdown.rank - 1, pointed = null;
+let best = -1, order = [], selected = D.breakdown.rank - 1, pointed = null;
 function filter() {
   // Of two limits on one metric the tighter counts; what each is passed with adds up (Boole's inequality).
   const tightest = new Map();
   for (const l of active()) tightest.set(l.metric, Math.min(l.bound, tightest.get(l.metric) ?? Infinity));
-  const sum = (set, i) => [...tightest].reduce((total, [metric, bound]) =>
-    // Six digits are kept of every number, so that a limit met exactly may look missed by the seventh.
-    total + (PREDICTED.includes(metric) ? D.devices.map((_, d) => d) : [null]).reduce((s, d) => s + failure(set, metric, d, i, bound * 1.00005), 0), 0);
-  const fits = (set, i) => set.miou.mean[i] >= floor.at && sum(set, i) <= D.allowed + 1e-6;
-  for (const kind of Object.keys(within)) within[kind] = SETS[kind].params.map((_, i) => fits(SETS[kind], i));
-  best = within.front.indexOf(true);
+  const sum = (set, i, slack) => [...tightest].reduce((total, [metric, bound]) =>
+    total + (PREDICTED.includes(metric) ? D.devices.map((_, d) => d) : [null]).reduce((s, d) => s + failure(set, metric, d, i, bound * slack), 0), 0);
+  // Six digits are kept of what is only shown, so that a limit met exactly may look missed by the seventh.
+  const looks = (set, i) => set.miou.mean[i] >= floor.at && sum(set, i, 1.00005) <= D.allowed + 1e-6;
+  const below = floor.at > -Infinity && P ? F.points(floor.at) : null;
+  const holds = (i) => sum(F, i, 1) + (below === null ? 0 : upperTail((F.miou.center[i] - below) / F.miou.sd[i])) <= D.allowed + 1e-12;
+  for (const kind of Object.keys(within)) if (kind !== "front" || !P) within[kind] = SETS[kind].params.map((_, i) => looks(SETS[kind], i));
+  order = P ? frontOf(F.params.map((_, i) => i).filter(holds)) : within.front.flatMap((ok, i) => (ok ? [i] : []));
+  if (P) { within.front = F.params.map(() => false); for (const i of order) within.front[i] = true; }
+  best = order.length ? order[0] : -1;
+}
+/** Ranks of values, equal for those that differ by rounding only, as search.pareto.levels has them. */
+function levels(values) {
+  const places = values.map((_, k) => k).sort((a, b) => values[a] - values[b]), out = new Array(values.length);
+  let rank = 0;
+  places.forEach((k, n) => {
+    const [here, before] = [values[k], values[places[n - 1]]];
+    if (n && here - before > 1e-9 * Math.max(Math.abs(here), Math.abs(before))) rank += 1;
+    out[k] = rank;
+  });
+  return out;
+}
+/** Of rows of the pool those that no other dominates in the objectives, each network once, in the order of the search. */
+function frontOf(rows) {
+  const ranks = P.objectives.map(([metric, device, sign]) => levels(rows.map((i) => sign * read(F, metric, device, i))));
+  const compare = (a, b) => { for (const column of ranks) if (column[a] !== column[b]) return column[a] - column[b]; return 0; };
+  const sorted = rows.map((_, k) => k).sort((a, b) => compare(a, b) || F.setting[rows[a]] - F.setting[rows[b]] || F.rows[rows[a]] - F.rows[rows[b]]);
+  const kept = [], out = [];
+  let seen = new Set();
+  for (const k of sorted) {
+    const equal = kept.length > 0 && compare(kept[kept.length - 1], k) === 0;
+    if (!equal && kept.some((other) => ranks.every((column) => column[other] <= column[k]))) continue;
+    if (!equal) { kept.push(k); seen = new Set(); }
+    if (!seen.has(F.rows[rows[k]])) { seen.add(F.rows[rows[k]]); out.push(rows[k]); }
+  }
+  return out;
 }
 
 // ---- head and controls ------------------------------------------------------------------------------------------
 function head() {
-  const first = D.chosen - 1, [, range] = spell(D.front, axisOf("miou"), first);
+  const first = D.chosen - 1, [, range] = spell(F, axisOf("miou"), first);
   $("head").append(
     el("h1", {}, D.run),
     el("p", {}, D.question, `; all limits together with probability ${D.query.confidence}. Objectives: ${D.query.objectives.join(", ")}.`),
@@ -105,7 +169,7 @@ function head() {
       D.study?.trials ? el("div", { class: "tile" }, el("b", {}, fmt(D.study.trials.complete)), el("span", {}, "trials complete")) : null,
       el("div", { class: "tile" }, el("b", {}, fmt(COUNT)), el("span", {}, D.counts.complete ? "on the front: complete" : D.study ? "on the front of those measured" : "on the front")),
       el("div", { class: "tile" }, el("b", {}, `${fixed(miou[first], 1)} %`), el("span", {}, `mIOU of the chosen one${range ? ` (${range})` : ""}`)),
-      ...D.devices.map((d, i) => el("div", { class: "tile" }, el("b", {}, `${fmt(1e3 * D.front.devices[i].latency_s.mean[first])} ms`), el("span", {}, `its latency on ${d.label}`)))));
+      ...D.devices.map((d, i) => el("div", { class: "tile" }, el("b", {}, `${fmt(1e3 * F.devices[i].latency_s.mean[first])} ms`), el("span", {}, `its latency on ${d.label}`)))));
 }
 const STEPS = 1000;
 function slider(l) {
@@ -126,7 +190,7 @@ function slider(l) {
     changed();
   });
   number.addEventListener("change", () => {
-    const asked = Number(number.value) * l.prefix;
+    const asked = Number((Number(number.value) * l.prefix).toPrecision(6));
     l.bound = asked > 0 ? Math.min(l.si(asked), l.loosest) : l.loosest;
     changed();
   });
@@ -136,31 +200,39 @@ let status, again, floorBox;
 function controls() {
   const range = el("input", { type: "range", min: 0, max: STEPS, value: 0, "aria-label": "least mIOU", "data-limit": "miou" });
   const amount = el("span", { class: "amount" });
-  floorBox = { refresh: () => { amount.textContent = `${fixed(Math.max(floor.at, floor.least), 1)} %`; if (floor.at === -Infinity) range.value = 0; } };
+  floorBox = { refresh: () => { amount.textContent = `${fixed(Math.max(floor.at, floor.least), 1)} %`; if (floor.at === floor.loosest) range.value = 0; } };
   range.addEventListener("input", () => {
-    floor.at = Number(range.value) ? floor.least + ((floor.most - floor.least) * Number(range.value)) / STEPS : -Infinity;
+    floor.at = Number(range.value) ? Number((floor.least + ((floor.most - floor.least) * Number(range.value)) / STEPS).toPrecision(3)) : floor.loosest;
     changed();
   });
   status = el("span", { role: "status", id: "status" });
   again = el("div", {});
-  const reset = el("button", { type: "button", on: { click: () => { for (const l of limits) l.bound = l.loosest; floor.at = -Infinity; changed(); } } }, "Reset limits");
+  const reset = el("button", { type: "button", on: { click: () => { for (const l of limits) l.bound = l.loosest; floor.at = floor.loosest; changed(); } } }, "Reset limits");
   const bars = el("label", {}, el("span", {}, "error bars"), el("input", { type: "checkbox", checked: true, id: "bars", on: { change: () => charts.forEach(draw) } }));
-  $("controls").append(...limits.map(slider), el("label", {}, el("span", {}, "mIOU ≥ (estimate)"), amount, range), el("div", { class: "state" }, status, reset, bars), again);
+  $("controls").append(...limits.map(slider), el("label", {}, el("span", {}, P ? "mIOU ≥" : "mIOU ≥ (estimate)"), amount, range), el("div", { class: "state" }, status, reset, bars), again);
   again.className = "state";
 }
 function tell() {
-  const kept = within.front.filter(Boolean).length;
-  status.textContent = `${fmt(kept)} of ${fmt(COUNT)} on this front are within these limits` + (best < 0 ? "." : `; best: #${best + 1}, mIOU ${fixed(miou[best], 1)} %.`);
-  const tighter = limits.filter((l) => l.bound < l.loosest);
+  const kept = order.length, tighter = limits.some((l) => l.bound < l.loosest) || (P && floor.at > floor.loosest);
+  const answer = best < 0 ? "." : `; best: ${nameOf(best)}, mIOU ${fixed(miou[best], 1)} %.`;
+  status.textContent = P ? `${kept ? fmt(kept) : "None"} on the complete front within these limits${answer}` : `${fmt(kept)} of ${fmt(COUNT)} on this front are within these limits${answer}`;
   again.replaceChildren();
-  if (!tighter.length || D.study) return;
-  let line = D.command;
-  for (const l of active()) {
-    const text = `${l.option} ${Number(l.own(l.bound).toPrecision(6))}`;
-    line = line.includes(`${l.option} `) ? line.replace(new RegExp(`${l.option} \\S+`), text) : line.replace(" --confidence", ` ${text} --confidence`);
-  }
-  again.append(el("span", { class: "fine" }, "This counts the front of the search only, which is complete for the search's own limits. Under tighter ones other candidates, or these at slower clocks, may be better; this asks for the complete answer" + (D.space ? ":" : " (SPACE: the name in your zoo.yaml of the space under Certificate):")), el("code", { class: "block" }, line));
+  if (!tighter || D.study) return;
+  const space = D.space ? "" : " (SPACE: the name in your zoo.yaml of the space under Certificate)";
+  again.append(el("span", { class: "fine" }, P ? `The complete answer, not only what is left of the run's front; the same as of${space}:` : `This counts the front of the search only, which is complete for the search's own limits. Under tighter ones other candidates, or these at slower clocks, may be better; this asks for the complete answer${space}:`), el("code", { class: "block" }, tightened()));
 }
+/** The command that asks for the answer at the sliders' position. */
+function tightened() {
+  let line = D.command;
+  const put = (option, value) => {
+    const text = `${option} ${value}`;
+    line = line.includes(`${option} `) ? line.replace(new RegExp(`${option} \\S+`), text) : line.replace(" --confidence", ` ${text} --confidence`);
+  };
+  for (const l of active()) put(l.option, Number(l.own(l.bound).toPrecision(6)));
+  if (P && floor.at > floor.loosest) put("--min-miou", floor.at);
+  return line;
+}
+const nameOf = (i) => (i < COUNT ? `#${i + 1}` : "one that is not on the run's front");
 function changed() {
   filter();
   for (const l of limits) l.refresh();
@@ -228,10 +300,10 @@ const square = (x, y, r) => `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}Z`;
 /** Rows of the front, among those within the limits, that nobody beats on two axes; by the first axis. */
 function stairs(x, y) {
   const rows = within.front.map((ok, i) => (ok ? i : -1)).filter((i) => i >= 0);
-  const key = (axis, i) => axis.better * along(D.front, axis, i);
+  const key = (axis, i) => axis.better * along(F, axis, i);
   rows.sort((a, b) => key(x, a) - key(x, b) || key(y, a) - key(y, b));
   let least = Infinity;
-  return rows.filter((i) => key(y, i) < least && ((least = key(y, i)), true)).sort((a, b) => along(D.front, x, a) - along(D.front, x, b));
+  return rows.filter((i) => key(y, i) < least && ((least = key(y, i)), true)).sort((a, b) => along(F, x, a) - along(F, x, b));
 }
 
 // ---- the charts of the front ----------------------------------------------------------------------------------------
@@ -259,15 +331,15 @@ function draw(c) {
   const inner = svg("g", { "clip-path": `url(#${clip})` });
   const path = (name, d) => inner.append(svg("path", { class: name, d }));
   f.root.append(svg("clipPath", { id: clip }, svg("rect", { x: f.box.left, y: f.box.top, width: f.box.right - f.box.left, height: f.box.bottom - f.box.top })), inner);
-  path("out", dots(rows(D.cloud, (i) => !within.cloud[i]).map((i) => at(D.cloud, i))) + dots(rows(D.front, (i) => !within.front[i]).map((i) => at(D.front, i))));
+  path("out", dots(rows(D.cloud, (i) => !within.cloud[i]).map((i) => at(D.cloud, i))) + dots(rows(F, (i) => i < COUNT && !within.front[i]).map((i) => at(F, i))));
   path("cloud", dots(rows(D.cloud, (i) => within.cloud[i]).map((i) => at(D.cloud, i))));
-  if ($("bars").checked) path("bars", line.filter((_, k) => k % Math.ceil(line.length / 22) === 0).map((i) => cross(c, f, D.front, i)).join(""));
-  if (line.length) path("stairs", staircasePath(c, line.map((i) => at(D.front, i))));
+  if ($("bars").checked) path("bars", line.filter((_, k) => k % Math.ceil(line.length / 22) === 0).map((i) => cross(c, f, F, i)).join(""));
+  if (line.length) path("stairs", staircasePath(c, line.map((i) => at(F, i))));
   path("expected", rows(D.expected, (i) => within.expected[i]).map((i) => circle(...at(D.expected, i), 3)).join(""));
   path("tried", rows(D.tried, (i) => within.tried[i]).map((i) => square(...at(D.tried, i), 3.5)).join(""));
-  path("weak", dots(rows(D.front, (i) => within.front[i] && !onLine.has(i) && !measured(i)).map((i) => at(D.front, i))));
-  path("dot", dots(line.filter((i) => !measured(i)).map((i) => at(D.front, i))));
-  path("trained", rows(D.front, (i) => within.front[i] && measured(i)).map((i) => square(...at(D.front, i), 4)).join(""));
+  path("weak", dots(rows(F, (i) => within.front[i] && !onLine.has(i) && !measured(i)).map((i) => at(F, i))));
+  path("dot", dots(line.filter((i) => !measured(i)).map((i) => at(F, i))));
+  path("trained", rows(F, (i) => within.front[i] && measured(i)).map((i) => square(...at(F, i), 4)).join(""));
   for (const [v, text] of limitLines(c.x)) {
     const x = f.px(v);
     if (x > f.box.right + 1) inner.append(svg("text", { class: "limit-name", x: f.box.right - 5, y: f.box.bottom - 7, "text-anchor": "end" }, `${text} →`));
@@ -279,12 +351,11 @@ function draw(c) {
     else inner.append(svg("line", { class: "limit", x1: f.box.left, x2: f.box.right, y1: y, y2: y }), svg("text", { class: "limit-name", x: f.box.left + 5, y: y - 5 }, text));
   }
   const marks = D.published.map((_, i) => at(published, i));
-  if (c.x.metric === "miou" || c.y.metric === "miou") names(inner, f, marks, [...marks, ...line.map((i) => at(D.front, i))], best >= 0 ? at(D.front, best) : null);
-  if (best >= 0) path("star", starPath(...at(D.front, best), 10));
+  if (c.x.metric === "miou" || c.y.metric === "miou") names(inner, f, marks, [...marks, ...line.map((i) => at(F, i))], best >= 0 ? at(F, best) : null);
+  if (best >= 0) path("star", starPath(...at(F, best), 10));
   const over = svg("g", { "clip-path": `url(#${clip})` });
   f.root.append(over);
-  const kept = within.front.filter(Boolean).length;
-  put(f.root, { role: "img", tabindex: 0, "aria-label": `${label(c.y)} against ${label(c.x)}: ${plural(kept, "candidate")} within the limits, ${line.length} of them beaten by none on these two axes. Arrow keys move along those.` }, []);
+  put(f.root, { role: "img", tabindex: 0, "aria-label": `${label(c.y)} against ${label(c.x)}: ${plural(order.length, "candidate")} within the limits, ${line.length} of them beaten by none on these two axes. Arrow keys move along those.` }, []);
   Object.assign(c, { f, at, line, over });
   f.root.addEventListener("pointermove", (e) => hover(c, e));
   f.root.addEventListener("pointerleave", () => point(null));
@@ -328,7 +399,7 @@ function rings() {
     if (!c.over) continue;
     const parts = [];
     const ring = (set, i, r) => { const [x, y] = c.at(set, i); parts.push(svg("path", { class: "ring-bars", d: cross(c, c.f, set, i) }), svg("circle", { class: "ring", cx: x, cy: y, r })); };
-    if (selected >= 0) ring(D.front, selected, 7);
+    if (selected >= 0) ring(F, selected, 7);
     if (pointed) ring(SETS[pointed.kind], pointed.i, 9);
     c.over.replaceChildren(...parts);
   }
@@ -339,8 +410,9 @@ function hover(c, event) {
   const place = c.f.root.getBoundingClientRect(), zoom = c.f.root.viewBox.baseVal.width / place.width;
   const mx = (event.clientX - place.left) * zoom, my = (event.clientY - place.top) * zoom;
   let found = null, nearest = 18;
-  for (const [kind, set, allowance] of [["front", D.front, 0], ["published", published, 0], ["tried", D.tried, 1], ["expected", D.expected, 3], ["cloud", D.cloud, 6]]) {
+  for (const [kind, set, allowance] of [["front", F, 0], ["published", published, 0], ["tried", D.tried, 1], ["expected", D.expected, 3], ["cloud", D.cloud, 6]]) {
     for (let i = 0; i < set.params.length; i++) {
+      if (kind === "front" && i >= COUNT && !within.front[i]) continue;
       const [x, y] = c.at(set, i), away = Math.hypot(x - mx, y - my) + allowance + (within[kind] && !within[kind][i] ? 8 : 0);
       if (away < nearest) [found, nearest] = [{ kind, i }, away];
     }
@@ -365,7 +437,7 @@ function keys(c, event) {
   if (!step || !c.line.length) return;
   event.preventDefault();
   const now = c.line.indexOf(pointed && pointed.kind === "front" ? pointed.i : selected);
-  const i = c.line[clamp(now + step, 0, c.line.length - 1)], [x, y] = c.at(D.front, i), place = c.f.root.getBoundingClientRect();
+  const i = c.line[clamp(now + step, 0, c.line.length - 1)], [x, y] = c.at(F, i), place = c.f.root.getBoundingClientRect();
   const zoom = place.width / c.f.root.viewBox.baseVal.width;
   point({ kind: "front", i }, place.left + window.scrollX + x * zoom, place.top + window.scrollY + y * zoom);
 }
@@ -389,18 +461,19 @@ function numbers(kind, i) {
     return el("tr", {}, el("th", { class: "text", scope: "row" }, a.title), el("td", { class: "num" }, `${mean} ${unitOf(a)}`), el("td", { class: "num" }, el("span", { class: "range" }, range)));
   }));
 }
-const titleOf = (kind, i) => ({ front: `#${i + 1}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", tried: "measured, not on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
-const originOf = (kind, i) => ({ front: `mIOU ${D.front.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, tried: `mIOU ${D.tried.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
+const titleOf = (kind, i) => ({ front: `${i < COUNT ? `#${i + 1}` : "under tighter limits"}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", tried: "measured, not on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
+const originOf = (kind, i) => ({ front: `mIOU ${F.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, tried: `mIOU ${D.tried.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
 function describe(kind, i) {
   const outside = within[kind] && !within[kind][i] ? " · outside the limits" : "";
   return [el("h4", {}, titleOf(kind, i) + outside), specLine(kind, i), numbers(kind, i), el("div", { class: "fine" }, originOf(kind, i))];
 }
 function choose(i) {
   selected = i;
-  const name = `${D.folder}#${i + 1}`, word = quoted(name), size = D.query.space.size;
+  const own = i < COUNT, name = own ? `${D.folder}#${i + 1}` : `RUN#${order.indexOf(i) + 1}`, word = quoted(name), size = D.query.space.size;
+  const lines = [...(own ? [] : [tightened()]), `zoo show ${word} --layers`, ...D.query.devices.map((d, k) => `zoo predict ${word} --device ${d.name} --clock-mhz ${F.clocks[k][i]} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`];
   $("one").replaceChildren(el("div", { class: "cols" },
-    el("div", {}, el("h3", {}, `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}`), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; ${measured(i) ? "other " : ""}intervals at ${D.query.confidence}.`)),
-    el("div", {}, el("h3", {}, "Take it away"), ...[`zoo show ${word} --layers`, ...D.query.devices.map((d, k) => `zoo predict ${word} --device ${d.name} --clock-mhz ${D.front.clocks[k][i]} --size ${size}`), `zoo export ${word} --size ${size} -o candidate.onnx`, `zoo report ${word}`].map((line) => el("code", { class: "block" }, line)),
+    el("div", {}, el("h3", {}, own ? `${name}${i === D.chosen - 1 ? ", the chosen one" : ""}` : "On the front under tighter limits"), specLine("front", i), numbers("front", i), el("p", { class: "fine" }, originOf("front", i), `; ${measured(i) ? "other " : ""}intervals at ${D.query.confidence}.`)),
+    el("div", {}, el("h3", {}, "Take it away"), own ? "" : el("p", { class: "fine" }, "The run's own front does not have this one; the first command searches within the sliders' limits."), ...lines.map((line) => el("code", { class: "block" }, line)),
       el("p", { class: "fine" }, "The export comes with the spec as YAML, a model card, and the command that repeats this search."))));
   rings();
   for (const row of document.querySelectorAll("#rows tbody tr")) row.classList.toggle("on", Number(row.dataset.i) === i);
@@ -408,22 +481,24 @@ function choose(i) {
 
 // ---- table ------------------------------------------------------------------------------------------------------------
 const sorted = { by: 0, down: false, all: false };
-const columns = [["#", (i) => i + 1, (i) => el("button", { type: "button", class: "plain", "aria-label": `show candidate ${i + 1}` }, `${i + 1}`)],
-  ...D.axes.map((a) => [unitOf(a) ? label(a) : a.title, (i) => along(D.front, a, i), (i) => {
-    const [mean, range] = spell(D.front, a, i);
+const place = (i) => order.indexOf(i) + 1;
+const columns = [["#", place, (i) => el("button", { type: "button", class: "plain", "aria-label": `show candidate ${place(i)}` }, `${place(i)}`)],
+  ...(P ? [[`${D.run}#`, (i) => (i < COUNT ? i + 1 : Infinity), (i) => (i < COUNT ? `${i + 1}` : "–")]] : []),
+  ...D.axes.map((a) => [unitOf(a) ? label(a) : a.title, (i) => along(F, a, i), (i) => {
+    const [mean, range] = spell(F, a, i);
     return range ? [mean, el("span", { class: "range" }, ` ${range}`)] : mean;
-  }]),
-  ...(D.open_clock ? D.devices.map((d, k) => [D.devices.length > 1 ? `clock of ${d.label}, MHz` : "clock, MHz", (i) => D.front.clocks[k][i], (i) => fmt(D.front.clocks[k][i], 5)]) : []),
-  ...varying.map((f) => [f, (i) => { const v = D.fields[f][D.front.spec[f][i]]; return typeof v === "number" ? v : show(v); }, (i) => field(f, i), true])];
+  }, false, a.better]),
+  ...(D.open_clock ? D.devices.map((d, k) => [D.devices.length > 1 ? `clock of ${d.label}, MHz` : "clock, MHz", (i) => F.clocks[k][i], (i) => fmt(F.clocks[k][i], 5)]) : []),
+  ...varying.map((f) => [f, (i) => { const v = D.fields[f][F.spec[f][i]]; return typeof v === "number" ? v : show(v); }, (i) => field(f, i), true])];
 function table() {
   const [, key] = columns[sorted.by], sign = sorted.down ? -1 : 1;
   const rows = within.front.map((ok, i) => (ok ? i : -1)).filter((i) => i >= 0);
   const order = (a, b) => { const u = key(a), v = key(b); return (typeof u === "number" ? u - v : String(u).localeCompare(String(v), "en", { numeric: true })) * sign || a - b; };
   rows.sort(order);
   const shown = sorted.all ? rows : rows.slice(0, 40);
-  const sortBy = (k) => { sorted.down = sorted.by === k ? !sorted.down : k > 0 && k <= D.axes.length && D.axes[k - 1].better === -1; sorted.by = k; table(); $("rows").querySelectorAll("th button")[k].focus(); };
+  const sortBy = (k) => { sorted.down = sorted.by === k ? !sorted.down : columns[k][4] === -1; sorted.by = k; table(); $("rows").querySelectorAll("th button")[k].focus(); };
   const header = columns.map(([name, , , text], k) => el("th", { scope: "col", class: text ? "text" : null, "aria-sort": sorted.by === k ? (sorted.down ? "descending" : "ascending") : null }, el("button", { type: "button", on: { click: () => sortBy(k) } }, name)));
-  const body = shown.map((i) => el("tr", { "data-i": i, class: i === selected ? "on" : null, on: { click: () => choose(i) } }, columns.map(([, , cell, text]) => el("td", { class: text ? "text" : "num" }, cell(i)))));
+  const body = shown.map((i) => el("tr", { "data-i": i, "data-spec": P ? F.rows[i] : null, "data-setting": P ? F.setting[i] : null, class: i === selected ? "on" : null, on: { click: () => choose(i) } }, columns.map(([, , cell, text]) => el("td", { class: text ? "text" : "num" }, cell(i)))));
   const more = rows.length > shown.length ? el("p", {}, el("button", { type: "button", on: { click: () => { sorted.all = true; table(); } } }, `Show all ${fmt(rows.length)}`)) : null;
   $("rows").replaceChildren(el("p", { class: "fine" }, `${plural(rows.length, "candidate")} within the limits; a click on a heading sorts, a click on a row shows the candidate above.`),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Candidates" }, el("table", {}, el("thead", {}, el("tr", {}, header)), el("tbody", {}, body))), more || "");
@@ -475,8 +550,8 @@ function costs() {
   for (const s of D.sensitivity) {
     const box = el("div", {}), name = s.unit ? `${s.title} limit, ${s.unit}` : `limit on the number of ${s.title}`;
     grid.append(el("figure", {}, el("figcaption", {}, el("b", {}, `Best mIOU against the limit on ${s.title}`)), box));
-    const limit = limits.find((l) => l.metric === limits.find((m) => m.name === s.limit).metric && l.value !== null);
-    stairChart(box, [{ name: "best mIOU", steps: s }], name, s.unit, limit ? limit.loosest / limits.find((m) => m.name === s.limit).scale : null);
+    const own = D.limits.find((l) => l.name === s.limit), limit = limits.find((l) => l.metric === own.metric && l.value !== null);
+    stairChart(box, [{ name: "best mIOU", steps: s }], name, s.unit, limit ? limit.loosest / own.scale / own.prefix : null);
   }
   if (!D.regret.length) return;
   hold.append(el("h3", {}, "Regret: one network for all devices"), el("p", { class: "fine" }, "What the joint answer gives up against the answer for each device alone, at equal limits."),

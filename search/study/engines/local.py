@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 from filelock import FileLock
 
 from search.study.evaluators import Evaluator, Stopped, checked
+from zoo.own_families import add_family_of
 from zoo.specs import Spec
 
 Decide = Callable[[int, int, float], bool]
@@ -67,6 +68,7 @@ class Engine(Protocol):
 def attempt(evaluator: Evaluator, task: Task, report: Callable[[int, float], bool]) -> Outcome:
     """Evaluate; whatever is raised is a failure of this trial."""
     started, last = time.monotonic(), [float("nan")]
+    add_family_of(task.spec)
 
     def told(epoch: int, miou: float) -> None:
         last.append(checked(miou))

@@ -10,7 +10,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from search.study.engines.local import Decide, Outcome, Task
 from search.study.engines.ray_workers import Mailbox, Slot
 from search.study.evaluators import Evaluator
 from zoo.errors import ZooError
+from zoo.text import one_line
 
 if TYPE_CHECKING:
     from search.study.config import Plan
@@ -31,7 +33,10 @@ LOOK_S = 2.0
 """Seconds between two looks at how many machines there are."""
 
 GONE_S = 60.0
-"""A cluster that does not answer for so many seconds is lost."""
+"""A worker that does not answer for so many seconds is lost."""
+
+SILENT_S = 20.0
+"""A cluster that does not answer for so many seconds is lost; after 60 s Ray would end this process itself."""
 
 STORE_BYTES = 500 * 10**6
 """Object store of a cluster of our own, where the environment says nothing else."""
@@ -62,6 +67,7 @@ class OnRay:
         self.evaluator, self.decide, self.limit_s = evaluator.portable(), decide, limit_s
         self.cpus, self.gpus = cpus, gpus
         self._room, self._looked = room(cpus, gpus), time.monotonic()
+        self._head = ray.get_runtime_context().gcs_address
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)
         self._mailbox: Any = mailbox.remote()
@@ -74,13 +80,26 @@ class OnRay:
     def slots(self) -> int:
         """Trials that the cluster has room for now; one where it has none, which then waits for a worker."""
         if time.monotonic() - self._looked > LOOK_S:
-            self._room, self._looked = room(self.cpus, self.gpus), time.monotonic()
+            self._look()
         return max(1, self._room)
+
+    def _look(self) -> None:
+        """See whether the cluster answers, and how much room it has. Raises ZooError where it is lost."""
+        try:
+            _answers(self._head)
+        except OSError as error:
+            if time.monotonic() - self._looked > SILENT_S:
+                raise _lost(error) from None
+            return
+        with _cluster():
+            self._room = room(self.cpus, self.gpus)
+        self._looked = time.monotonic()
 
     def start(self, task: Task) -> None:
         """Give a trial to a free worker, or to a new one."""
         self._waiting.append((task, 0))
-        self._dispatch()
+        with _cluster():
+            self._dispatch()
 
     def _dispatch(self) -> None:
         """Begin what waits, as far as there is room."""
@@ -129,32 +148,34 @@ class OnRay:
 
     def finished(self, timeout_s: float) -> list[tuple[Task, Outcome]]:
         """Outcomes of what ended; a trial whose worker was lost is first evaluated once more."""
-        import ray
-
         until = time.monotonic() + timeout_s
         while self._running or self._waiting:
-            self._answer()
-            self._dispatch()
-            calls = [one.call for one in self._running]
-            ready, _ = ray.wait(calls, num_returns=1, timeout=0.1) if calls else ([], [])
-            ended = [one for one in self._running if one.call in ready or self._late(one)]
-            outcomes = [(one.task, outcome) for one in ended if (outcome := self._end(one)) is not None]
+            if time.monotonic() - self._looked > LOOK_S:
+                self._look()
+            with _cluster():
+                outcomes = self._ended()
             if outcomes or time.monotonic() >= until:
                 return outcomes
         return []
+
+    def _ended(self) -> list[tuple[Task, Outcome]]:
+        """What has ended within a tenth of a second."""
+        import ray
+
+        self._answer()
+        self._dispatch()
+        calls = [one.call for one in self._running]
+        ready, _ = ray.wait(calls, num_returns=1, timeout=0.1) if calls else ([], [])
+        ended = [one for one in self._running if one.call in ready or self._late(one)]
+        return [(one.task, outcome) for one in ended if (outcome := self._end(one)) is not None]
 
     def _answer(self) -> None:
         import ray
 
         current = {one.task.number for one in self._running}
-        try:
-            for number, epoch, miou in ray.get(self._mailbox.waiting.remote(), timeout=GONE_S):
-                goes_on = number in current and self.decide(number, epoch, miou)
-                ray.get(self._mailbox.answer.remote(number, goes_on))
-        except ray.exceptions.RayError as error:
-            raise ZooError(
-                f"the Ray cluster is lost ({type(error).__name__}); what was told is kept: go on with --resume"
-            ) from None
+        for number, epoch, miou in ray.get(self._mailbox.waiting.remote(), timeout=SILENT_S):
+            goes_on = number in current and self.decide(number, epoch, miou)
+            ray.get(self._mailbox.answer.remote(number, goes_on), timeout=SILENT_S)
 
     def _late(self, one: _Running) -> bool:
         return self.limit_s is not None and time.monotonic() - one.started > self.limit_s
@@ -195,8 +216,32 @@ class OnRay:
         import ray
 
         for actor in [*self._free, *(one.actor for one in self._running), self._mailbox]:
-            ray.kill(actor)
+            with suppress(*_losses()):
+                ray.kill(actor)
         self._free, self._running, self._waiting = [], [], []
+
+
+def _losses() -> tuple[type[Exception], ...]:
+    """What Ray raises where its cluster does not answer: its own, and what its parts raise."""
+    import ray
+
+    return (ray.exceptions.RayError, ray.exceptions.RpcError, OSError, RuntimeError)
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """Calls of Ray, which raise ZooError where the cluster is lost."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except _losses() as error:
+        raise _lost(error) from None
+
+
+def _lost(error: Exception) -> ZooError:
+    why = one_line(error, 80) or type(error).__name__
+    return ZooError(f"the Ray cluster is lost ({why}); what was told is kept: go on with --resume")
 
 
 def room(cpus: float, gpus: float) -> int:

@@ -1,0 +1,35 @@
+"""The plan of trainings: what is trained, in which order, and that every decoder has its encoder."""
+
+from benchmarks.accuracy.design import design, held_out_pool, labels, tasks
+from benchmarks.accuracy.protocols import PROTOCOLS
+from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK
+
+
+def test_every_decoder_comes_after_its_encoder() -> None:
+    order = tasks()
+    place = {task: i for i, task in enumerate(order)}
+    assert len(place) == len(order)
+    for task in order:
+        if task.encoder:
+            assert place[task.encoder] < place[task]
+
+
+def test_the_label_set_is_what_the_issue_of_trust_asks_for() -> None:
+    """24 pairs, 4 others and at least 6 repeats, which is at least 48 labels of different networks."""
+    found = labels(CANDIDATES[0])
+    specs = {task.spec for task in found}
+    pairs = [spec for spec in specs if spec.variant == "ESPNet"]
+    assert len(pairs) == len(design()["pairs"]) == 24
+    assert len([spec for spec in specs if spec.variant in ("A", "B")]) >= 4
+    assert len(specs) >= 48 and sum(task.seed > 0 for task in found) >= 6
+    assert set(YARDSTICK) <= specs
+
+
+def test_protocols_can_be_asked_for_alone() -> None:
+    assert {task.protocol for task in tasks(("truth",))} == {"truth"}
+    assert len(tasks(("truth",))) == len(YARDSTICK) + 2
+    assert {task.protocol for task in tasks()} <= PROTOCOLS.keys()
+
+
+def test_what_may_be_held_out_is_labelled_nowhere() -> None:
+    assert not {task.spec for task in tasks()} & set(held_out_pool())
