@@ -68,7 +68,7 @@ def timed(
 
 def conditions(graph: Graph, names: Sequence[str], threads: int, streams: int) -> str:
     """SHA-256 of all that an answer depends on: network at its size, batch 1, threads, processor, versions."""
-    packages = sorted({package for name in names for package in NEEDS[name]})
+    packages = sorted({package for name in names for package in NEEDS.get(name, ())})
     known = [repr(graph), list(names), threads, streams, processor(), [f"{p} {_version(p)}" for p in packages]]
     return sha256(json.dumps(known).encode()).hexdigest()
 
