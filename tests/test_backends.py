@@ -296,7 +296,7 @@ def test_resuming_leaves_out_what_is_there(folder: Path, capsys: pytest.CaptureF
     assert [Path(row["image"]).name for row in json.loads(out)] == ["2.png"]
     assert "4 of 5 images have their outputs and are left out" in err
     assert gone.read_bytes() == expected and kept.read_bytes() == b"mine"
-    assert run_segment(*arguments, "--resume", "--overlay", "--json") == 0  # no overlay is there yet
+    assert run_segment(*arguments, "--resume", "--overlay", "--force", "--json") == 0  # no overlay is there yet
     assert len(json.loads(capsys.readouterr().out)) == 5
     assert kept.read_bytes() != b"mine"
 

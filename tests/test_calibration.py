@@ -349,7 +349,7 @@ def test_a_trtexec_log_makes_a_device_in_one_command(tmp_path: Path, capsys: pyt
     file = ("--bench", str(log_file), "--model", "espnet", "--size", "1024x512", "--name")
     assert main(["device", "calibrate", "tx2", *file, "elsewhere"]) == 0
     assert "no precision was read: taken as fp16" in capsys.readouterr().err
-    (point,) = calibrate(capsys, "tx2-tensorrt-mine", *file, "my-board")["points"]
+    (point,) = calibrate(capsys, "tx2-tensorrt", *file, "my-board")["points"]
     assert (point["network"], point["measured"]) == ("espnet", pytest.approx(milliseconds / 1e3, rel=1e-3))
     own = load_device("my-board")
     assert own.stack == "tensorrt"
