@@ -70,10 +70,10 @@ def _composed(text: str) -> yaml.Node | None:
 def _depth(node: yaml.Node) -> int:
     """Levels of collections inside one another, aliases written out; `MAX_DEPTH` + 1 for whatever is deeper."""
     level, depth = {id(node): node}, 0
-    while level and depth <= MAX_DEPTH:
+    while level and depth <= MAX_DEPTH + 1:
         depth += 1
         level = {id(inner): inner for outer in level.values() for inner in _inner(outer)}
-    return depth - 1 if depth <= MAX_DEPTH or not _is_loop(node) else 1
+    return 1 if depth > MAX_DEPTH + 1 and _is_loop(node) else depth - 1
 
 
 def _is_loop(node: yaml.Node) -> bool:
