@@ -210,6 +210,6 @@ COMMANDS = (
         "zoo bench espnet-c espnet --backend onnxruntime --size 1024x512",
         _bench,
         _configure,
-        ("zoo bench espnet -o row.json; zoo bench --reproduce row.json",),
+        ("zoo bench --reproduce row.json",),
     ),
 )
