@@ -469,7 +469,7 @@ def test_names_in_charts_overlap_nothing(x, y, run):
     figure = Figure(figsize=(6.2, 5.2), dpi=150, layout="constrained")
     panel = figure.add_subplot()
     names, marks = report._panel(panel, [loaded], axis(x, [loaded]), axis(y, [loaded]))
-    report._finish(figure, [panel], "title")
+    charts("layout").finish(figure, [panel], "title")
     boxes = report.place(panel, names, marks)
     assert len(boxes) >= 7
     inside = panel.get_window_extent()
