@@ -109,8 +109,11 @@ def t_cdf(x: float, freedom: float) -> float:
     """Distribution function of Student's t.
 
     With the regularised incomplete beta function: 1 - I_v(freedom / 2, 1 / 2) / 2 at v = freedom / (freedom + x²) for
-    x > 0 (Abramowitz and Stegun, 1964, equation 26.7.1).
+    x > 0 (Abramowitz and Stegun, 1964, equation 26.7.1); near zero by 1 - v, which does not round to zero.
     """
+    if x * x < freedom:
+        inside = _incomplete_beta(0.5, freedom / 2, x * x / (freedom + x * x))
+        return 0.5 + math.copysign(0.5 * inside, x)
     tail = 0.5 * _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + x * x))
     return 1 - tail if x > 0 else tail
 
