@@ -117,7 +117,7 @@ def test_every_value_of_the_certificate_is_checked(run, tmp_path):
     front = read_json(run / "front.json")["front"]
     again.check_certificate(document, front)
     for path in leaves(document):
-        if path[0] in ("asked", "files"):
+        if path[0] in ("asked", "files") or path == ("basis", "version"):
             continue
         with pytest.raises(NotVerified):
             again.check_certificate(changed(document, path), front)
@@ -131,6 +131,16 @@ def test_every_value_of_the_certificate_is_checked(run, tmp_path):
         (folder / "certificate.json").write_text(json.dumps(one))
         with pytest.raises(NotVerified):
             verify(folder)
+
+
+def test_a_run_of_another_version_still_verifies_and_says_so(run, tmp_path, capsys):
+    folder = shutil.copytree(run, tmp_path / "older")
+    certificate = read_json(folder / "certificate.json")
+    for version, code in (("0.1.9", 0), (7, 3)):
+        certificate["basis"]["version"] = version
+        (folder / "certificate.json").write_text(json.dumps(certificate))
+        assert main(["verify", str(folder)]) == code
+    assert "was written by version 0.1.9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["front.csv", "sample.csv"])

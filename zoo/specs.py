@@ -8,6 +8,7 @@ checked by evaluating each rule once for each distinct combination of the fields
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -31,10 +32,10 @@ class Spec:
     rules: ClassVar[tuple[Rule, ...]] = ()
 
     def __post_init__(self) -> None:
-        for name, hint in field_types(type(self)).items():
-            wrong = mismatch(getattr(self, name), hint)
-            if wrong:
-                raise SpecError(f"{self.family}.{name}: {wrong}")
+        for name, fits in _checks(type(self)):
+            value = getattr(self, name)
+            if not fits(value):
+                raise SpecError(f"{self.family}.{name}: {mismatch(value, field_types(type(self))[name])}")
         for rule in self.rules:
             wrong = rule(self)
             if wrong:
@@ -50,6 +51,36 @@ def field_types(spec: type[Spec]) -> Mapping[str, Any]:
         hints = get_type_hints(spec, include_extras=True)
         _FIELD_TYPES[spec] = {field.name: hints[field.name] for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
     return _FIELD_TYPES[spec]
+
+
+@cache
+def _checks(spec: type[Spec]) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    """For each field whether a value fits it; `mismatch` says why one does not, and is too slow for whole spaces."""
+    return tuple((name, _fits(hint)) for name, hint in field_types(spec).items())
+
+
+def _fits(hint: Any) -> Callable[[Any], bool]:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, limits = _fits(args[0]), [limit for limit in args[1:] if isinstance(limit, Interval)]
+        return lambda value: inner(value) and all(limit.ge <= value <= limit.le for limit in limits)
+    if origin is Literal:
+        return lambda value: value in args and type(value) is type(args[0])
+    if origin is tuple and args[-1] is Ellipsis:
+        item = _fits(args[0])
+        return lambda value: isinstance(value, tuple) and all(map(item, value))
+    if origin is tuple:
+        items = [_fits(arg) for arg in args]
+        return lambda value: (
+            isinstance(value, tuple)
+            and len(value) == len(items)
+            and all(fits(item) for fits, item in zip(items, value, strict=True))
+        )
+    if origin in (Union, UnionType):
+        kinds = [_fits(arg) for arg in args]
+        return lambda value: any(fits(value) for fits in kinds)
+    # bool is an int to Python, never to a spec.
+    return lambda value: type(value) is hint or (hint is float and type(value) is int)
 
 
 def mismatch(value: object, hint: Any) -> str | None:

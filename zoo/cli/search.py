@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo._version import __version__
 from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
@@ -216,10 +217,15 @@ def _verify(args: Arguments) -> int:
             print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))
         raise
     certificate = read_json(folder / "certificate.json")
+    written_by = certificate["basis"]["version"]
     if certificate.get("format", 1) != FORMAT:
         note(
-            f"zoo: {folder} was written by version {certificate['basis']['version']}, whose certificate covers the "
+            f"zoo: {folder} was written by version {written_by}, whose certificate covers the "
             "front and its counts only; they were checked by its rule. Search again for a certificate of every file."
+        )
+    elif written_by != __version__:
+        note(
+            f"zoo: {folder} was written by version {written_by}; this is {__version__}, which computes the same values"
         )
     emit(
         args,
