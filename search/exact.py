@@ -87,7 +87,7 @@ def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None
         "at": [str(device) for device in setting],
         "spec": as_dict(spec),
         "miou": None if np.isnan(miou["mean"]) else miou,
-        "miou_source": _source(query),
+        "miou_source": "unknown" if np.isnan(miou["mean"]) else _source(query),
         **{name: int(column[i]) for name, column in columns.counts.items()},
         **devices[0],
         "devices": dict(zip(map(str, query.devices), devices, strict=True)),

@@ -18,7 +18,7 @@ from zoo.errors import ConfigError, SpecError, ZooError
 from zoo.models.espnet import ESPNetSpec
 from zoo.models.espnetv2 import ESPNetv2Spec
 from zoo.registry import FAMILIES, lower, spec_from_dict
-from zoo.specs import Spec, as_dict
+from zoo.specs import Spec, _checks, as_dict, field_types, mismatch
 from zoo.yaml_strict import MAX_VALUES, parse_yaml, read_yaml
 
 # YAML without its traps
@@ -445,3 +445,15 @@ def test_a_named_search_is_checked_when_it_is_read(entry, message, tmp_path):
     path.write_text(f"searches:\n  mine: {{{entry}}}\n")
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_config(str(path))
+
+
+@given(st.sampled_from(sorted(FAMILIES)), st.data())
+def test_what_a_field_takes_is_what_no_mismatch_is_said_of(name, data):
+    """The quick check of whole spaces and the one that explains agree."""
+    spec = FAMILIES[name].spec
+    field, fits = data.draw(st.sampled_from(_checks(spec)))
+    scalars = st.one_of(
+        st.integers(-2, 5000), st.booleans(), st.floats(0, 10), st.sampled_from(["C", "esp", "1.0", ""])
+    )
+    value = data.draw(st.one_of(scalars, st.none(), st.lists(scalars, max_size=4), st.lists(scalars).map(tuple)))
+    assert fits(value) is (mismatch(value, field_types(spec)[field]) is None)

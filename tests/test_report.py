@@ -910,3 +910,18 @@ def test_text_and_marks_have_contrast(dark):
 def test_the_template_ships_with_the_package():
     folder = Path(html_report.__file__).parent
     assert {path.name for path in (folder / "templates").iterdir()} == {"report.html", "report.css", "report.js"}
+
+
+def test_a_run_without_miou_is_drawn_by_what_it_knows(tmp_path, capsys):
+    run = tmp_path / "fpenet"
+    words = ["--space", "fpenet", "--device", "tx2", "--objective", "latency,size"]
+    assert main(["search", *words, "--clock-mhz", "1300", "-o", str(run)]) == 0
+    assert (run / "pareto.png").stat().st_size > 5_000 and (run / "pareto.svg").exists()
+    assert {entry["miou_source"] for entry in json.loads((run / "front.json").read_text())["front"]} == {"unknown"}
+    capsys.readouterr()
+    assert main(["pareto", str(run), "--x", "latency"]) == 1
+    assert main(["pareto", str(run), "--x", "macs", "--y", "latency", "-o", str(tmp_path / "m.png")]) == 0
+    assert main(["report", str(run)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("its mIOU is unknown") == 2 and "Traceback" not in said
+    assert main(["verify", str(run)]) == 0

@@ -8,7 +8,6 @@ checked by evaluating each rule once for each distinct combination of the fields
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -53,10 +52,14 @@ def field_types(spec: type[Spec]) -> Mapping[str, Any]:
     return _FIELD_TYPES[spec]
 
 
-@cache
+_CHECKS: dict[type[Spec], tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
+
+
 def _checks(spec: type[Spec]) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
     """For each field whether a value fits it; `mismatch` says why one does not, and is too slow for whole spaces."""
-    return tuple((name, _fits(hint)) for name, hint in field_types(spec).items())
+    if spec not in _CHECKS:
+        _CHECKS[spec] = tuple((name, _fits(hint)) for name, hint in field_types(spec).items())
+    return _CHECKS[spec]
 
 
 def _fits(hint: Any) -> Callable[[Any], bool]:

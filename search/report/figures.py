@@ -47,7 +47,9 @@ from search.runs.reader import (
     shortlisted,
     values,
 )
+from zoo.errors import ConfigError
 from zoo.quantities import LIMITED, LIMITS
+from zoo.text import shown
 
 LIMIT_COLOUR = "#D55E00"
 
@@ -70,7 +72,10 @@ def draw(
     """
     check_formats(outputs)
     runs = [load_run(folder) for folder in folders]
-    pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or DEFAULT_AXES]
+    pairs = [(axis(x, runs), axis(y, runs)) for x, y in axes or default_axes(runs)]
+    for run in runs:
+        if not run.knows_miou and any("miou" in (x.metric, y.metric) for x, y in pairs):
+            raise ConfigError(f"{shown(run.folder)}: its mIOU is unknown; draw other axes, as --x size --y latency")
     with mpl.rc_context(RC):
         figure, rows, columns = figure_of(len(pairs), width_mm)
         panels: list[Axes] = []
@@ -85,6 +90,11 @@ def draw(
         for panel, (names, marks) in zip(panels, drawn, strict=True):
             place(panel, names, marks)
         layout.save(figure, outputs)
+
+
+def default_axes(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
+    """Pairs of (x, y): mIOU against size and latency, or the latter two where a run's mIOU is unknown."""
+    return DEFAULT_AXES if all(run.knows_miou for run in runs) else (("size", "latency"),)
 
 
 def _title(runs: Sequence[Run]) -> str:

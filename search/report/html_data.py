@@ -24,13 +24,19 @@ from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
 from zoo._version import __version__
 from zoo.config import load_config
+from zoo.errors import ConfigError
 from zoo.quantities import LIMITED, LIMITS, MINIMIZE
 from zoo.registry import lower
+from zoo.text import shown
 
 
 def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     """Everything that the report of a run shows; `rank` is the candidate taken apart, by default the chosen one."""
     query = run.query
+    if not run.knows_miou:
+        raise ConfigError(
+            f"{shown(run.folder)}: its mIOU is unknown, and a report is about that; zoo pareto draws the front"
+        )
     known = Evaluator(query) if run.enumerable else None
     specs = [entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)]
     fields = _fields([*specs, *(every_choice(query) if known else [])])

@@ -83,6 +83,11 @@ class Run:
         return self.folder.resolve().name
 
     @property
+    def knows_miou(self) -> bool:
+        """Whether its candidates have an mIOU, which a search without mIOU among its objectives may lack."""
+        return all(entry["miou"] is not None for entry in self.front)
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """Devices with their clocks, as the front names them."""
         return tuple(map(str, self.query.devices))

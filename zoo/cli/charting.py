@@ -4,6 +4,7 @@ PNG and SVG are drawn at the same time, each in a process of its own. Where proc
 is one core, the chart is drawn here.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -57,6 +58,14 @@ def _ask(artist: Connection, folder: Path) -> None:
         draw_here(folder)
 
 
+def _in_silence(folder: Path, files: tuple[str, ...]) -> None:
+    """Draw, or end with exit code 1."""
+    try:
+        draw_here(folder, files)
+    except BaseException:
+        sys.exit(1)
+
+
 def _artist(asked: Connection, theirs: Connection) -> None:
     """In the other process: be ready, draw, say that it is done; end in silence where anything is wrong."""
     from search.forking import context
@@ -66,7 +75,7 @@ def _artist(asked: Connection, theirs: Connection) -> None:
         import search.report.figures  # noqa: F401 - with it matplotlib
 
         folder = Path(asked.recv_bytes().decode())
-        second = context().Process(target=draw_here, args=(folder, FILES[1:]))
+        second = context().Process(target=_in_silence, args=(folder, FILES[1:]))
         second.start()
         draw_here(folder, FILES[:1])
         second.join()
