@@ -88,6 +88,7 @@ def draw(
         _clock_bar(figure, panels, runs)
         finish(figure, panels, _title(runs))
         for panel, (names, marks) in zip(panels, drawn, strict=True):
+            _thin_out(panel)
             place(panel, names, marks)
         layout.save(figure, outputs)
 
@@ -120,7 +121,9 @@ def _clock_bar(figure: Figure, panels: Sequence[Axes], runs: Sequence[Run]) -> N
         ticks = steps if len(steps) <= MOST_TICKS else None
         side = "top" if is_narrow(figure) else "right"
         bar = figure.colorbar(shades, ax=list(panels), ticks=ticks, aspect=40, pad=0.01, location=side)
-        bar.set_label(f"clock of {runs[0].query.devices[0].name}, MHz")
+        size = 7 if is_narrow(figure) else None
+        bar.set_label(f"clock of {runs[0].query.devices[0].name}, MHz", size=size)
+        bar.ax.tick_params(labelsize=size)
         bar.formatter = FuncFormatter(lambda value, _: f"{value:g}")
         bar.update_ticks()
 
@@ -234,7 +237,20 @@ def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
         )
     for rank in ranks:
         at = means[rank - 1]
-        panel.annotate(f"{rank}", at, (4, -9), textcoords="offset points", fontsize=7, zorder=7)
+        panel.annotate(f"{rank}", at, (4, -9), textcoords="offset points", fontsize=7, zorder=7, gid=RANK)
+
+
+RANK = "rank"
+
+
+def _thin_out(panel: Axes) -> None:
+    """Hide the rank of a candidate where it would cover that of a better one; its circle stays."""
+    kept: list[Any] = []
+    for text in panel.texts:
+        if text.get_gid() == RANK:
+            box = text.get_window_extent()
+            text.set_visible(not any(box.overlaps(other) for other in kept))
+            kept += [box] if text.get_visible() else []
 
 
 def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: str) -> None:
@@ -249,7 +265,7 @@ def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: st
 def _trained(panel: Axes, run: Run, means: Any, colour: str) -> None:
     """Candidates whose mIOU was measured, apart from the predicted ones."""
     kinds = [str(entry.get("miou_source", "predicted")) for entry in run.front]
-    found = [i for i, kind in enumerate(kinds) if not kind.startswith("predicted")]
+    found = [i for i, kind in enumerate(kinds) if not kind.startswith(("predicted", "unknown"))]
     if found:
         xs, ys = means[found].T
         panel.scatter(xs, ys, marker="s", s=20, color=colour, edgecolor="black", lw=0.6, zorder=4, label="trained")
