@@ -193,7 +193,7 @@ class FromOptuna:
 
     def __init__(self, name: str, make: Callable[[int], Any], setting: Setting) -> None:
         self.name, self.make, self.setting = name, make, setting
-        self.counts = {field: len(setting.found.query.space.choices.values[field]) for field in setting.found.codes}
+        self.counts = {field: len(setting.found.query.one_space.choices.values[field]) for field in setting.found.codes}
 
     def __call__(self, history: History, number: int) -> Proposal:
         import optuna

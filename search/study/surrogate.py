@@ -88,7 +88,7 @@ class Prior:
 
 def prior(found: Candidates, *, same_protocol: bool) -> Prior:
     """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
-    family = found.query.space.choices.family
+    family = found.query.one_space.choices.family
     features, mean, covariance = _published(found) if family in EFFECTS else uninformed(found)
     if not same_protocol:
         covariance = covariance + np.diag((SHARE * mean) ** 2)
@@ -97,7 +97,7 @@ def prior(found: Candidates, *, same_protocol: bool) -> Prior:
 
 
 def _published(found: Candidates) -> tuple[Floats, Floats, Floats]:
-    choices = found.query.space.choices
+    choices = found.query.one_space.choices
     model, codes = fitted(choices.family), choices.codes(found.rows)
     columns = [by_fields(choices, codes, effect.value) for effect in model.effects]
     features = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])

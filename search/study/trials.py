@@ -95,7 +95,7 @@ class Ledger:
             if saved != asked:
                 self.study.set_user_attr("asked", dict(asked))
         self._distributions: dict[str, Any] = {
-            field: optuna.distributions.IntDistribution(0, len(found.query.space.choices.values[field]) - 1)
+            field: optuna.distributions.IntDistribution(0, len(found.query.one_space.choices.values[field]) - 1)
             for field in found.codes
         }
 
@@ -226,7 +226,7 @@ class Ledger:
 
 def plain_value(found: Candidates, field: str, code: int) -> Any:
     """The value of a field that a code stands for, as optuna-dashboard shows it."""
-    value = found.query.space.choices.values[field][code]
+    value = found.query.one_space.choices.values[field][code]
     return list(value) if isinstance(value, tuple) else value
 
 

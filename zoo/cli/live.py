@@ -121,7 +121,7 @@ def view(outlook: "Outlook") -> Any:
 
 def _spec(outlook: "Outlook", index: int) -> dict[str, Any]:
     """The fields that vary."""
-    values = outlook.found.query.space.choices.values
+    values = outlook.found.query.one_space.choices.values
     return {name: values[name][int(code[index])] for name, code in outlook.found.codes.items()}
 
 
