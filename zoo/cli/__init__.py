@@ -238,6 +238,7 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     "nncf": "int8",
+    "av": "video",
     "optuna": "optuna",
     "ray": "ray",
     "matplotlib": "plots",

@@ -22,8 +22,11 @@ from zoo.cli.command import (
     emit,
     note,
     positive_argument,
+    probability_argument,
+    usage,
 )
 from zoo.cli.outputs import add_force, check_outputs
+from zoo.cli.video import outputs_of, segment_video, source_of
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -70,8 +73,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, folders of them and of folders, or patterns such as '*.png'"
-    parser.add_argument("images", metavar="IMAGE|DIR", nargs="+", help=kinds)
+    kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, folders of them and of folders, patterns such as '*.png', or a video"
+    parser.add_argument("images", metavar="IMAGE|DIR|VIDEO", nargs="*", help=kinds)
     parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     add_force(parser)
@@ -109,6 +112,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="0-9",
         help=f"how hard PNG files are compressed: 1 is fast, 9 small (default {PNG_LEVEL})",
     )
+    parser.add_argument("--camera", metavar="NAME", help="segment a camera's frames, as of /dev/video0, until Ctrl-C")
+    parser.add_argument("--frames", type=count_argument, metavar="N", help="end a video or a camera after N frames")
+    smooth = "share of the logits before that stays in those of a frame, 0 to below 1 (default 0): steadier labels"
+    parser.add_argument("--smooth", type=probability_argument, metavar="A", help=smooth)
     parser.add_argument("--resume", action="store_true", help="leave out images whose outputs exist (default: replace)")
 
 
@@ -144,6 +151,14 @@ def _segment(args: Arguments) -> int:
     from zoo.inference.images import ImageError
     from zoo.inference.pipeline import images_in, in_order
 
+    source = source_of(args)
+    if source is not None:
+        return _segment_source(args, source)
+    if not args.images:
+        raise usage("give an image, a folder, a video, or --camera NAME")
+    for name in ("frames", "smooth"):
+        if getattr(args, name) is not None:
+            raise ZooError(f"--{name} is for a video or a camera; leave it out")
     images = images_in(_paths(args.images), NO_IMAGES)
     outputs = _outputs(args, images)
     if args.resume:
@@ -161,6 +176,16 @@ def _segment(args: Arguments) -> int:
     _say_end(rows, failed, time.monotonic() - start)
     emit(args, rows, lambda console: _print_segmented(console, rows, job.taken))
     return 1 if failed else 0
+
+
+def _segment_source(args: Arguments, source: str) -> int:
+    """A video or a camera."""
+    labels, overlay = outputs_of(args, source)
+    check_outputs(args, *(path for path in (labels, overlay) if path))
+    job = _job(args, 1, {})
+    row = segment_video(args, job, source, labels, overlay)
+    emit(args, [row], lambda console: _print_segmented(console, [row | {"probabilities": None}], job.taken))
+    return 0
 
 
 def _paths(texts: Iterable[str]) -> Iterator[Path]:
