@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -258,15 +258,15 @@ class Writer:
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, *, labels: bool) -> None:
         import av
 
-        self._stack = ExitStack()
+        self._path, self._stack = path, ExitStack()
         self._format = "gray" if labels else "rgb24"
         partial = self._stack.enter_context(atomic(path))
         try:
             self._container: Any = av.open(str(partial), "w", format="matroska" if labels else "mp4")
-            self._stream: Any = self._container.add_stream("ffv1" if labels else _encoder(), rate=rate)
+            self._stream = cast("Any", self._container.add_stream("ffv1" if labels else _encoder(), rate=rate))
         except (av.FFmpegError, OSError, ValueError) as error:
             self._stack.__exit__(type(error), error, None)
-            raise ZooError(f"{shown(path)}: cannot be written: {_reason(error)}") from None
+            raise self._failed(error) from None
         self._stream.height, self._stream.width = size
         even = size[0] % 2 == size[1] % 2 == 0
         self._stream.pix_fmt = "gray" if labels else "yuv420p" if even else "yuv444p"
@@ -277,7 +277,18 @@ class Writer:
 
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=self._format)
         picture.pts, picture.time_base = frame.pts, frame.time_base
-        self._container.mux(self._stream.encode(picture))
+        self._encode(picture)
+
+    def _encode(self, picture: Any) -> None:
+        import av
+
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: BaseException) -> ZooError:
+        return ZooError(f"{shown(self._path)}: cannot be written: {_reason(error)}; choose another folder with -o")
 
     def __enter__(self) -> "Writer":
         return self
@@ -285,9 +296,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        try:
+            if kind is None:
+                self._encode(None)
+            self._container.close()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         self._stack.__exit__(kind, error, trace)
 
 
