@@ -38,6 +38,33 @@ class KernelCost:
     of_peak: float
     of_bandwidth: float
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        kind: str,
+        *,
+        macs: int,
+        moved: float,
+        seconds: float,
+        total_s: float,
+        peaks: tuple[float, float],
+        provenance: str,
+    ) -> "KernelCost":
+        """A kernel that takes `seconds` of `total_s`; peaks: MACs and bytes a second."""
+        return cls(
+            name=name,
+            kind=kind,
+            macs=macs,
+            bytes=round(moved),
+            latency_s=seconds,
+            share=seconds / total_s if total_s else 0.0,
+            provenance=provenance,
+            intensity=macs / moved if moved else 0.0,
+            of_peak=macs / peaks[0] / seconds if seconds else 0.0,
+            of_bandwidth=moved / peaks[1] / seconds if seconds else 0.0,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:

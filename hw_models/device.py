@@ -65,14 +65,15 @@ ENOUGH_NETWORKS = 5
 """Networks from which on a limit of power is more than a ranking."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Device:
     """One device under one software stack, computing in one precision (fp32, fp16, int8).
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
     kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
-    measured on the own machine; predictions are then for it.
+    measured on the own machine; predictions are then for it. look_up: whether published readings are the answer for
+    the networks that were read, and inherited by those like them.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Device:
     notes: tuple[str, ...]
     folder: Path
     machine: Machine | None = None
+    look_up: bool = True
 
     @property
     def published(self) -> "Device":

@@ -1,6 +1,6 @@
 """Chooses a device's predictor; predicts the cost of one network."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from hw_models.analytic.features import DISPATCHES
 from hw_models.analytic.predictor import Predictor
@@ -25,7 +25,9 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     kind = MeasuredPredictor if is_measured(found) else Predictor
     if found.machine is None:
         return kind(found, found.clock(clock_mhz), batch)
-    return CalibratedPredictor(found, kind(found.published, found.clock(clock_mhz), batch))
+    # What was read of others' machines is no measurement of this one.
+    published = replace(found.published, look_up=False)
+    return CalibratedPredictor(found, kind(published, found.clock(clock_mhz), batch))
 
 
 def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
