@@ -126,7 +126,8 @@ class Device:
         if len(networks) < ENOUGH_NETWORKS:
             known = ", ".join(networks)
             return (
-                f"{self.name}: power ({self.power_covers}) rests on {known} alone: a limit ranks, it guarantees nothing"
+                f"{self.name}: power ({self.power_covers}) was read of {known} alone: a limit is as good as the "
+                "reading for these, assumes that networks like them err alike, and only ranks others"
             )
         return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
 

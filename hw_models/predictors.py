@@ -9,6 +9,7 @@ from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.kernels import value_bytes
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
+from hw_models.tables import METRICS as READ
 from zoo.config import load_config
 from zoo.graph import BYTES_PER_VALUE, Graph
 from zoo.registry import lower
@@ -68,4 +69,6 @@ def predict(
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
         dispatches=float(terms[DISPATCHES]),
+        readings={m: known.source for m in READ if (known := prices.read(terms, m))},
+        unread={m: prices.unread(terms, m) for m in READ},
     )

@@ -42,10 +42,13 @@ OWN = 0.1
 """Part of the variance of a network's error that no other network shares."""
 CLOCK_LENGTH = 0.3
 """Distance, in the logarithm of the clock, over which a network's error at a clock stays alike (assumed)."""
-CLOCK_SD: Mapping[str, float] = {"latency_s": 0.03, "power_w": 0.13}
-"""Standard deviation of v before a network's readings at several clocks say otherwise (`hw_models.calibrate`)."""
+CLOCK_SD: Mapping[str, float] = {"latency_s": 0.03, "power_w": 0.23}
+"""Standard deviation of v: from by how much the residuals of one network differ between clocks (0.025 and 0.23).
+
+Three networks were read at several clocks on a TX2, and two, at three batches, under TensorRT in each precision.
+"""
 CLOCK_WEIGHT = 2
-"""Networks read at several clocks that CLOCK_SD counts for."""
+"""Networks of a device, read at several clocks, that CLOCK_SD counts for beside the device's own."""
 LARGEST_CLOCK_SHARE = 0.5
 """Of the variance of a network's error, what its clocks have each for themselves at most."""
 REPEATED_SD: Mapping[str, float] = {"latency_s": 0.005, "power_w": 0.02}
