@@ -45,7 +45,7 @@ class Distribution(NamedTuple):
 class CalibratedPredictor(Predictor):
     """Prices networks on the user's machine; `published` prices them on the published device, by its model alone.
 
-    A metric that the user did not measure is the published device's, whose readings are looked up for it.
+    Power, and a metric that the user did not measure, begin at the published device's with its readings.
     """
 
     def __init__(self, device: Device, published: Predictor) -> None:
@@ -198,7 +198,7 @@ class CalibratedPredictor(Predictor):
         """Median on this machine, and the standard deviation of the logarithm without the networks' own error."""
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         assert fit is not None
-        center, sd = published_error(self.published, terms, metric)
+        center, sd = published_error(self.published if metric == "latency_s" else self._elsewhere, terms, metric)
         if metric == "latency_s":
             (logs, slopes), own_sd = self._latency_model(terms, fit.theta), self._latency_model.own_sd(terms, sd)
         else:
