@@ -72,7 +72,8 @@ class Device:
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
     kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
-    measured on the own machine; predictions are then for it.
+    measured on the own machine; predictions are then for it. conditions: the machine and the versions that
+    `zoo measure` met, as `environment.Conditions.document` gives them.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Device:
     notes: tuple[str, ...]
     folder: Path
     machine: Machine | None = None
+    conditions: Mapping[str, Any] | None = None
 
     @property
     def published(self) -> "Device":
@@ -232,6 +234,7 @@ def read_device(folder: Path) -> Device:
     text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
     precision = str(entry.setdefault("precision", "fp32"))
+    conditions = entry.setdefault("conditions", None)
     check_keys(entry, _DEVICE_KEYS, str(source))
     if precision not in VALUE_BYTES:
         raise DeviceError(f"{source}: precision: {precision!r} is unknown; {did_you_mean(precision, VALUE_BYTES)}")
@@ -257,13 +260,14 @@ def read_device(folder: Path) -> Device:
         points=tuple(point for path in points for point in read_points(path)),
         notes=tuple(names_of(entry, "notes", source)),
         folder=folder,
+        conditions=None if conditions is None else mapping(conditions, f"{source}: conditions"),
         **coefficients_of(coefficients, str(folder / str(entry["coefficients"]))),
     )
 
 
 _DEVICE_KEYS = (
     *("title", "stack", "precision", "power_covers", "power_note", "clocks", "numbers"),
-    *("coefficients", "kernels", "points", "notes"),
+    *("coefficients", "kernels", "points", "notes", "conditions"),
 )
 
 

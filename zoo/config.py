@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from zoo.config_study import StudyConfig
+from zoo.config_study import StudySection
 from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
 from zoo.own_families import add_families
 from zoo.quantities import LIMITS
@@ -101,7 +101,7 @@ class SearchConfig:
     objectives: tuple[str, ...] = ("miou", "latency", "size")
     accuracy: str = "published"
     limits: Limits = field(default_factory=Limits)
-    study: StudyConfig | None = None
+    study: StudySection | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -209,7 +209,7 @@ def _load(own: Path | None) -> Config:
     return _Reader(raw, sources).config()
 
 
-PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudyConfig}
+PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudySection}
 """Mappings inside a named search."""
 
 DEFAULT_FAMILY = "espnet"

@@ -205,6 +205,7 @@ def _description(
         "kernels": [],
         "points": ["points.csv"] if points else [],
         "notes": list(notes),
+        "conditions": conditions.document(),
     }
 
 
