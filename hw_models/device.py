@@ -61,6 +61,9 @@ DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
 """Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
+NOT_MEASURED = "nothing"
+"""What a reading of power covers on a machine that gives none."""
+
 ENOUGH_NETWORKS = 5
 """Networks from which on a limit of power is more than a ranking."""
 
@@ -118,8 +121,15 @@ class Device:
         return tuple(known)
 
     @property
+    def reads_power(self) -> bool:
+        """Whether anybody read a power of this device, so that one can be predicted."""
+        return self.power_covers != NOT_MEASURED
+
+    @property
     def power_basis(self) -> str:
         """One line on what a limit of power or energy is worth here."""
+        if not self.reads_power:
+            return f"{self.name}: no power was read on this machine, so none is predicted"
         networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})
         if not networks:
             return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"

@@ -1,6 +1,7 @@
 """`zoo predict` and `zoo device`: keys, exit codes, files; and the page that is generated from the devices."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,20 @@ def test_the_page_is_generated_from_the_devices() -> None:
     devices = [load_device(name) for name in RECIPES]
     text = page(devices, {device.name: validate(device) for device in devices})
     assert text == (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8"), "run python -m docs.hardware_page docs"
+
+
+def test_no_watts_where_none_were_read(monkeypatch, capsys):
+    from hw_models import device as device_module
+
+    silent = replace(load_device("tx2"), power_covers=device_module.NOT_MEASURED)
+    monkeypatch.setattr(device_module, "load_device", lambda name: silent)
+    assert main(["predict", "espnet-c", "--device", "tx2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["power_w"] is document["energy_j"] is None
+    assert document["latency_s"]["mean"] > 0
+    assert main(["predict", "espnet-c", "--device", "tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "no power was read on this machine" in shown
+    assert " W" not in shown
+    assert main(["predict", "espnet-c", "espnet", "--device", "tx2"]) == 0
+    assert "not read" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from search.describe import command, question, space_name
 from search.query import DEVICE_METRICS
 from search.report.html_data import certificate_hash
 from search.runs.reader import Run, load_run
-from zoo._version import __version__
+from zoo._version import version
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
@@ -62,7 +62,7 @@ def _write(path: Path, text: str) -> None:
 def spec_yaml(spec: Spec, name: str) -> str:
     """A spec as the YAML that `zoo` takes as MODEL, and zoo.yaml under `models:`."""
     body = yaml.safe_dump(as_dict(spec), sort_keys=False, default_flow_style=None, allow_unicode=True)
-    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {__version__}.\n{body}"
+    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {version()}.\n{body}"
 
 
 def card(
@@ -114,7 +114,7 @@ def card(
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
         *([] if run.study else [f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}."]),
-        f"Written by edgeseg-zoo {__version__}.",
+        f"Written by edgeseg-zoo {version()}.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -239,9 +239,13 @@ def _print_conflict(console: "Console", prior: Mapping[str, Any] | None) -> None
     """Where the trials contradict the published figures; studies of older versions do not say."""
     if prior and prior["conflict"]:
         console.print(
-            f"the trials contradict the published figures: they are {prior['times_as_probable']:.3g} times as probable "
+            f"the trials contradict the published figures: they are {_times(prior['times_as_probable'])} as probable "
             f"where those count for {prior['weight']:.0%}, as they do here"
         )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.3g} times" if factor < 1e6 else "more than a million times"
 
 
 def _print(console: "Console", document: dict[str, Any], top: int) -> None:
@@ -253,6 +257,11 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     )
     miou = document["accuracy"]
     console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")
+    if any("latency_source" in cost for row in (*front, *document["tried"]) for cost in row["devices"].values()):
+        outside = trials.get("outside", 0)
+        console.print(
+            f"latency: measured on this machine; {outside} of the networks measured are outside the limits here"
+        )
     _print_conflict(console, miou.get("prior"))
     shown = front[:top]
     fields = [key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1]
