@@ -126,11 +126,21 @@ class Device:
         return self.power_covers != NOT_MEASURED
 
     @property
+    def power_networks(self) -> tuple[str, ...]:
+        """Families of networks of which a power was published, in order."""
+        return tuple(sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"}))
+
+    @property
+    def shows_power(self) -> bool:
+        """Whether a predicted power rests on any reading; else it is the range from idle to the limit."""
+        return self.reads_power and bool(self.power_networks or self.own_points or exists(self.folder / BLOCKS))
+
+    @property
     def power_basis(self) -> str:
         """One line on what a limit of power or energy is worth here."""
         if not self.reads_power:
             return f"{self.name}: no power was read on this machine, so none is predicted"
-        networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})
+        networks = self.power_networks
         if not networks:
             return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"
         if len(networks) < ENOUGH_NETWORKS:
@@ -219,6 +229,14 @@ def load_device(name: str) -> Device:
 @cache
 def _load_cached(folder: Path) -> Device:
     return read_device(folder)
+
+
+def shows_power(name: str) -> bool:
+    """`Device.shows_power` of a device by its name; True of one that is not at hand."""
+    try:
+        return load_device(name).shows_power
+    except ZooError:
+        return True
 
 
 def forget_loaded() -> None:

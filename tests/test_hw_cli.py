@@ -155,3 +155,19 @@ def test_no_watts_where_none_were_read(monkeypatch, capsys):
     assert " W" not in shown
     assert main(["predict", "espnet-c", "espnet", "--device", "tx2"]) == 0
     assert "not read" in capsys.readouterr().out
+
+
+def test_a_search_shows_watts_only_where_one_was_read(tmp_path, capsys):
+    search = ["search", "--space", "tiny", "--size", "256x128", "--no-plots", "-o"]
+    assert main([*search, str(tmp_path / "a"), "--device", "orin-nano"]) == 0
+    assert "power" not in capsys.readouterr().out
+    assert main([*search, str(tmp_path / "b"), "--device", "orin-nano,tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "tx2@1300 power, W" in shown.replace("\n", " ") or "power, W" in shown
+    assert "orin-nano@625 power" not in shown.replace("\n", " ")
+    assert main([*search, str(tmp_path / "c"), "--device", "orin-nano", "--max-power-w", "15"]) == 0
+    out, err = capsys.readouterr()
+    assert "power, W" in out
+    assert "a limit of power means nothing" in err
+    assert main(["compare", "espnet", "espnet-c", "--device", "orin-nano"]) == 0
+    assert "not read" in capsys.readouterr().out

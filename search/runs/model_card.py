@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hw_models.device import shows_power
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
 from search.describe import command, question, space_name
@@ -152,6 +153,8 @@ def _costs(run: Run, entry: Mapping[str, Any]) -> str:
             ("power_w", "power", "W", 1.0),
             ("energy_j", "energy of an image", "mJ", 1e3),
         ):
+            if metric != "latency_s" and not shows_power(label.partition("@")[0]):
+                continue
             mean, low, high = (scale * float(cost[metric][part]) for part in ("mean", "low", "high"))
             rows.append((label, f"{title}, {unit}", f"{mean:.4g}", f"{low:.4g} to {high:.4g}"))
     return _table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
