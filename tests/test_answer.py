@@ -20,7 +20,7 @@ from search.exact import search as exact
 from search.query import Query
 from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
-from search.shortlist import FeasibleSet, entries_of, knowledge_gradient, shortlist, shortlist_of
+from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
 from search.verification import Again, check_csv, verify
 from search.with_weights import with_weights
@@ -83,11 +83,12 @@ def hashed_anew(folder):
 
 def test_every_value_of_front_json_is_computed_again(run):
     document, again = read_json(run / "front.json"), Again(ASKED)
+    again.check_definition(again.places(document["front"]))
 
     def check(one):
         places = again.places(one["front"])
+        again.check_document(one, places)  # first, because it is quick
         again.check_definition(places)
-        again.check_document(one, places)
 
     check(document)
     for path in leaves(document):
@@ -176,7 +177,7 @@ def test_a_shortlist_is_short_and_its_members_differ(result):
 def test_most_members_are_taken_far_apart_first():
     query = replace(ASKED, limits=Limits(), devices=(DeviceAt("tx2", 1300.0),))
     result = exact(query)
-    candidates = FeasibleSet(result.query, result.specs, result.clocks)
+    candidates = Candidates(result.query, result.specs, result.clocks)
     whole, few = shortlist(candidates), shortlist(candidates, most=2)
     assert set(few.places) <= set(whole.places)
     assert len(few.places) == 2
@@ -220,7 +221,7 @@ def test_shared_and_own_errors_add_up_to_the_whole(metric):
 
 def test_training_tells_nothing_where_one_is_surely_the_best():
     result = exact(replace(ASKED, limits=Limits(), devices=(DeviceAt("tx2", 1300.0),)))
-    candidates = FeasibleSet(result.query, result.specs, result.clocks)
+    candidates = Candidates(result.query, result.specs, result.clocks)
     gains = knowledge_gradient(candidates, range(len(result.specs)))
     assert min(gains) >= 0
     # By definition: the mean over outcomes of the best posterior mean, less the best mean now.
