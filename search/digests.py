@@ -9,7 +9,7 @@ import numpy as np
 import hw_models
 import zoo
 from search.space import digest
-from zoo._version import __version__
+from zoo._version import version
 
 SOURCES = (
     (zoo, ("graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
@@ -27,7 +27,7 @@ def folder_digest(folder: Path) -> str:
 @cache
 def code_digest() -> str:
     """SHA-256 over the code that decides what is in a table, its version and numpy's."""
-    whole = sha256(f"{__version__} {np.__version__}".encode())
+    whole = sha256(f"{version()} {np.__version__}".encode())
     for package, patterns in SOURCES:
         root = Path(str(package.__file__)).parent
         for path in sorted(path for pattern in patterns for path in root.glob(pattern)):

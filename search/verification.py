@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.accuracy.linear import points
-from search.alone import counts_of, failure, prices_at, within
+from search.alone import counts_of, failure, prices_at
 from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
 from search.clocks import Setting, settings_of, settled
 from search.exact import PARTS, entry
@@ -269,7 +269,7 @@ def single_within(query: Query, setting: Setting, spec: Spec, fastest: Setting) 
     """Whether one candidate is within the limits: the failures of its limits added up one after the other."""
     least = query.limits.min_miou
     below = 0.0 if least is None else _below(query, spec, least)
-    return within(query, failure(query, setting, fastest, lower(spec, query.space.size), below))
+    return bool(query.admits(failure(query, setting, fastest, lower(spec, query.space.size), below)))
 
 
 def _below(query: Query, spec: Spec, miou: float) -> float:

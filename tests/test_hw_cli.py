@@ -1,6 +1,7 @@
 """`zoo predict` and `zoo device`: keys, exit codes, files; and the page that is generated from the devices."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,36 @@ def test_the_page_is_generated_from_the_devices() -> None:
     left = json.loads((ROOT / "docs" / LEFT_OUT).read_text(encoding="utf-8"))
     text = page(devices, {device.name: validate(device) for device in devices}, left)
     assert text == (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8"), "run python -m docs.hardware_page docs"
+
+
+def test_no_watts_where_none_were_read(monkeypatch, capsys):
+    from hw_models import device as device_module
+
+    silent = replace(load_device("tx2"), power_covers=device_module.NOT_MEASURED)
+    monkeypatch.setattr(device_module, "load_device", lambda name: silent)
+    assert main(["predict", "espnet-c", "--device", "tx2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["power_w"] is document["energy_j"] is None
+    assert document["latency_s"]["mean"] > 0
+    assert main(["predict", "espnet-c", "--device", "tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "no power was read on this machine" in shown
+    assert " W" not in shown
+    assert main(["predict", "espnet-c", "espnet", "--device", "tx2"]) == 0
+    assert "not read" in capsys.readouterr().out
+
+
+def test_a_search_shows_watts_only_where_one_was_read(tmp_path, capsys):
+    search = ["search", "--space", "tiny", "--size", "256x128", "--no-plots", "-o"]
+    assert main([*search, str(tmp_path / "a"), "--device", "orin-nano"]) == 0
+    assert "power" not in capsys.readouterr().out
+    assert main([*search, str(tmp_path / "b"), "--device", "orin-nano,tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "tx2@1300 power, W" in shown.replace("\n", " ") or "power, W" in shown
+    assert "orin-nano@625 power" not in shown.replace("\n", " ")
+    assert main([*search, str(tmp_path / "c"), "--device", "orin-nano", "--max-power-w", "15"]) == 0
+    out, err = capsys.readouterr()
+    assert "power, W" in out
+    assert "a limit of power means nothing" in err
+    assert main(["compare", "espnet", "espnet-c", "--device", "orin-nano"]) == 0
+    assert "not read" in capsys.readouterr().out

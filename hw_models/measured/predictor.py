@@ -24,7 +24,6 @@ from hw_models.analytic.predictor import Predictor
 from hw_models.analytic.readings import Readings
 from hw_models.cost import KernelCost
 from hw_models.device import BLOCKS, Device, DeviceError, read_device
-from hw_models.device_writer import NOT_MEASURED
 from hw_models.kernels import work_of
 from hw_models.measured.block_model import BlockModel, Estimate, Measured
 from hw_models.measured.blocks import KINDS, Block, blocks, from_text
@@ -181,11 +180,11 @@ class MeasuredPredictor(Predictor):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Latency alone where no power was read."""
-        return ("latency_s",) if self.device.power_covers == NOT_MEASURED else super().metrics
+        return ("latency_s",) if not self.device.reads_power else super().metrics
 
     def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         """As of any predictor. Raises DeviceError for power and energy where nothing was read."""
-        if metric != "latency_s" and self.device.power_covers == NOT_MEASURED:
+        if metric != "latency_s" and not self.device.reads_power:
             raise DeviceError(
                 f"device {self.device.name} has no reading of power, so {metric} cannot be limited; "
                 "limit the latency, or measure where RAPL, NVML or INA sensors can be read"

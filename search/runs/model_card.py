@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 
+from hw_models.device import shows_power
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
 from search.describe import command, question, space_name
 from search.query import DEVICE_METRICS
 from search.report.html_data import certificate_hash
 from search.runs.reader import Run, load_run
-from zoo._version import __version__
+from zoo._version import version
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
@@ -62,7 +63,7 @@ def _write(path: Path, text: str) -> None:
 def spec_yaml(spec: Spec, name: str) -> str:
     """A spec as the YAML that `zoo` takes as MODEL, and zoo.yaml under `models:`."""
     body = yaml.safe_dump(as_dict(spec), sort_keys=False, default_flow_style=None, allow_unicode=True)
-    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {__version__}.\n{body}"
+    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {version()}.\n{body}"
 
 
 def card(
@@ -114,7 +115,7 @@ def card(
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
         *([] if run.study else [f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}."]),
-        f"Written by edgeseg-zoo {__version__}.",
+        f"Written by edgeseg-zoo {version()}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -152,6 +153,8 @@ def _costs(run: Run, entry: Mapping[str, Any]) -> str:
             ("power_w", "power", "W", 1.0),
             ("energy_j", "energy of an image", "mJ", 1e3),
         ):
+            if metric != "latency_s" and not shows_power(label.partition("@")[0]):
+                continue
             mean, low, high = (scale * float(cost[metric][part]) for part in ("mean", "low", "high"))
             rows.append((label, f"{title}, {unit}", f"{mean:.4g}", f"{low:.4g} to {high:.4g}"))
     return _table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)

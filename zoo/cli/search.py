@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo._version import __version__
+from zoo._version import version
 from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
@@ -223,10 +223,8 @@ def _verify(args: Arguments) -> int:
             f"zoo: {folder} was written by version {written_by}, whose certificate covers the "
             "front and its counts only; they were checked by its rule. Search again for a certificate of every file."
         )
-    elif written_by != __version__:
-        note(
-            f"zoo: {folder} was written by version {written_by}; this is {__version__}, which computes the same values"
-        )
+    elif written_by != version():
+        note(f"zoo: {folder} was written by version {written_by}; this is {version()}, which computes the same values")
     emit(
         args,
         {"ok": True, "checked": checked},
