@@ -52,7 +52,7 @@ def _network(point: Point) -> object:
 
 
 def _left_out(device: Device, within: Key, key: Key, confidence: float) -> tuple[LeftOut, ...]:
-    """Points are left out together that have one key, and predicted if others of their metric stay `within` the same."""
+    """Points of one key are left out together, and predicted where others of their metric stay `within` the same."""
     points = [p for metric in METRICS for p in usable(device.points, metric)]
     out: list[LeftOut] = []
     for left in dict.fromkeys(map(key, points)):
