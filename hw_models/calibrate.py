@@ -197,5 +197,5 @@ def left_out(device: Device, group: str) -> Device:
 
 
 def uncalibrated(device: Device) -> Device:
-    """The device as its tables and its numbers have it, before any whole network."""
-    return calibrated(device, ())
+    """The device as its tables and its numbers have it, before any whole network; none is looked up."""
+    return replace(calibrated(device, ()), look_up=False)
