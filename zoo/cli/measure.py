@@ -67,7 +67,8 @@ def _measure(args: Arguments) -> int:
     from hw_models.measure import plan
     from zoo.bulk.choices import Choices
 
-    args.device, clock_mhz = _name(args.device)
+    asked = args.device
+    args.device, clock_mhz = _name(asked)
     refuse_taken(args.device, replaces=args.replace)
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
@@ -84,7 +85,7 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
-    again = _again(args, settings, sizes)
+    again = _again(args, asked, settings, sizes)
     document = {
         "device": report.device.name,
         "rows": report.rows,
@@ -126,10 +127,10 @@ def _check_clock(settings: "Settings", clock_mhz: float | None) -> None:
         raise ZooError(f"this machine runs at {now:.0f} MHz and not at {clock_mhz:g}; set its clock, or leave out @MHZ")
 
 
-def _again(args: Arguments, settings: "Settings", sizes: tuple[tuple[int, int], ...]) -> str:
-    """The command that repeats a measurement."""
+def _again(args: Arguments, device: str, settings: "Settings", sizes: tuple[tuple[int, int], ...]) -> str:
+    """The command that repeats a measurement; device: NAME or NAME@MHZ, as it was asked for."""
     options = {
-        "device": args.device,
+        "device": device,
         "space": args.space,
         "size": list(sizes),
         "count": args.count,
