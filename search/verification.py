@@ -22,13 +22,13 @@ from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
 from search.clocks import Setting, settings_of, settled
 from search.exact import PARTS, entry
 from search.pareto import dominated_by, levels
-from search.pricing import Columns, Evaluator, accuracy_of
+from search.pricing import Columns, Evaluator, accuracy_of, join
 from search.query import DEVICE_METRICS, Query
 from search.runs.writer import _csv, basis_of_miou, query_from, read_json
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest
 from search.structure import structure
-from search.tables import Tables, lowering_pool
+from search.tables import lowering_pool, tables_of
 from zoo.errors import ZooError
 from zoo.registry import lower, spec_from_dict
 from zoo.specs import Spec
@@ -89,8 +89,9 @@ class Again:
         self.place = {spec: i for i, spec in enumerate(self.specs)}
         rows = np.array([row for row, _ in numbered])
         with lowering_pool() as pool:  # and no files: what a search kept proves nothing
-            evaluators = Evaluator(self.query, Tables(asked.space, pool=pool)).at_settings(self.settings)
-            self.columns: list[Columns] = [evaluator(rows) for evaluator in evaluators]
+            evaluators = Evaluator(self.query, tables_of(asked.space, pool=pool)).at_settings(self.settings)
+            parts = [[evaluator(part) for evaluator in evaluators] for part in asked.space.parts(rows)]
+        self.columns: list[Columns] = [join(list(columns)) for columns in zip(*parts, strict=True)]
         self.points = np.stack([self._points(columns) for columns in self.columns])
         self.within = np.stack([columns.within for columns in self.columns])
         self._structures: dict[int, Any] = {}
@@ -229,18 +230,17 @@ class Again:
         wanted = {self._flat_spec(self.specs[i]): i for i in alike}
         expected = []
         for k, row in enumerate(own):
-            key = tuple((name, value) for name, value in row.items() if name.startswith("spec."))
-            i, s = wanted.get(key), labels.get(row.get("at", ""))
+            i, s = wanted.get(_spec_cells(row)), labels.get(row.get("at", ""))
             if i is None or s is None or not self.within[s, i]:
                 raise NotVerified(f"sample.csv: row {k + 1} is no candidate within the limits")
             found = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s])
             expected.append(found | {"rank": k + 1})
         check_csv("sample.csv", text, _csv(expected))
 
-    def _flat_spec(self, spec: Spec) -> tuple[tuple[str, str], ...]:
+    def _flat_spec(self, spec: Spec) -> frozenset[tuple[str, str]]:
         one = entry(self.query, self.columns[0], 0, spec, self.settings[0])
         header, values = csv.reader(io.StringIO(_csv([one])))
-        return tuple((n, v) for n, v in zip(header, values, strict=True) if n.startswith("spec."))
+        return _spec_cells(dict(zip(header, values, strict=True)))
 
     def check_every_price(self, progress: Progress | None) -> None:
         """Every candidate at every setting, lowered and priced on its own, against its row of the enumeration."""
@@ -252,6 +252,11 @@ class Again:
                     raise NotVerified(f"{spec}: priced on its own its limits hold otherwise than in the enumeration")
             if progress:
                 progress(i, len(self.specs))
+
+
+def _spec_cells(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """What a row of a table says of its spec; other families' fields are empty in it."""
+    return frozenset((name, value) for name, value in row.items() if name.startswith("spec.") and value)
 
 
 def single_entry(query: Query, setting: Setting, spec: Spec, rank: int) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import yaml
 from hw_models.device import shows_power
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
-from search.describe import command, question, space_name
+from search.describe import command, question, space_names
 from search.query import DEVICE_METRICS
 from search.report.html_data import certificate_hash
 from search.runs.reader import Run, load_run
 from zoo._version import version
+from zoo.bulk.choices import Choices
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
@@ -48,8 +49,8 @@ def write_papers(
     if beside in (spec_path, card_path):
         raise ConfigError(f"{beside}: a spec and a card are written beside the file; name it .onnx")
     run = load_run(folder)
-    known = space_name(run.query, config)
-    repeat = command(run.query, "again", known or OWN_SPACE, run.plan)
+    known = space_names(run.query, config)
+    repeat = command(run.query, "again", known or _own_names(run), run.plan)
     _write(spec_path, spec_yaml(trained or run.spec(rank), f"{run.name}#{rank}"))
     _write(card_path, card(run, rank, beside, repeat, None if known else _space(run), weights, trained))
     return Papers(spec_path, card_path, repeat)
@@ -209,13 +210,23 @@ def _search(run: Run) -> str:
     return _table(("", ""), rows)
 
 
+def _own_names(run: Run) -> tuple[str, ...]:
+    """Names for the spaces of a run that zoo.yaml lacks."""
+    count = len(run.query.space.members)
+    return (OWN_SPACE,) if count == 1 else tuple(f"{OWN_SPACE}-{i + 1}" for i in range(count))
+
+
 def _space(run: Run) -> str:
-    choices = run.query.space.choices
+    members = zip(_own_names(run), run.query.space.members, strict=True)
+    space = {"spaces": {name: _space_entry(member.choices) for name, member in members}}
+    return str(yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=110))
+
+
+def _space_entry(choices: Choices) -> dict[str, Any]:
     values = {
         name: [list(v) if isinstance(v, tuple) else v for v in options] for name, options in choices.values.items()
     }
-    space = {"spaces": {OWN_SPACE: {"family": choices.family, "choices": values}}}
-    return str(yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=110))
+    return {"family": choices.family, "choices": values}
 
 
 def _model_entry(spec: Spec) -> str:
