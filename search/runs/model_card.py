@@ -20,6 +20,7 @@ from zoo.bulk.choices import Choices
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
+from zoo.markdown import table
 from zoo.registry import lower
 from zoo.specs import Spec, as_dict
 
@@ -87,12 +88,12 @@ def card(
         f"Weights in {_code(file.name)}: {weights or 'random, the network is untrained'}.",
         *([] if spec == run.spec(rank) else [_differs(run.spec(rank), spec)]),
         "## Spec",
-        _table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
+        table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
         f"{_code(file.with_suffix('.yaml').name)} is a model to every command: "
         f"{_code('zoo show ' + file.with_suffix('.yaml').name)}. In zoo.yaml it is a model with a name of its own:",
         _block(_model_entry(spec), "yaml"),
         f"## Counts at {width}x{height}",
-        _table(
+        table(
             ("parameters", "weights, MB (32-bit floats)", "MACs, G", "weights and peak activations, MB"),
             [
                 (
@@ -158,7 +159,7 @@ def _costs(run: Run, entry: Mapping[str, Any]) -> str:
                 continue
             mean, low, high = (scale * float(cost[metric][part]) for part in ("mean", "low", "high"))
             rows.append((label, f"{title}, {unit}", f"{mean:.4g}", f"{low:.4g} to {high:.4g}"))
-    return _table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
+    return table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
 
 
 def _rests_on(label: str, cost: Cost) -> str:
@@ -207,7 +208,7 @@ def _search(run: Run) -> str:
         trials = run.document.get("trials", {})
         rows += [(f"trials {name}", str(trials[name])) for name in ("complete", "stopped", "failed") if name in trials]
     rows += [(name, _code(str(value))) for name, value in hashes.items() if value]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _own_names(run: Run) -> tuple[str, ...]:
@@ -254,8 +255,3 @@ def _code(text: str) -> str:
 
 def _block(text: str, kind: str) -> str:
     return f"```{kind}\n{text.strip()}\n```"
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
