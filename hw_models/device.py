@@ -68,7 +68,7 @@ ENOUGH_NETWORKS = 5
 """Networks from which on a limit of power is more than a ranking."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Device:
     """One device under one software stack, computing in one precision (fp32, fp16, int8).
 
@@ -76,7 +76,8 @@ class Device:
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
     kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
     measured on the own machine; predictions are then for it. conditions: the machine and the versions that
-    `zoo measure` met, as `environment.Conditions.document` gives them.
+    `zoo measure` met, as `environment.Conditions.document` gives them. look_up: whether published readings are
+    the answer for the networks that were read, and inherited by those like them.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Device:
     folder: Path
     machine: Machine | None = None
     conditions: Mapping[str, Any] | None = None
+    look_up: bool = True
 
     @property
     def published(self) -> "Device":
@@ -146,7 +148,8 @@ class Device:
         if len(networks) < ENOUGH_NETWORKS:
             known = ", ".join(networks)
             return (
-                f"{self.name}: power ({self.power_covers}) rests on {known} alone: a limit ranks, it guarantees nothing"
+                f"{self.name}: power ({self.power_covers}) was read of {known} alone: a limit is as good as the "
+                "reading for these, assumes that networks like them err alike, and only ranks others"
             )
         return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
 

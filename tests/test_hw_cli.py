@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.hardware_page import page
+from docs.hardware_page import LEFT_OUT, page
 from hw_models.build.recipes import RECIPES
 from hw_models.cost import Interval
 from hw_models.device import SHIPPED, load_device
@@ -136,7 +136,8 @@ def test_a_device_is_added_once(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 def test_the_page_is_generated_from_the_devices() -> None:
     devices = [load_device(name) for name in RECIPES]
-    text = page(devices, {device.name: validate(device) for device in devices})
+    left = json.loads((ROOT / "docs" / LEFT_OUT).read_text(encoding="utf-8"))
+    text = page(devices, {device.name: validate(device) for device in devices}, left)
     assert text == (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8"), "run python -m docs.hardware_page docs"
 
 

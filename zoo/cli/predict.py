@@ -188,6 +188,9 @@ def _print_costs(console: "Console", cases: list[_Case], costs: "list[Cost]") ->
     title += f", {cases[0].size[1]}x{cases[0].size[0]}" if len(sizes) == 1 else ""
     title += f", batch {costs[0].batch}" if costs[0].batch > 1 else ""
     console.print(table(title, ("model", "device@MHz", "latency", "power", "energy"), rows, left=2))
+    for case, cost in zip(cases, costs, strict=True):
+        for sentence in cost.reading_notes:
+            console.print(f"{case.model.name} on {case.device.name}@{cost.clock_mhz:g}: {sentence}", markup=False)
     for device in dict.fromkeys(case.device.name for case in cases):
         found = next(case.device for case in cases if case.device.name == device)
         covers = f"{device}: power is that of the {found.power_covers}"
@@ -223,7 +226,10 @@ def _print_cost(console: "Console", case: _Case, cost: "Cost") -> None:
     columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
     console.print(table(None, columns, cells, left=2))
     console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
-    console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
+    if "latency_s" not in cost.readings:
+        console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
+    for sentence in cost.reading_notes:
+        console.print(sentence, markup=False)
     if device.reads_power:
         console.print(device.power_note)
     console.print(device.power_basis)
