@@ -144,7 +144,7 @@ which latencies are alike on the devices that have several networks of a family.
 LEFT_OUT = "left_out.json"
 """Errors of clocks and networks left out, by device, unit and metric: points, mean error, share held.
 
-They take minutes, so the page reads them from here.
+`python -m docs.hardware_page docs --leave-out` writes them; that takes minutes, so the page reads them from here.
 """
 
 LeftOutErrors = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
@@ -490,12 +490,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page and its chart."""
     parser = argparse.ArgumentParser(prog="python -m docs.hardware_page", description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(argv).folder
+    parser.add_argument("--leave-out", action="store_true", help=f"leave clocks and networks out anew: {LEFT_OUT}")
+    args = parser.parse_args(argv)
+    folder = args.folder
     devices = [load_device(name) for name in RECIPES]
     results = {device.name: validate(device) for device in devices}
-    left = {device.name: errors for device in devices if (errors := left_out_errors(device))}
-    with atomic(folder / LEFT_OUT) as partial:
-        partial.write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
+    if args.leave_out:
+        left = {device.name: errors for device in devices if (errors := left_out_errors(device))}
+        with atomic(folder / LEFT_OUT) as partial:
+            partial.write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
+    left = json.loads((folder / LEFT_OUT).read_text(encoding="utf-8"))
     with atomic(folder / "hardware.md") as partial:
         partial.write_text(page(devices, results, left), encoding="utf-8")
     draw_validation(results, folder / CHART)

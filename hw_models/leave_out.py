@@ -52,14 +52,15 @@ def _network(point: Point) -> object:
 
 
 def _left_out(device: Device, within: Key, key: Key, confidence: float) -> tuple[LeftOut, ...]:
-    """Points are left out together that have one key, if others `within` the same stay."""
+    """Points of one key are left out together, and predicted where others of their metric stay `within` the same."""
     points = [p for metric in METRICS for p in usable(device.points, metric)]
     out: list[LeftOut] = []
     for left in dict.fromkeys(map(key, points)):
         gone = [p for p in points if key(p) == left]
-        if {key(p) for p in points if within(p) == within(gone[0])} != {left}:
-            blind = without(device, gone)
-            out += [LeftOut(p, interval_of(p, blind, confidence)) for p in gone]
+        stays = {(within(p), p.metric) for p in points if key(p) != left}
+        asked = [p for p in gone if (within(p), p.metric) in stays]
+        blind = without(device, gone) if asked else device
+        out += [LeftOut(p, interval_of(p, blind, confidence)) for p in asked]
     return tuple(out)
 
 
