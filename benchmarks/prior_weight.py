@@ -33,7 +33,7 @@ METHODS: dict[str, tuple[str, bool, bool]] = {
 
 def some(found: FeasibleSet, seed: int) -> FeasibleSet:
     """NETWORKS random candidates of the same space."""
-    rows = np.sort(found.query.space.sample(np.random.default_rng([5, seed]), NETWORKS))
+    rows = np.sort(found.query.one_space.sample(np.random.default_rng([5, seed]), NETWORKS))
     columns = evaluator(found.query)(rows)
     known = [sign * columns.metric(m, d).astype(float) for m, d, sign in found.query.axes() if m != "miou"]
     miou = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)

@@ -209,10 +209,10 @@ random field that no sum of effects explains; samplers see only what they ask. T
 150 ms and 400,000 parameters ({len(_problem()[0]):,} candidates), its true front known by enumeration; the reference
 point is a tenth of the front's span beyond its nadir. Samplers of `zoo search` ask inside the feasible set and never
 twice. Optuna's have its defaults and the constraint set on each trial; what they ask outside the limits counts as a
-trial. `ehvi` starts from the posterior that the truths are drawn from and has their kernel, which flatters it; one
-row says what is left where it knows nothing. Rows with noise add that of one run ({NOISE} points) to every trial and
-run to {SLOW_AFTER} trials; those of thresholds have truths that are sums of thresholds, which share neither its kernel
-nor its effects.{gaussian} {aims}
+trial. `ehvi` starts from the posterior that the truths are drawn from and has their kernel, and most rows have no
+noise: both flatter it. One row says what is left where it knows nothing. Rows with noise add that of one run
+({NOISE} points) to every trial and run to {SLOW_AFTER} trials; those of thresholds have truths that share neither its
+kernel nor its effects. [Accuracy](accuracy.md#the-prior-of-a-study-and-its-trials) has more of them.{gaussian} {aims}
 
 {markdown([("sampler", *(f"{n} trials" for n in AFTER)), *(_row(m, rows) for m, rows in by_method.items())])}
 

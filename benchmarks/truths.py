@@ -116,7 +116,7 @@ def optunas(name: str, found: FeasibleSet, truth: Any, seed: int, count: int) ->
         "nsga2": optuna.samplers.NSGAIISampler,
         "gp": optuna.samplers.GPSampler,
     }
-    choices = found.query.space.choices
+    choices = found.query.one_space.choices
     study = optuna.create_study(directions=["minimize"] * len(found.query.axes()), sampler=kinds[name](seed=seed))
     worst = found.points(np.arange(len(found)), truth).max(axis=0)
     place = {int(row): i for i, row in enumerate(found.rows)}

@@ -20,10 +20,11 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from search.describe import command, question, space_name  # noqa: E402
+from search.describe import command, question, space_names  # noqa: E402
 from search.query import Query  # noqa: E402
 from search.report.html import write_report  # noqa: E402
 from search.runs.writer import query_from  # noqa: E402
+from search.union import searched  # noqa: E402
 from zoo.cli.specs import apart, settings  # noqa: E402
 from zoo.cli.study import refresh  # noqa: E402
 from zoo.config import load_config  # noqa: E402
@@ -74,7 +75,7 @@ def text(document: dict[str, Any]) -> str:
     query, plan = query_from(document["query"]), document["plan"]
     trials, accuracy = document["trials"], document["accuracy"]
     follow = trials["follow_up"]
-    asked = command(query, "runs/camvid", space_name(query, load_config()) or "SPACE", plan)
+    asked = command(query, "runs/camvid", space_names(query, load_config()) or ("SPACE",), plan)
     sampler, left_out, confidence = document["sampler"], accuracy["leave_one_out"], query.confidence
     hours = (trials["seconds"] + follow["seconds"]) / 3600
     long = "Front, by the long protocol" if follow["complete"] else "Front"
@@ -175,8 +176,7 @@ def _wrapped(line: str) -> str:
 
 def _front(document: dict[str, Any], query: Query) -> list[str]:
     front = document["front"]
-    fields = [name for name, values in query.space.choices.values.items() if len(values) > 1]
-    common, specs = apart([one["spec"] for one in front], fields)
+    common, specs = apart([searched(document["query"]["space"], one["spec"]) for one in front])
     devices = list(front[0]["devices"])
     heads = ["#", "spec", "mIOU, %", "runs", "expected, %", "parameters", *(f"latency on {d}, ms" for d in devices)]
     lines = [f"| {' | '.join(heads)} |", "| --: | --- |" + " --: |" * (len(heads) - 2)]
@@ -209,11 +209,11 @@ def _differences(document: dict[str, Any]) -> list[str]:
 
 def _tried(document: dict[str, Any]) -> list[str]:
     rows = document["front"] + document["tried"]
-    fields = [name for name, values in document["query"]["space"]["choices"].items() if len(values) > 1]
     lines = ["| spec | mIOU, % | how | parameters |", "| --- | --: | --- | --: |"]
     for one in rows:
         how = one["miou_source"].partition(";")[0].partition("(")[2]
-        lines.append(f"| {settings(one['spec'], fields)} | {one['miou']['mean']:.1f} | {how} | {one['params']:,} |")
+        spec = searched(document["query"]["space"], one["spec"])
+        lines.append(f"| {settings(spec, spec)} | {one['miou']['mean']:.1f} | {how} | {one['params']:,} |")
     return lines
 
 

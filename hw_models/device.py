@@ -75,9 +75,9 @@ class Device:
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
     kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
-    measured on the own machine; predictions are then for it. look_up: whether published readings are the answer for
-    the networks that were read, and inherited by those like them. conditions: the machine and the versions that
-    `zoo measure` met, as `environment.Conditions.document` gives them.
+    measured on the own machine; predictions are then for it. conditions: the machine and the versions that
+    `zoo measure` met, as `environment.Conditions.document` gives them. look_up: whether published readings are
+    the answer for the networks that were read, and inherited by those like them.
     """
 
     name: str
@@ -99,8 +99,8 @@ class Device:
     notes: tuple[str, ...]
     folder: Path
     machine: Machine | None = None
-    look_up: bool = True
     conditions: Mapping[str, Any] | None = None
+    look_up: bool = True
 
     @property
     def published(self) -> "Device":

@@ -64,14 +64,36 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """How far the class probabilities of weights can be believed, by `zoo eval --calibration`.
+
+    temperature: what the logits are divided by, fitted on every other image of the split. error,
+    error_with_temperature: expected calibration error in percent on the other images, without it and with it.
+    """
+
+    temperature: Annotated[float, Interval(ge=0.01, le=100)]
+    error: Percent
+    error_with_temperature: Percent
+    dataset: str
+    split: str
+    images: Annotated[int, Interval(ge=2, le=10**7)]
+
+    def __str__(self) -> str:
+        return (
+            f"temperature {self.temperature:.2f}, fitted on half of {self.dataset} {self.split}; calibration error on "
+            f"the other half {self.error_with_temperature:.2f} % ({self.error:.2f} % without)"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """One file of weights: the network it fits, where it is, what it must hash to, and what it scores.
 
     file: path below the source's URL and below a mirror or, for bundled weights, below this package.
     bytes: exact length, which also limits a download. preprocessing: what the network expects.
     labels: name of the label set. metrics: the first `miou` is the one that tables show. unused_keys:
-    tensors of the file that the network never executes; they are dropped, and no others. note: what
-    else a user should know.
+    tensors of the file that the network never executes; they are dropped, and no others. calibration: of
+    the class probabilities, where it was measured. note: what else a user should know.
     """
 
     model: Name
@@ -85,6 +107,7 @@ class Weights:
     labels: str
     metrics: tuple[Metric, ...] = ()
     unused_keys: tuple[str, ...] = ()
+    calibration: Calibrated | None = None
     note: str | None = None
 
     @property
@@ -232,6 +255,7 @@ PARTS: Mapping[str, Callable[[Any, str], Any]] = {
     "spec": spec_from_dict,
     "source": _mapping(Source),
     "preprocessing": _preprocessing,
+    "calibration": _mapping(Calibrated),
     "metrics": lambda value, where: [_mapping(Metric)(metric, f"{where}.{i}") for i, metric in enumerate(value)],
 }
 """Keys of an entry that are more than a plain value, with what reads each."""

@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 
 def run(
-    space: str = "default",
+    space: str | Sequence[str] = "default",
     device: str | Sequence[str] = "tx2",
     limits: Mapping[str, float] | None = None,
     *,
@@ -30,7 +30,7 @@ def run(
     confidence: float = 0.9,
     accuracy: str = "published",
 ) -> "Result":
-    """Enumerate a space of zoo.yaml and return its complete front within the limits.
+    """Enumerate a space of zoo.yaml, or several as one, and return the complete front within the limits.
 
     limits: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above, fps from
     below, in SI units; predicted ones hold together with probability `confidence`. size: (height, width)
@@ -41,11 +41,13 @@ def run(
     from search.exact import answer
     from search.query import Query, limits_from_si
     from search.space import space_of
+    from search.union import union_of
     from zoo.config import load_config
 
+    spaces = (space,) if isinstance(space, str) else tuple(space)
     names = (device,) if isinstance(device, str) else tuple(device)
     query = Query(
-        space=space_of(load_config().space(space), size),
+        space=union_of([space_of(load_config().space(name), size) for name in spaces]),
         devices=tuple(DeviceAt(name, clock_mhz) for name in names),
         limits=limits_from_si(limits or {}),
         objectives=tuple(objectives),

@@ -6,7 +6,7 @@ It binds the question (space, devices, limits, objectives, confidence) and every
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from search.digests import folder_digest
 from search.pricing import accuracy_of
 from search.query import Query
 from search.space import SearchSpace, digest
+from search.union import Space
 from zoo._version import version
 from zoo.errors import NegativeAnswer, SpecError
 from zoo.registry import family
@@ -38,14 +39,27 @@ def basis(query: Query) -> dict[str, Any]:
         "version": version(),
         "space_sha256": query.space.digest,
         "devices_sha256": {str(d): folder_digest(predictor(d.name).device.folder) for d in query.devices},
-        "accuracy_sha256": digest(accuracy_of(query).describe(query.space.choices.family)),
+        "accuracy_sha256": digest(_of_all(described(query))),
     }
 
 
 def scale(query: Query) -> dict[str, str]:
-    """The accuracy model by name, and the protocol of the mIOU that it predicts."""
-    described = accuracy_of(query).describe(query.space.choices.family)
-    return {"model": described["name"], "protocol": described["protocol"]}
+    """The accuracy model by name, and the protocol of the mIOU that it predicts; of several families each one's."""
+    protocols = {name: str(one["protocol"]) for name, one in described(query).items()}
+    alike = len(set(protocols.values())) == 1
+    words = list(protocols.values())[:1] if alike else [f"{name}: {protocol}" for name, protocol in protocols.items()]
+    return {"model": accuracy_of(query).name, "protocol": "; ".join(words)}
+
+
+def described(query: Query) -> dict[str, dict[str, Any]]:
+    """What the mIOU of a query rests on, by family."""
+    model = accuracy_of(query)
+    return {name: model.describe(name) for name in query.families}
+
+
+def _of_all(by_family: Mapping[str, Any]) -> Any:
+    """By family where there are several."""
+    return by_family if len(by_family) > 1 else next(iter(by_family.values()))
 
 
 def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]) -> Any:
@@ -66,18 +80,27 @@ def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]], 
     }
 
 
-def valid_specs(space: SearchSpace, progress: Callable[[int, int], None] | None = None) -> list[tuple[int, Spec]]:
-    """All valid specs of a space with their numbers, by constructing every combination."""
+def valid_specs(space: Space, progress: Callable[[int, int], None] | None = None) -> list[tuple[int, Spec]]:
+    """All valid specs of a space with their numbers, by constructing every combination; each spec once."""
+    first, seen = 0, {}  # type: int, dict[Spec, int]
+    for member in space.members:
+        for row, spec in _valid_specs(member, first, space.combinations, progress):
+            seen.setdefault(spec, first + row)
+        first += member.combinations
+    return [(row, spec) for spec, row in seen.items()]
+
+
+def _valid_specs(
+    space: SearchSpace, before: int, combinations: int, progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, Spec]]:
     chosen = family(space.choices.family)
     names = list(space.choices.values)
-    out: list[tuple[int, Spec]] = []
     for row, values in enumerate(itertools.product(*space.choices.values.values())):
         try:
             spec = chosen.spec(**dict(zip(names, values, strict=True)))
         except SpecError:
             continue
         if chosen.check_size(spec, *space.size) is None:
-            out.append((row, spec))
+            yield row, spec
         if progress and row % 4096 == 0:
-            progress(row, space.combinations)
-    return out
+            progress(before + row, combinations)

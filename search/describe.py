@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.query import Query
@@ -19,10 +19,11 @@ def question(query: Query) -> str:
     return f"{', '.join(map(str, query.devices))}, {width}x{height}, batch 1; {limits}"
 
 
-def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | None = None) -> str:
-    """The `zoo search` command that asks this query, of a space called `space` in zoo.yaml; plan: of a study."""
+def command(query: Query, folder: str, spaces: Sequence[str], plan: Mapping[str, Any] | None = None) -> str:
+    """The `zoo search` command that asks this query, of spaces with these names in zoo.yaml; plan: of a study."""
     height, width = query.space.size
-    words = ["zoo", "search", "--space", space]
+    words = ["zoo", "search"]
+    words += [word for space in spaces for word in ("--space", space)]
     words += [word for device in query.devices for word in ("--device", str(device))]
     for name, value in query.limits.given():
         words += [LIMITS[name].option, json.dumps(value)]
@@ -32,9 +33,14 @@ def command(query: Query, folder: str, space: str, plan: Mapping[str, Any] | Non
     return shlex.join(words)
 
 
-def space_name(query: Query, config: Config) -> str | None:
-    """The name under which zoo.yaml has the space of a query; None where it has no such space."""
+def space_names(query: Query, config: Config) -> tuple[str, ...] | None:
+    """The names under which zoo.yaml has the spaces of a query; None where it lacks one."""
+    names = [_space_name(member.choices, config) for member in query.space.members]
+    return None if None in names else tuple(name for name in names if name)
+
+
+def _space_name(choices: Choices, config: Config) -> str | None:
     for name, space in config.spaces.items():
-        if Choices(space.family, space.choices) == query.space.choices:
+        if Choices(space.family, space.choices) == choices:
             return name
     return None

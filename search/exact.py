@@ -13,7 +13,7 @@ from search.pareto import Floats, levels, nondominated
 from search.pricing import Columns, Evaluator, join
 from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
-from search.tables import Tables
+from search.tables import Tables, UnionTables
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError
 from zoo.registry import lower
@@ -99,7 +99,7 @@ def _source(query: Query) -> str:
     return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
-def answer(asked: Query, progress: Progress | None = None, tables: Tables | None = None) -> Result:
+def answer(asked: Query, progress: Progress | None = None, tables: Tables | UnionTables | None = None) -> Result:
     """Search at the clocks asked for and, where a clock is left open, at every one that may help.
 
     tables: where lowered and priced candidates come from; by default they are made here. Raises NothingFeasible

@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pretrained.manifest import Calibrated
     from zoo.data.classes import LabelSet
     from zoo.evaluate.segmentation import Scored
     from zoo.graph import Graph
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Taken:
     """Which weights were taken: their name and hash, and the mIOU in percent that they have on a data set.
 
-    source: where their file is from. tag: of the manifest, None for a file or a run.
+    source: where their file is from. tag: of the manifest, None for a file or a run. calibration: of their class
+    probabilities, where that was measured.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Taken:
     split: str | None = None
     miou: float | None = None
     source: str | None = None
+    calibration: "Calibrated | None" = None
 
     def __str__(self) -> str:
         if self.miou is None:
@@ -58,13 +61,14 @@ class Opened:
     """A network in evaluation mode, what its outputs mean, and its weights.
 
     module has `preprocessing`, `labels` (the set's name) and `label_set`. run: what gives its logits where it is
-    not the module itself, as of an ONNX file.
+    not the module itself, as of an ONNX file. gives_labels: whether it gives the class alone of each pixel.
     """
 
     module: Any
     labels: "LabelSet"
     taken: Taken
     run: "Callable[[Tensor], Any] | None" = None
+    gives_labels: bool = False
 
 
 def open_model(model: Model) -> Opened:
@@ -153,6 +157,7 @@ def _manifest_taken(model: Model) -> Taken:
         score.split if score else None,
         score.value if score else None,
         entry.origin,
+        entry.calibration,
     )
 
 
@@ -199,7 +204,8 @@ def open_onnx(model: Model) -> Opened:
     size = scored.fixed_size or scored.preprocessing.size or (512, 1024)
     preprocessing = replace(scored.preprocessing, size=scored.fixed_size or scored.preprocessing.size)
     network = OnnxNetwork(model.spec, lower(model.spec, size), preprocessing, scored.labels.name)
-    return Opened(network, scored.labels, Taken(model.name, scored.sha256 or ""), lambda x: scored.logits(x)[None])
+    taken = Taken(model.name, scored.sha256 or "")
+    return Opened(network, scored.labels, taken, lambda x: scored.logits(x)[None], scored.gives_labels)
 
 
 def start_from(model: Model) -> "Start":
@@ -212,7 +218,7 @@ def start_from(model: Model) -> "Start":
     if file is None:
         return _start_from_manifest(model)
     kept = read_weights(file)
-    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
+    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing, kept.spec)
 
 
 def _start_from_manifest(model: Model) -> "Start":
@@ -228,7 +234,7 @@ def _start_from_manifest(model: Model) -> "Start":
         raise lacks_weights(model)
     entry = find(_manifest_taken(model).name)
     channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
-    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
+    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing, entry.spec)
 
 
 def teacher_of(model: Model, classes: int) -> Any:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from hw_models.normal import score, upper_tail
 from hw_models.predictors import Predictor
 from search.accuracy import Accuracy, AccuracyModel, accuracy_model
-from search.accuracy.joint import JointNormal
+from search.accuracy.joint import JointNormal, side_by_side
 from search.accuracy.linear import points
 from search.device_at import DeviceAt
 from search.query import DEVICE_METRICS, EXACT_METRICS, Bound, Query
-from search.tables import Tables
+from search.tables import Tables, UnionTables, tables_of
 from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ZooError
 from zoo.graph import BYTES_PER_VALUE
@@ -81,24 +81,29 @@ def join(parts: list[Columns]) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """What does not depend on the query: codes and counts of candidates."""
+    """What does not depend on the query: codes and counts of candidates of one space."""
 
+    choices: Choices
     codes: Mapping[str, Ints]
     counts: Mapping[str, Ints]
 
     def take(self, index: Ints) -> "Lowered":
         """Some of the rows."""
         return Lowered(
+            self.choices,
             {name: column[index] for name, column in self.codes.items()},
             {name: column[index] for name, column in self.counts.items()},
         )
 
 
 class Evaluator:
-    """Evaluates candidates of one query; keeps lowered pieces and priced layers between calls."""
+    """Evaluates candidates of one query; keeps lowered pieces and priced layers between calls.
 
-    def __init__(self, query: Query, tables: Tables | None = None) -> None:
-        self.tables = tables or Tables(query.space)
+    Where a query has several spaces, the combinations of a call are all of one of them.
+    """
+
+    def __init__(self, query: Query, tables: Tables | UnionTables | None = None) -> None:
+        self.tables = tables or tables_of(query.space)
         self.accuracy: AccuracyModel = accuracy_of(query)
         self._fastest: Evaluator | None = None
         self._last: Priced | None = None
@@ -132,7 +137,8 @@ class Evaluator:
             "weight_bytes": BYTES_PER_VALUE * counts["params"],
             "memory_bytes": counts["memory_bytes"],
         }
-        return Lowered(self.query.space.choices.codes(rows), order)
+        space, own = self.query.space.local(rows)
+        return Lowered(space.choices, space.choices.codes(own), order)
 
     def countable(self, rows: Ints) -> NDArray[np.bool_]:
         """Which combinations are within the limits on what is counted."""
@@ -160,19 +166,19 @@ class Evaluator:
     def _price(self, rows: Ints, index: Ints | None, lowered: Lowered, fastest: "Priced | None") -> "Priced":
         terms = tuple(self.tables.terms(rows, device, index) for device in self.query.devices)
         own = rows if index is None else rows[index]
-        return Priced(self.query, own, lowered, terms, self.predictors, self._miou(lowered.codes), fastest)
+        return Priced(self.query, own, lowered, terms, self.predictors, self._miou(lowered), fastest)
 
-    def _miou(self, codes: Mapping[str, Ints]) -> Accuracy | None:
+    def _miou(self, lowered: Lowered) -> Accuracy | None:
         """Of all rows where a limit asks for it; otherwise it is predicted of the feasible only."""
         query = self.query
         if query.limits.min_miou is None:
             return None
-        return self.accuracy.predict(query.space.choices, codes, query.confidence)
+        return self.accuracy.predict(lowered.choices, lowered.codes, query.confidence)
 
     def miou(self, priced: "Priced", index: Ints) -> Accuracy:
         """Predicted mIOU of some of the priced combinations."""
         codes = {name: column[index] for name, column in priced.lowered.codes.items()}
-        return self.accuracy.predict(self.query.space.choices, codes, self.query.confidence)
+        return self.accuracy.predict(priced.lowered.choices, codes, self.query.confidence)
 
     def columns(self, priced: "Priced", index: Ints, setting: int = 0) -> Columns:
         """Columns of some of the priced combinations, at the clocks of place `setting`."""
@@ -198,8 +204,8 @@ class Evaluator:
         )
 
     def __call__(self, rows: Ints) -> Columns:
-        """Columns of the valid combinations `rows`."""
-        return self.columns(self.price(rows), np.arange(len(rows)))
+        """Columns of the valid combinations `rows`, ascending where they are of several spaces."""
+        return join([self.columns(self.price(part), np.arange(len(part))) for part in self.query.space.parts(rows)])
 
 
 @dataclass(frozen=True)
@@ -305,14 +311,49 @@ class UnknownAccuracy:
         return {"name": self.name, "family": family, "protocol": "no accuracy model knows this family"}
 
 
+class ByFamily:
+    """The accuracy models of several families as one; their errors are independent of each other."""
+
+    def __init__(self, models: Mapping[str, AccuracyModel]) -> None:
+        self.models = models
+        self.name = next((model.name for model in models.values() if model.name != UnknownAccuracy.name), "none")
+
+    def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float) -> Accuracy:
+        """By the model of the family."""
+        return self.models[choices.family].predict(choices, codes, confidence)
+
+    def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
+        """By the model of its family."""
+        return self.models[spec.family].predict_spec(spec, confidence)
+
+    def joint(self, specs: Sequence[Spec]) -> JointNormal:
+        """Of specs of any of the families."""
+        families = [spec.family for spec in specs]
+        own = {name: np.flatnonzero([family == name for family in families]) for name in dict.fromkeys(families)}
+        return side_by_side(
+            [(rows, self.models[name].joint([specs[i] for i in rows.tolist()])) for name, rows in own.items()]
+        )
+
+    def describe(self, family: str = "") -> dict[str, Any]:
+        """Of one family."""
+        return self.models[family].describe(family)
+
+
 def accuracy_of(query: Query) -> AccuracyModel:
-    """The accuracy model of a query. Raises ZooError where it needs one and none knows its family."""
+    """The accuracy model of a query. Raises ZooError where it needs one and none knows one of its families."""
     model = accuracy_model(query.accuracy)
-    if query.needs_miou:
+    if query.needs_miou and len(query.families) == 1:
         return model
-    choices = query.space.choices
+    models = {member.choices.family: _known(model, member.choices, query) for member in query.space.members}
+    return ByFamily(models) if len(models) > 1 else next(iter(models.values()))
+
+
+def _known(model: AccuracyModel, choices: Choices, query: Query) -> AccuracyModel:
+    """The model where it knows the family. Raises ZooError where it does not and the query needs mIOU."""
     try:
         model.predict(choices, choices.codes(np.zeros(1, dtype=np.int64)), query.confidence)
     except ZooError:
+        if query.needs_miou:
+            raise
         return UnknownAccuracy()
     return model

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from search.device_at import DeviceAt
 from search.space import SearchSpace
+from search.union import Space
 from zoo.config import CONFIDENCES, Limits
 from zoo.errors import ConfigError, did_you_mean
 from zoo.quantities import BY_NAME, LIMITED, LIMITS, QUANTITIES, keys
@@ -64,7 +65,7 @@ class Query:
     counted fails with probability 0 or 1; of two limits on one metric of a device the tighter counts.
     """
 
-    space: SearchSpace
+    space: Space
     devices: tuple[DeviceAt, ...]
     limits: Limits = field(default_factory=Limits)
     objectives: tuple[str, ...] = ("miou", "latency", "size")
@@ -121,6 +122,21 @@ class Query:
     def admits(self, failure: Any) -> NDArray[np.bool_]:
         """What is feasible: which bounds of the probability of passing any limit leave the confidence, (...)."""
         return np.asarray(self.spare(failure) >= -SLACK)
+
+    @property
+    def one_space(self) -> SearchSpace:
+        """The space of a query that has one. Raises ConfigError where it has several."""
+        if len(self.space.members) > 1:
+            raise ConfigError(
+                f"a study measures candidates of one space, but this query has {len(self.space.members)}; name one "
+                "with --space, or leave --trials and --accuracy train out"
+            )
+        return self.space.members[0]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Families of the space, each once."""
+        return tuple(dict.fromkeys(member.choices.family for member in self.space.members))
 
     @property
     def trades_clock(self) -> bool:

@@ -257,14 +257,15 @@ def _knee(axes: Sequence[Axis], places: Sequence[int]) -> int | None:
 def knowledge_gradient(candidates: Candidates, places: Sequence[int]) -> list[float]:
     """Expected rise in the mIOU, in percent, of the best choice after one training run of each of some candidates."""
     joint = candidates.miou
-    noise = accuracy_of(candidates.query).describe(candidates.query.space.choices.family).get("noise_sd", 0.0)
+    model = accuracy_of(candidates.query)
+    noise = {name: model.describe(name).get("noise_sd", 0.0) for name in candidates.query.families}
     normal = score((np.arange(QUANTILES) + 0.5) / QUANTILES)
     now = float(joint.mean.max())
     slope = _percent_a_point(now)
     out = []
     for i in places:
         covariance = joint.covariance(i)
-        response = covariance / np.sqrt(covariance[i] + noise**2)
+        response = covariance / np.sqrt(covariance[i] + noise[candidates.specs[i].family] ** 2)
         best = np.max(joint.mean[:, None] + response[:, None] * normal, axis=0)
         out.append(slope * max(float(best.mean()) - now, 0.0))
     return out
@@ -275,9 +276,9 @@ def _percent_a_point(at: float) -> float:
     return float(percent(at + 0.5) - percent(at - 0.5))
 
 
-def training_macs(query: Query, macs: int) -> int | None:
-    """MACs of training a network by the protocol of its predicted mIOU; None where that is not known."""
-    known = TRAINING.get((query.accuracy, query.space.choices.family))
+def training_macs(query: Query, family: str, macs: int) -> int | None:
+    """MACs of training a network of a family by the protocol of its predicted mIOU; None where that is not known."""
+    known = TRAINING.get((query.accuracy, family))
     return None if known is None else PASSES * known[0] * known[1] * macs
 
 
@@ -298,7 +299,10 @@ def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]
                 "knee": place == found.knee,
                 "training": None
                 if found.gains is None
-                else {"expected_gain": round(found.gains[k], 4), "macs": training_macs(query, own["macs"])},
+                else {
+                    "expected_gain": round(found.gains[k], 4),
+                    "macs": training_macs(query, own["spec"]["family"], own["macs"]),
+                },
             }
         )
     return out

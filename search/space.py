@@ -46,6 +46,19 @@ class SearchSpace:
         """Number of combinations, valid or not."""
         return self.choices.size
 
+    @property
+    def members(self) -> tuple["SearchSpace", ...]:
+        """Itself: `search.union` has spaces of several members."""
+        return (self,)
+
+    def local(self, rows: Ints) -> tuple["SearchSpace", Ints]:
+        """The space to which `rows` belong, and their numbers in it."""
+        return self, rows
+
+    def parts(self, rows: Ints) -> list[Ints]:
+        """Rows by member."""
+        return [rows]
+
     def chunks(self) -> Iterator[Ints]:
         """Numbers of the valid combinations, ascending, some at a time."""
         for start in range(0, self.combinations, CHUNK):

@@ -20,6 +20,7 @@ from search.forking import can_fork, context, cores
 from search.space import SearchSpace, digest
 from search.table import Floats, Parts, Table, joined, parts_of, table_from, table_of
 from search.table_files import TableFiles
+from search.union import Space, SpaceUnion
 from zoo.bulk.choices import Ints
 from zoo.bulk.lower import BulkLowering
 from zoo.graph import Shape
@@ -42,12 +43,18 @@ class Entry:
 class Tables:
     """Tables of one space. Without `files` nothing is read from the cache or written; without `pool` one core works."""
 
-    def __init__(self, space: SearchSpace, files: TableFiles | None = None, pool: Executor | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        files: TableFiles | None = None,
+        pool: Executor | None = None,
+        predictors: "PredictorsAt | None" = None,
+    ) -> None:
         self.space, self._files, self._pool = space, files, pool
         self._lowering = lowering_of(space)
         self._kept: dict[str, Entry] = {}
         self._folders: dict[str, str] = {}
-        self.predictors = PredictorsAt()
+        self.predictors = PredictorsAt() if predictors is None else predictors
 
     def table(self, rows: Ints, devices: Sequence[DeviceAt] = ()) -> Table:
         """The table of valid combinations; devices: whose prices will be wanted, to find them in the same go."""
@@ -135,6 +142,30 @@ class Tables:
         self._files.write(self._name(key), entry.table.arrays())
         for device, prices in entry.prices.items():
             self._files.write(self._price_name(key, entry.table, device), {"prices": prices})
+
+
+class UnionTables:
+    """Tables of several spaces, each its own; all combinations of a call are of one of them."""
+
+    def __init__(self, space: SpaceUnion, files: TableFiles | None = None, pool: Executor | None = None) -> None:
+        self.predictors = PredictorsAt()
+        self._space = space
+        self._of = [Tables(member, files, pool, self.predictors) for member in space.members]
+
+    def table(self, rows: Ints, devices: Sequence[DeviceAt] = ()) -> Table:
+        """The table of valid combinations, as of one space."""
+        own = self._space.local(rows)[1]
+        return self._of[self._space.place(rows)].table(own, devices)
+
+    def terms(self, rows: Ints, device: DeviceAt, index: Ints | None = None) -> Floats:
+        """Additive terms of the cost of `rows`, or of some of them, as of one space."""
+        own = self._space.local(rows)[1]
+        return self._of[self._space.place(rows)].terms(own, device, index)
+
+
+def tables_of(space: Space, files: TableFiles | None = None, pool: Executor | None = None) -> "Tables | UnionTables":
+    """Tables of one space or of several."""
+    return UnionTables(space, files, pool) if isinstance(space, SpaceUnion) else Tables(space, files, pool)
 
 
 class PredictorsAt(dict[DeviceAt, Predictor]):

@@ -20,9 +20,10 @@ from search.exact import search as exact
 from search.query import Query
 from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
+from search.same import check_csv
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
-from search.verification import Again, check_csv, verify
+from search.verification import Again, verify
 from search.with_weights import with_weights
 from zoo.bulk.choices import Choices
 from zoo.cli import main

@@ -32,6 +32,7 @@ from search.runs.reader import axis, load_run, values
 from search.runs.writer import claimed, write
 from search.sensitivity import SENSITIVITIES, regrets, sensitivity, staircase
 from search.space import SearchSpace
+from search.union import union_of
 from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.config import Limits, load_config
@@ -760,11 +761,19 @@ def positions(count: int, rng: np.random.Generator) -> list[dict[str, int]]:
 SLOW = replace(ONE, limits=Limits(max_latency_ms=60.0, max_power_w=3.0), objectives=("miou", "latency", "size"))
 SMALL = replace(ONE, limits=Limits(max_power_w=3.0), objectives=("miou", "size"))
 COUNTED = ("max_macs", "max_memory_mb", "max_params", "max_weight_mb")
+SEVERAL = replace(
+    SMALL,
+    space=union_of(
+        [ONE.space, SearchSpace(Choices("espnetv2", {"scale": (0.5, 1.0), "depth4": (1, 7)}), ONE.space.size)]
+    ),
+    limits=Limits(max_latency_ms=200.0),
+    objectives=("miou", "latency", "size"),
+)
 BOTH = replace(ONE, devices=(DeviceAt("tx2", 1300.0), DeviceAt("titanx")), limits=Limits(max_energy_mj=400.0))
 
 
 @in_chromium
-@pytest.mark.parametrize("query", [SLOW, SMALL, BOTH])
+@pytest.mark.parametrize("query", [SLOW, SMALL, BOTH, SEVERAL])
 def test_the_page_and_a_search_agree_at_every_position_of_the_sliders(query, tmp_path):
     folder = written(tmp_path / "run", query)
     data = report_data(load_run(folder))

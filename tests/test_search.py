@@ -28,6 +28,7 @@ from search.query import Query, limits_from_si
 from search.runs.writer import claimed, query_from, read_json, write
 from search.space import SearchSpace, digest, space_from
 from search.structure import structure
+from search.union import union_of
 from search.verification import verify
 from zoo.bulk.choices import Choices
 from zoo.config import Limits
@@ -124,6 +125,12 @@ def typical():
     return found | {name: 1.3 * float(np.median(parts["mean"])) for name, parts in columns.devices[0].items()}
 
 
+SEVERAL = (
+    Choices("espnet", {"variant": ("A", "C"), "k": (3, 5), "alpha2": (1, 2)}),
+    Choices("espnet", {"variant": ("C", "ESPNet"), "k": (5, 8), "decoder_k": (2, 3)}),
+    Choices("espnetv2", {"scale": (0.5, 1.0), "depth3": (0, 3), "depth4": (1, 7)}),
+)
+
 QUERIES = {
     "no limits": lambda v: {},
     "latency": lambda v: {"limits": Limits(max_latency_ms=1e3 * v["latency_s"])},
@@ -153,6 +160,10 @@ QUERIES = {
     "power at any clock": lambda v: {
         "space": SearchSpace(Choices("espnet", {"k": (3, 5), "alpha2": (1, 2), "alpha3": (0, 3, 5)}), (256, 512)),
         "limits": Limits(max_power_w=0.7 * v["power_w"]),
+    },
+    "several spaces": lambda v: {
+        "space": union_of([replace(SPACE, choices=choices) for choices in SEVERAL]),
+        "limits": Limits(max_latency_ms=2.5e3 * v["latency_s"]),
     },
     "all that is uncertain": lambda v: {
         "devices": (DeviceAt("tx2", 1134.0),),
@@ -512,11 +523,3 @@ def test_a_clock_asked_for_is_kept():
 def test_a_limit_must_be_positive():
     with pytest.raises(ConfigError, match="max_latency_ms"):
         Limits(max_latency_ms=-1.0)
-
-
-def test_two_spaces_at_once_are_refused_and_not_the_last_taken(capsys):
-    from zoo.cli import main
-
-    with pytest.raises(SystemExit):
-        main(["search", "--space", "default", "--space", "fpenet"])
-    assert "zoo pareto RUN RUN" in capsys.readouterr().err

@@ -93,7 +93,7 @@ class SpaceConfig:
 class SearchConfig:
     """A named search; with `accuracy: train` or a section `study` its candidates are measured."""
 
-    space: str = "default"
+    space: str | tuple[str, ...] = "default"
     devices: tuple[str, ...] = ("tx2",)
     clock_mhz: float | None = None
     width: int = 1024
@@ -112,6 +112,13 @@ class SearchConfig:
             raise ConfigError(f"confidence: must be between 0 and 1, both excluded, but is {self.confidence}")
         if self.clock_mhz is not None and not self.clock_mhz > 0:
             raise ConfigError(f"clock_mhz: must be positive, but is {self.clock_mhz}")
+        if not self.spaces:
+            raise ConfigError("space: must be a space or a list of spaces, but is an empty list")
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Names of the spaces that are searched as one."""
+        return (self.space,) if isinstance(self.space, str) else self.space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,9 +323,10 @@ class _Reader:
             entry = entry | {"limits": _limits(entry["limits"], f"{where}.limits")}
         parts = {key: _part(kind, entry[key], f"{where}.{key}") for key, kind in PARTS.items() if key in entry}
         read = typed(SearchConfig, entry | parts, where)
-        if read.space not in self.raw["spaces"]:
-            known = did_you_mean(read.space, self.raw["spaces"])
-            raise ConfigError(f"{where}.space: {read.space!r} is unknown; {known}")
+        for space in read.spaces:
+            if space not in self.raw["spaces"]:
+                known = did_you_mean(space, self.raw["spaces"])
+                raise ConfigError(f"{where}.space: {space!r} is unknown; {known}")
         return read
 
 

@@ -3,6 +3,7 @@
 Differences of candidates are better known than their levels, because what is shared cancels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,28 @@ class JointNormal:
         sd = np.sqrt(np.maximum(spread, 0.0))
         gap = self.mean - self.mean[i]
         return np.where(np.abs(gap) < 1e-12, 0.0, gap / np.maximum(sd, 1e-12))
+
+
+def side_by_side(parts: Sequence[tuple[Ints, JointNormal]]) -> JointNormal:
+    """Candidates of several models whose errors are independent; with each part the places of its rows.
+
+    >>> one = JointNormal(np.array([60.0]), np.array([[3.0]]), np.array([0.3]), np.zeros(1, dtype=np.int64))
+    >>> both = side_by_side([(np.array([1]), one), (np.array([0]), one)])
+    >>> both.covariance(0).round(2).tolist(), both.network.tolist()
+    ([9.09, 0.0], [1, 0])
+    """
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    width = sum(part.loadings.shape[1] for _, part in parts)
+    loadings, networks = [], []
+    column = first = 0
+    for _, part in parts:
+        wide = np.zeros((len(part.mean), width))
+        wide[:, column : column + part.loadings.shape[1]] = part.loadings
+        loadings.append(wide)
+        networks.append(part.network + first)
+        column, first = column + part.loadings.shape[1], first + int(part.network.max(initial=-1)) + 1
+    mean, own = (np.concatenate([getattr(part, name) for _, part in parts]) for name in ("mean", "own"))
+    return JointNormal(mean[order], np.concatenate(loadings)[order], own[order], np.concatenate(networks)[order])
 
 
 def root(covariance: Floats) -> Floats:

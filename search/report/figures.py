@@ -193,7 +193,9 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     rest = "on the front of all objectives" if alone else None
     shades = _shades(run, colour, alone)
     panel.scatter(means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=rest, lw=0)
-    if alone and _clocks(run):
+    if alone and len(run.query.families) > 1:
+        _by_family(panel, run, means, best, shades)
+    elif alone and _clocks(run):
         panel.scatter(means[best, 0], means[best, 1], s=13, color=shades[best], zorder=4, lw=0)
     order = np.flatnonzero(best)[np.argsort(means[best, 0], kind="stable")]
     # Between two candidates of a front nothing can be had: the line is a staircase.
@@ -218,6 +220,20 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     _tried(panel, run, x, y)
     corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
     return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
+
+
+MARKERS = "ovPXd"
+"""Shapes of the families of one search, which a black and white print can tell apart."""
+
+
+def _by_family(panel: Axes, run: Run, means: Any, best: Any, shades: Any) -> None:
+    """The front of two axes with a shape for each family, and a colour where colours are not clocks."""
+    own = np.array([entry["spec"]["family"] for entry in run.front])
+    for k, name in enumerate(run.query.families):
+        rows = best & (own == name)
+        colour = shades[rows] if _clocks(run) else COLOURS[k % len(COLOURS)]
+        marker, (xs, ys) = MARKERS[k % len(MARKERS)], means[rows].T
+        panel.scatter(xs, ys, s=18, marker=marker, color=colour, zorder=4, lw=0, label=name)
 
 
 def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:

@@ -12,8 +12,8 @@ from statistics import NormalDist
 from typing import Any
 
 from hw_models.predictors import predict
-from search.accuracy import accuracy_model
-from search.describe import command, question, space_name
+from search.certificate import described
+from search.describe import command, question, space_names
 from search.exact import PARTS
 from search.pricing import Evaluator
 from search.query import DEVICE_METRICS, EXACT_METRICS
@@ -41,7 +41,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     specs = [entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)]
     fields = _fields([*specs, *(every_choice(query) if known else [])])
     answers = pool(run, fields, known)
-    space = space_name(query, load_config())
+    spaces = space_names(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
     costs = [predict(graph, d.name, d.clock_mhz, confidence=query.confidence) for d in run.setting(taken_apart)]
@@ -69,14 +69,17 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         "published": [_published(run, entry) for entry in published(run)],
         "breakdown": {"rank": taken_apart, "layers": layers(graph, costs), "devices": [shares(c) for c in costs]},
         "devices": [device(str(d), d.name, d.clock_mhz) for d in query.devices],
-        "accuracy": accuracy_model(query.accuracy).describe(query.space.choices.family) if run.enumerable else None,
+        "accuracy": list(described(query).values()) if run.enumerable else None,
         "accuracy_used": run.document.get("accuracy"),
         "certificate": run.certificate,
         "certificate_sha256": certificate_hash(run),
         "certified": digest(run.front) == run.certificate.get("front_sha256"),
         "least_miou": query.limits.min_miou,
-        "command": command(asked(run) if answers else query, "RUN", space or "SPACE", run.plan),
-        "space": space,
+        "command": command(
+            asked(run) if answers else query, "RUN", spaces or ("SPACE",) * len(query.space.members), run.plan
+        ),
+        "named": spaces is not None,
+        "families": list(query.families),
         "sensitivity": _sensitivity(run, known),
         "regret": _regret(run, known),
     }
@@ -143,13 +146,16 @@ def _limits(run: Run) -> list[dict[str, Any]]:
 
 
 def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The values of every field that occur, in order of appearance."""
+    """The values of every field that occur, in order of appearance; None too for a field that not all families have."""
     out: dict[str, list[Any]] = {}
     for spec in specs:
         for name, value in spec.items():
             known = out.setdefault(name, [])
             if value not in known:
                 known.append(value)
+    for fields in {spec["family"]: spec for spec in specs if "family" in spec}.values():
+        for known in (out[name] for name in out if name not in fields and None not in out[name]):
+            known.append(None)
     return out
 
 
@@ -166,7 +172,7 @@ def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str
             [e["devices"][d].get("clock_mhz") or device.clock_mhz for e in entries]
             for d, device in zip(run.devices, run.query.devices, strict=True)
         ],
-        "spec": {name: [known.index(e["spec"][name]) for e in entries] for name, known in fields.items()},
+        "spec": {name: [known.index(e["spec"].get(name)) for e in entries] for name, known in fields.items()},
     }
 
 

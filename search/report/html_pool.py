@@ -19,6 +19,7 @@ from search.sensitivity import at_settings
 from search.tightened import Tightened, idle_powers, limited_metrics, tightened
 from zoo.bulk.choices import Ints
 from zoo.errors import ZooError
+from zoo.specs import as_dict
 
 MOST_BYTES = 4_000_000
 """Longest pool of a page, less than the script of a plotting library."""
@@ -77,9 +78,7 @@ def _document(
         "rows": _base64(found.rows.astype("<i4")),
         "setting": _base64(found.setting.astype("<i4")),
         "columns": {name: _base64(column.astype("<f8")) for name, column in found.columns.items()},
-        "choices": [
-            [name, [fields[name].index(_plain(v)) for v in vs]] for name, vs in query.space.choices.values.items()
-        ],
+        "spaces": _spaces(query, fields),
         "clocks": [[s.query.devices[d].clock_mhz for s in evaluators] for d in range(len(query.devices))],
         "idle": [idle_powers(evaluators, d).tolist() for d in range(len(query.devices))],
         "limited": [*EXACT_METRICS, *_limited_on_all(query, evaluators[0])],
@@ -102,6 +101,24 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _spaces(query: Query, fields: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """How numbers of candidates are read as specs: each space's first number, its choices, what all of it has."""
+    out, first = [], 0
+    for member, whole in zip(query.space.members, whole_specs(query), strict=True):
+        choices = member.choices.values
+        places = [[name, [fields[name].index(_plain(v)) for v in vs]] for name, vs in choices.items()]
+        fixed = {name: known.index(whole.get(name)) for name, known in fields.items() if name not in choices}
+        out.append({"first": first, "count": member.combinations, "fixed": fixed, "choices": places})
+        first += member.combinations
+    return out
+
+
+def whole_specs(query: Query) -> list[dict[str, Any]]:
+    """A spec of each space of a query, with all its fields."""
+    return [as_dict(member.spec(int(next(member.chunks())[0]))) for member in query.space.members]
+
+
 def every_choice(query: Query) -> list[dict[str, Any]]:
-    """Every value of every field of a space, as specs have them, so that all can be named."""
-    return [{name: _plain(value)} for name, values in query.space.choices.values.items() for value in values]
+    """Every value of every field of the spaces, as specs have them, so that all can be named."""
+    values = [item for member in query.space.members for item in member.choices.values.items()]
+    return [*whole_specs(query), *({name: _plain(value)} for name, some in values for value in some)]

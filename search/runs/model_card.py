@@ -11,14 +11,16 @@ import yaml
 from hw_models.device import shows_power
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
-from search.describe import command, question, space_name
+from search.describe import command, question, space_names
 from search.query import DEVICE_METRICS
 from search.report.html_data import certificate_hash
 from search.runs.reader import Run, load_run
 from zoo._version import version
+from zoo.bulk.choices import Choices
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
+from zoo.markdown import table
 from zoo.registry import lower
 from zoo.specs import Spec, as_dict
 
@@ -48,8 +50,8 @@ def write_papers(
     if beside in (spec_path, card_path):
         raise ConfigError(f"{beside}: a spec and a card are written beside the file; name it .onnx")
     run = load_run(folder)
-    known = space_name(run.query, config)
-    repeat = command(run.query, "again", known or OWN_SPACE, run.plan)
+    known = space_names(run.query, config)
+    repeat = command(run.query, "again", known or _own_names(run), run.plan)
     _write(spec_path, spec_yaml(trained or run.spec(rank), f"{run.name}#{rank}"))
     _write(card_path, card(run, rank, beside, repeat, None if known else _space(run), weights, trained))
     return Papers(spec_path, card_path, repeat)
@@ -86,12 +88,12 @@ def card(
         f"Weights in {_code(file.name)}: {weights or 'random, the network is untrained'}.",
         *([] if spec == run.spec(rank) else [_differs(run.spec(rank), spec)]),
         "## Spec",
-        _table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
+        table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
         f"{_code(file.with_suffix('.yaml').name)} is a model to every command: "
         f"{_code('zoo show ' + file.with_suffix('.yaml').name)}. In zoo.yaml it is a model with a name of its own:",
         _block(_model_entry(spec), "yaml"),
         f"## Counts at {width}x{height}",
-        _table(
+        table(
             ("parameters", "weights, MB (32-bit floats)", "MACs, G", "weights and peak activations, MB"),
             [
                 (
@@ -157,7 +159,7 @@ def _costs(run: Run, entry: Mapping[str, Any]) -> str:
                 continue
             mean, low, high = (scale * float(cost[metric][part]) for part in ("mean", "low", "high"))
             rows.append((label, f"{title}, {unit}", f"{mean:.4g}", f"{low:.4g} to {high:.4g}"))
-    return _table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
+    return table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
 
 
 def _rests_on(label: str, cost: Cost) -> str:
@@ -206,16 +208,26 @@ def _search(run: Run) -> str:
         trials = run.document.get("trials", {})
         rows += [(f"trials {name}", str(trials[name])) for name in ("complete", "stopped", "failed") if name in trials]
     rows += [(name, _code(str(value))) for name, value in hashes.items() if value]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
+
+
+def _own_names(run: Run) -> tuple[str, ...]:
+    """Names for the spaces of a run that zoo.yaml lacks."""
+    count = len(run.query.space.members)
+    return (OWN_SPACE,) if count == 1 else tuple(f"{OWN_SPACE}-{i + 1}" for i in range(count))
 
 
 def _space(run: Run) -> str:
-    choices = run.query.space.choices
+    members = zip(_own_names(run), run.query.space.members, strict=True)
+    space = {"spaces": {name: _space_entry(member.choices) for name, member in members}}
+    return str(yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=110))
+
+
+def _space_entry(choices: Choices) -> dict[str, Any]:
     values = {
         name: [list(v) if isinstance(v, tuple) else v for v in options] for name, options in choices.values.items()
     }
-    space = {"spaces": {OWN_SPACE: {"family": choices.family, "choices": values}}}
-    return str(yaml.safe_dump(space, sort_keys=False, default_flow_style=None, width=110))
+    return {"family": choices.family, "choices": values}
 
 
 def _model_entry(spec: Spec) -> str:
@@ -243,8 +255,3 @@ def _code(text: str) -> str:
 
 def _block(text: str, kind: str) -> str:
     return f"```{kind}\n{text.strip()}\n```"
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

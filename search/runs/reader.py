@@ -18,6 +18,7 @@ from search.device_at import DeviceAt
 from search.exact import PARTS
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
+from zoo.bulk.choices import Choices
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.quantities import QUANTITIES
 from zoo.reading import csv_reader, exists
@@ -262,15 +263,17 @@ def sampled_si(run: Run, row: Mapping[str, str], metric: str, device: int, part:
     return number
 
 
-def _kin(spec: Spec, query: Query) -> bool:
-    """Whether a network is built of units that the space has; others would only stretch the charts."""
-    values = query.space.choices.values
-    defaults = query.space.choices.spec_values(dict.fromkeys(values, 0))
+def _kin(spec: Spec, choices: Choices) -> bool:
+    """Whether a network is of the family and built of units that a space has; others would only stretch the charts."""
+    if spec.family != choices.family:
+        return False
+    values = choices.values
+    defaults = choices.spec_values(dict.fromkeys(values, 0))
     return "block" not in defaults or getattr(spec, "block", None) in values.get("block", (defaults["block"],))
 
 
 def published(run: Run) -> list[dict[str, Any]]:
-    """The published networks of the run's family as entries of a front, with `name` and `source`.
+    """The published networks of the run's families as entries of a front, with `name` and `source`.
 
     mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
     left out; there are none where mIOU comes from elsewhere, under another protocol.
@@ -284,7 +287,7 @@ def _published(run: Run) -> list[dict[str, Any]]:
     if not run.enumerable or query.accuracy != "published":
         return out
     for point in published_points():
-        if point.spec.family != query.space.choices.family or not _kin(point.spec, query):
+        if not any(_kin(point.spec, member.choices) for member in query.space.members):
             continue
         try:
             graph = lower(point.spec, query.space.size)

@@ -7,18 +7,18 @@ certificate is complete), `pareto.png`, `pareto.svg`. A folder belongs to one qu
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search.certificate import certify
+from search.certificate import certify, described, scale
 from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
-from search.pricing import accuracy_of
 from search.query import Query
 from search.shortlist import entries_of, shortlist_of
-from search.space import digest, space_from
+from search.space import digest
+from search.union import read_space
 from zoo import claims, reading
 from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
@@ -77,17 +77,50 @@ def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
 
 
 def basis_of_miou(query: Query) -> dict[str, Any]:
-    """What the mIOU of this run is: predicted by which model, under which protocol, with which error."""
-    described = accuracy_of(query).describe(query.space.choices.family)
-    error = described.get("leave_one_out", {"mae": None, "rmse": None, "n": 0, "within_90": None})
+    """What the mIOU of this run is: predicted by which model, under which protocol, with which error.
+
+    Of several families the errors are over the networks of all, and `families` has those of each.
+    """
+    by_family = {name: _basis_of_miou(one) for name, one in described(query).items()}
+    if len(by_family) == 1:
+        return next(iter(by_family.values()))
+    networks_are = "; ".join(dict.fromkeys(one["networks_are"] for one in by_family.values()))
     return {
-        "model": described["name"],
+        **scale(query),
         "predicted": True,
-        "protocol": described["protocol"],
-        "networks_are": described.get("networks_are", "published networks"),
-        **{key: described[key] for key in ("scale", "form", "why") if key in described},
+        "networks_are": networks_are,
+        "leave_one_out": pooled([one["leave_one_out"] for one in by_family.values()]),
+        "families": by_family,
+    }
+
+
+def _basis_of_miou(one: Mapping[str, Any]) -> dict[str, Any]:
+    error = one.get("leave_one_out", {"mae": None, "rmse": None, "n": 0, "within_90": None})
+    return {
+        "model": one["name"],
+        "predicted": True,
+        "protocol": one["protocol"],
+        "networks_are": one.get("networks_are", "published networks"),
+        **{key: one[key] for key in ("scale", "form", "why") if key in one},
         "leave_one_out": {name: error[name] for name in ("mae", "rmse", "n", "within_90")},
     }
+
+
+def pooled(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Errors over all networks, from those over some and others; those over no network count for nothing.
+
+    >>> pooled([{"mae": 1.0, "rmse": 1.0, "n": 3, "within_90": 1.0}, {"mae": 2.0, "rmse": 2.0, "n": 1, "within_90": 0}])
+    {'mae': 1.25, 'rmse': 1.323, 'n': 4, 'within_90': 0.75}
+    """
+    known = [one for one in errors if one["n"]]
+    count = sum(one["n"] for one in known)
+    if not count:
+        return {"mae": None, "rmse": None, "n": 0, "within_90": None}
+
+    def mean(name: str, power: int = 1) -> Any:
+        return round(float(sum(one["n"] * one[name] ** power for one in known) / count) ** (1 / power), 3)
+
+    return {"mae": mean("mae"), "rmse": mean("rmse", 2), "n": count, "within_90": mean("within_90")}
 
 
 def _sample(result: Result) -> list[dict[str, Any]]:
@@ -106,10 +139,18 @@ def _write(path: Path, text: str) -> None:
 def _csv(rows: list[dict[str, Any]]) -> str:
     flat = [_flat(row) for row in rows]
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(flat[0]), lineterminator="\n")
+    writer = csv.DictWriter(out, _header(flat), lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
     return out.getvalue()
+
+
+def _header(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns of all rows, in order; what other rows have in their spec stands beside the spec of the first."""
+    first = list(rows[0])
+    others = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in rows[0]]
+    end = max((i for i, name in enumerate(first) if name.startswith("spec.")), default=-1) + 1
+    return [*first[:end], *others, *first[end:]]
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -148,7 +189,7 @@ def query_from(document: Mapping[str, Any]) -> Query:
         if not all(isinstance(name, str) for name in document["objectives"]):
             raise TypeError("objectives must be names")
         return Query(
-            space=space_from(document["space"]),
+            space=read_space(document["space"]),
             devices=tuple(DeviceAt(d["name"], d["clock_mhz"]) for d in document["devices"]),
             limits=Limits(**document["limits"]),
             objectives=tuple(document["objectives"]),

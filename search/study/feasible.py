@@ -71,13 +71,13 @@ class FeasibleSet:
     @cached_property
     def codes(self) -> dict[str, Ints]:
         """Index into the choices of each field that varies, (N,) each."""
-        choices = self.query.space.choices
+        choices = self.query.one_space.choices
         return {name: code for name, code in choices.codes(self.rows).items() if len(choices.values[name]) > 1}
 
     @cached_property
     def positions(self) -> Floats:
         """The codes from 0 to 1, (N, fields)."""
-        values = self.query.space.choices.values
+        values = self.query.one_space.choices.values
         columns = [code / (len(values[name]) - 1) for name, code in self.codes.items()]
         return np.column_stack(columns) if columns else np.zeros((len(self), 1))
 
@@ -123,7 +123,7 @@ class Unknown:
 def evaluator(query: Query) -> Evaluator:
     """An evaluator that also prices families without published figures."""
     found = Evaluator(query)
-    if query.space.choices.family not in EFFECTS:
+    if query.one_space.choices.family not in EFFECTS:
         unknown: AccuracyModel = Unknown()
         found.accuracy = unknown
     return found

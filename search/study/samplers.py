@@ -201,7 +201,7 @@ class FromOptuna:
     def __init__(self, name: str, make: Callable[[int], Any], setting: Setting) -> None:
         self.name, self.make, self.setting = name, make, setting
         self.counts = {
-            field: len(setting.feasible.query.space.choices.values[field]) for field in setting.feasible.codes
+            field: len(setting.feasible.query.one_space.choices.values[field]) for field in setting.feasible.codes
         }
 
     def __call__(self, history: History, number: int) -> Proposal:

@@ -88,7 +88,7 @@ class Prior:
 
 def prior(feasible: FeasibleSet, *, same_protocol: bool) -> Prior:
     """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
-    family = feasible.query.space.choices.family
+    family = feasible.query.one_space.choices.family
     features, mean, covariance = _published(feasible) if family in EFFECTS else uninformed(feasible)
     if not same_protocol:
         covariance = covariance + np.diag((SHARE * mean) ** 2)
@@ -97,7 +97,7 @@ def prior(feasible: FeasibleSet, *, same_protocol: bool) -> Prior:
 
 
 def _published(feasible: FeasibleSet) -> tuple[Floats, Floats, Floats]:
-    choices = feasible.query.space.choices
+    choices = feasible.query.one_space.choices
     model, codes = fitted(choices.family), choices.codes(feasible.rows)
     columns = [by_fields(choices, codes, effect.value) for effect in model.effects]
     features = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])

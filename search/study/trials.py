@@ -86,7 +86,7 @@ class Trials:
             if saved != asked:
                 self.study.keep("asked", dict(asked))
         self._distributions: dict[str, Any] = {
-            field: optuna.distributions.IntDistribution(0, len(feasible.query.space.choices.values[field]) - 1)
+            field: optuna.distributions.IntDistribution(0, len(feasible.query.one_space.choices.values[field]) - 1)
             for field in feasible.codes
         }
 
@@ -214,7 +214,7 @@ class Trials:
 
 def plain_value(feasible: FeasibleSet, field: str, code: int) -> Any:
     """The value of a field that a code stands for, as optuna-dashboard shows it."""
-    value = feasible.query.space.choices.values[field][code]
+    value = feasible.query.one_space.choices.values[field][code]
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -121,7 +121,7 @@ def view(outlook: "StudyProgress") -> Any:
 
 def _spec(outlook: "StudyProgress", index: int) -> dict[str, Any]:
     """The fields that vary."""
-    values = outlook.feasible.query.space.choices.values
+    values = outlook.feasible.query.one_space.choices.values
     return {name: values[name][int(code[index])] for name, code in outlook.feasible.codes.items()}
 
 

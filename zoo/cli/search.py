@@ -2,8 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from zoo.cli.command import (
 from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.progress import progress
 from zoo.quantities import LIMITS
 from zoo.reading import exists
 
@@ -38,19 +38,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 
-class _Once(argparse.Action):
-    """An option that may be given once: of two values the second would win in silence."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        """Store the value. Ends with usage where there is one already."""
-        if getattr(namespace, self.dest) is not None:
-            parser.error(
-                f"{option_string} is given twice, and a search has one space; search each with -o, then overlay their "
-                "fronts: zoo pareto RUN RUN"
-            )
-        setattr(namespace, self.dest, values)
-
-
 def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", default="default", help="a search of zoo.yaml (default: default)"
@@ -62,7 +49,9 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     add_limits(parser, LIMITS.values())
     parser.add_argument("--confidence", type=probability_argument, metavar="C", help="probability that all limits hold")
     parser.add_argument("--objective", metavar="A,B,…", help="miou, latency, power, energy, size, params, macs, memory")
-    parser.add_argument("--space", metavar="S", action=_Once, help="a space of zoo.yaml")
+    parser.add_argument(
+        "--space", metavar="S", action="append", help="a space of zoo.yaml; repeat for one front over several"
+    )
     parser.add_argument(
         "--accuracy",
         choices=("published", "bench", "train"),
@@ -83,6 +72,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
 def _query(args: Arguments) -> "Query":
     from search.query import Query
     from search.space import space_of
+    from search.union import union_of
 
     config = config_of(args)
     named = config.search(args.name)
@@ -90,7 +80,7 @@ def _query(args: Arguments) -> "Query":
     given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
     accuracy = args.accuracy or named.accuracy
     return Query(
-        space=space_of(config.space(args.space or named.space), size),
+        space=union_of([space_of(config.space(name), size) for name in args.space or named.spaces]),
         devices=_devices(args, named, config),
         limits=_limits(named.limits, given),
         objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
@@ -102,6 +92,7 @@ def _query(args: Arguments) -> "Query":
 def _study_query(args: Arguments) -> "Query":
     """The question to a study, whose belief starts from the published figures: the bench is of another protocol."""
     query = _query(args)
+    query.one_space  # noqa: B018 - raises for several
     if query.accuracy == "bench":
         raise usage(
             "--accuracy bench is known of every candidate at once, so that a study has nothing to measure; search "
@@ -121,16 +112,6 @@ def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple
     clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
     found = devices_at(args.device or named.devices, clock_mhz)
     return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
-
-
-@contextmanager
-def _progress(label: str) -> "Iterator[Progress]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task(label)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _list_with_weights(args: Arguments) -> int:
@@ -157,11 +138,11 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, draw_here)
+        return run_study(args, _study_query, progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
     from search.table_files import table_files
-    from search.tables import Tables, lowering_pool
+    from search.tables import lowering_pool, tables_of
 
     query = _query(args)
     _say_what_power_rests_on(query)
@@ -169,9 +150,9 @@ def _search(args: Arguments) -> int:
     check_run_folder(args, folder)
     with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with lowering_pool() as pool, _progress("enumerating") as progress:
-                tables = Tables(query.space, None if args.no_cache else table_files(), pool)
-                result = answer(query, progress, tables)
+            with lowering_pool() as pool, progress("enumerating") as bar:
+                tables = tables_of(query.space, None if args.no_cache else table_files(), pool)
+                result = answer(query, bar, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
@@ -210,8 +191,8 @@ def _verify(args: Arguments) -> int:
             f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
         )
     try:
-        with _progress("verifying") as progress:
-            checked = verify(folder, one_by_one=args.one_by_one, progress=progress)
+        with progress("verifying") as show:
+            checked = verify(folder, one_by_one=args.one_by_one, progress=show)
     except NotVerified as wrong:
         if args.json:
             print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))

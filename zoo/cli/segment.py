@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import glob
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.backends.choice import CHOICES, threads_of
-from zoo.cli.command import MODEL_HELP, Arguments, Command, add_size, config_of, count_argument, emit, note
+from zoo.cli.command import (
+    MODEL_HELP,
+    Arguments,
+    Command,
+    add_size,
+    config_of,
+    count_argument,
+    emit,
+    note,
+    positive_argument,
+)
 from zoo.cli.outputs import add_force, check_outputs
 from zoo.errors import ZooError
+from zoo.progress import tracked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,11 +42,13 @@ SHOWN_CLASSES = 4
 MOST_WORKERS = 4
 """Images at once unless more are asked for: each needs memory for its activations and its pixels."""
 
-ENDINGS = (".labels.png", ".overlay.png")
+ENDINGS = (".labels.png", ".overlay.png", ".probabilities.npz")
 """Endings of the files written, which are no images to segment when their folder is given again."""
 
 NO_IMAGES = (*ENDINGS, ".truth.png")
 """Those, and of the labels that `zoo scene` writes."""
+
+UNCALIBRATED = "temperature 1: these weights were not calibrated; zoo eval --calibration fits a --temperature"
 
 TILES_HELP = (
     "work in NxN pixels of the image at its own resolution; memory is then that of one tile and 8 bytes for each "
@@ -64,6 +76,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     add_force(parser)
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="also write the probability of each class at each pixel, as .npz"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=positive_argument,
+        metavar="T",
+        help="what logits are divided by for the probabilities (default: what was fitted for the weights, or 1)",
+    )
     parser.add_argument("--legend", action="store_true", help="put a legend below the overlay, which makes it taller")
     add_size(parser, default=None)
     parser.add_argument(
@@ -99,10 +120,24 @@ class _Job(NamedTuple):
     engine: "Engine | _Given"
     settings: "Settings"
     key: "Legend"
-    outputs: dict[Path, tuple[Path, Path | None]]
+    outputs: "dict[Path, _Outputs]"
     legend: bool
     png_level: int
+    temperature: float | None
     track: Callable[[list[Any]], Iterable[Any]]
+
+
+class _Outputs(NamedTuple):
+    """Files that are written for an image; None for what was not asked for."""
+
+    labels: Path
+    overlay: Path | None
+    probabilities: Path | None
+
+    @property
+    def wanted(self) -> list[Path]:
+        """Those that are written."""
+        return [path for path in self if path is not None]
 
 
 def _segment(args: Arguments) -> int:
@@ -113,11 +148,11 @@ def _segment(args: Arguments) -> int:
     outputs = _outputs(args, images)
     if args.resume:
         images = _missing(images, outputs)
-    check_outputs(args, *(path for image in images for path in outputs[image]))
+    check_outputs(args, *(path for image in images for path in outputs[image].wanted))
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
     done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)
-    for image, outcome in _progress(done, "images", len(images)) if len(images) > 1 else done:
+    for image, outcome in tracked(done, "images", len(images)) if len(images) > 1 else done:
         if isinstance(outcome, ImageError):
             note(f"zoo: {outcome}")
             failed.append(image)
@@ -142,25 +177,25 @@ def _paths(texts: Iterable[str]) -> Iterator[Path]:
             yield Path(text)
 
 
-def _outputs(args: Arguments, images: list[Path]) -> dict[Path, tuple[Path, Path | None]]:
+def _outputs(args: Arguments, images: list[Path]) -> dict[Path, _Outputs]:
     from zoo.inference.overlay import output_paths
 
-    labels, overlays = (output_paths(images, args.out, ending) for ending in ENDINGS)
+    labels, overlays, probabilities = (output_paths(images, args.out, ending) for ending in ENDINGS)
     return {
-        image: (label, overlay if args.overlay else None)
-        for image, label, overlay in zip(images, labels, overlays, strict=True)
+        image: _Outputs(label, overlay if args.overlay else None, npz if args.probabilities else None)
+        for image, label, overlay, npz in zip(images, labels, overlays, probabilities, strict=True)
     }
 
 
-def _missing(images: list[Path], outputs: dict[Path, tuple[Path, Path | None]]) -> list[Path]:
+def _missing(images: list[Path], outputs: dict[Path, _Outputs]) -> list[Path]:
     """The images that lack an output; outputs are written whole, so one that is there is complete."""
-    left = [image for image in images if not all(path is None or path.exists() for path in outputs[image])]
+    left = [image for image in images if not all(path.exists() for path in outputs[image].wanted)]
     if len(left) < len(images):
         note(f"zoo: {len(images) - len(left)} of {len(images)} images have their outputs and are left out")
     return left
 
 
-def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | None]]) -> _Job:
+def _job(args: Arguments, images: int, outputs: dict[Path, _Outputs]) -> _Job:
     from search.model_ref import resolve
     from search.opening import open_model, open_onnx
     from zoo.inference.overlay import legend
@@ -169,14 +204,29 @@ def _job(args: Arguments, images: int, outputs: dict[Path, tuple[Path, Path | No
     settings = Settings(size=args.size, labels_at=args.labels_at, tile=args.tile, overlap=args.overlap)
     model = resolve(args.model, config_of(args))
     opened = open_onnx(model) if model.kind == "onnx" else open_model(model)
-    module = opened.module
+    module, temperature = opened.module, _temperature(args, opened)
     key = legend(opened.labels, module.graph.output_shapes[0].channels)
     most = max(1, min(images, threads_of(args.threads), MOST_WORKERS))
     workers = min(args.workers, max(1, images)) if args.workers else fitting(module, settings, most)
     engine = _engine(args, opened, workers)
     tracks_tiles = images == 1 and args.tile is not None
     track = _tiles if tracks_tiles else list
-    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, args.png_level, track)
+    return _Job(module, opened.taken, engine, settings, key, outputs, args.legend, args.png_level, temperature, track)
+
+
+def _temperature(args: Arguments, opened: "Opened") -> float | None:
+    """The temperature of the probabilities, None where none are wanted. Raises ZooError for a file without logits."""
+    if not args.probabilities:
+        if args.temperature:
+            raise ZooError("--temperature is of the probabilities; give --probabilities too")
+        return None
+    if opened.gives_labels:
+        raise ZooError(f"{opened.taken.name}: gives labels and no logits; export it without --with-argmax")
+    if args.temperature is not None:
+        return float(args.temperature)
+    known = opened.taken.calibration
+    note(f"zoo: probabilities: {known or UNCALIBRATED}")
+    return known.temperature if known else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,20 +269,32 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
     import torch
 
     from zoo.inference.overlay import save_labels, save_overlay
+    from zoo.inference.probabilities import Probabilities, save_probabilities
     from zoo.inference.segment import segment_file, shares
 
     torch.set_num_threads(job.engine.threads)  # which it keeps for each thread apart
+    chances = Probabilities(job.temperature) if job.temperature else None
     pixels, found = segment_file(
-        job.module, image, job.settings, track=job.track, run=job.engine, workers=job.engine.streams
+        job.module,
+        image,
+        job.settings,
+        track=job.track,
+        run=job.engine,
+        workers=job.engine.streams,
+        probabilities=chances,
     )
-    labels, overlay = job.outputs[image]
+    labels, overlay, npz = job.outputs[image]
     save_labels(labels, found, job.key, level=job.png_level)
     if overlay:
         save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=job.png_level)
+    if npz and chances:
+        save_probabilities(npz, chances, job.key.names)
     return {
         "image": str(image),
         "labels": str(labels),
         "overlay": str(overlay) if overlay else None,
+        "probabilities": str(npz) if npz else None,
+        "temperature": job.temperature,
         "size": f"{found.shape[1]}x{found.shape[0]}",
         "shares": shares(found, job.key.names),
         "backend": job.engine.backend,
@@ -255,17 +317,7 @@ def _peak_memory() -> int | None:
 
 
 def _tiles(tiles: list[Any]) -> Iterable[Any]:
-    return _progress(tiles, "tiles", len(tiles))
-
-
-def _progress(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-    """The items one by one, with a bar on a terminal's stderr."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=count, console=Console(stderr=True), transient=True)
+    return tracked(tiles, "tiles", len(tiles))
 
 
 def _say_end(rows: list[dict[str, Any]], failed: list[Path], seconds: float) -> None:
@@ -280,7 +332,7 @@ def _print_segmented(console: "Console", rows: list[dict[str, Any]], taken: "Tak
     if rows:
         console.print(f"weights: {taken}", markup=False)
     for row in rows:
-        written = " and ".join(path for path in (row["labels"], row["overlay"]) if path)
+        written = " and ".join(path for path in (row["labels"], row["overlay"], row["probabilities"]) if path)
         console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}", markup=False)
 
 

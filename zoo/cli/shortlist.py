@@ -66,8 +66,9 @@ def _print_rows(
     *,
     specs: bool = True,
 ) -> None:
-    fields = [key for key, values in query["space"]["choices"].items() if len(values) > 1]
-    common, differing = apart([one["spec"] for one in shown], fields)
+    from search.union import searched
+
+    common, differing = apart([searched(query["space"], one["spec"]) for one in shown])
     if common and specs:
         console.print(f"the same in all rows: {common}")
     open_clock = any(device["clock_mhz"] is None for device in query["devices"])

@@ -23,13 +23,16 @@ def settings(spec: Mapping[str, Any], fields: Iterable[str]) -> str:
     return " ".join(f"{field}={short(spec[field])}" for field in fields)
 
 
-def apart(specs: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> tuple[str, list[str]]:
-    """What several specs share, and what tells each from the others, in lines of `WIDTH`."""
-    common = [field for field in fields if all(spec[field] == specs[0][field] for spec in specs)]
+def apart(specs: Sequence[Mapping[str, Any]], fields: Sequence[str] | None = None) -> tuple[str, list[str]]:
+    """What several specs share, and what tells each from the others, in lines of `WIDTH`; by default of all fields."""
+    names = list(dict.fromkeys(name for spec in specs for name in spec)) if fields is None else fields
+    common = [name for name in names if all(name in spec and spec[name] == specs[0].get(name) for spec in specs)]
     if len(specs) == 1:
         common = []
-    own = [field for field in fields if field not in common]
-    return settings(specs[0], common), ["\n".join(_lines(settings(spec, own))) for spec in specs]
+    own = [[name for name in names if name in spec and name not in common] for spec in specs]
+    return settings(specs[0], common), [
+        "\n".join(_lines(settings(spec, names))) for spec, names in zip(specs, own, strict=True)
+    ]
 
 
 def _lines(text: str) -> list[str]:

@@ -249,6 +249,8 @@ def _times(factor: float) -> str:
 
 
 def _print(console: "Console", document: dict[str, Any], top: int) -> None:
+    from search.union import searched
+
     trials, front = document["trials"], document["front"]
     console.print(
         f"{document['enumerated']:,} enumerated, {document['feasible']:,} feasible, {trials['asked']:,} measured "
@@ -264,8 +266,7 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
         )
     _print_conflict(console, miou.get("prior"))
     shown = front[:top]
-    fields = [key for key, values in document["query"]["space"]["choices"].items() if len(values) > 1]
-    common, specs = apart([one["spec"] for one in shown], fields)
+    common, specs = apart([searched(document["query"]["space"], one["spec"]) for one in shown])
     if common:
         console.print(f"the same in all rows: {common}")
     rows = [

@@ -70,7 +70,7 @@ def onnx_scored(path: Path) -> Scored:
             f"{shown(path)}: its metadata lacks {' and '.join(missing)}; export it with weights by `zoo export`"
         )
     entry = _input(session, path)
-    _check_output(session, path)
+    gives_labels = _check_output(session, path)
     labels, preprocessing = _labels(about, path), _preprocessing(about["preprocessing"], path, entry)
 
     def logits(x: Tensor) -> Tensor:
@@ -79,7 +79,16 @@ def onnx_scored(path: Path) -> Scored:
         )
         return _logits(session, entry, x, labels, path)
 
-    return Scored(str(path), logits, preprocessing, labels, sha256_of(path), entry.size, "onnxruntime")
+    return Scored(
+        str(path),
+        logits,
+        preprocessing,
+        labels,
+        sha256_of(path),
+        entry.size,
+        "onnxruntime",
+        gives_labels=gives_labels,
+    )
 
 
 def _session(path: Path) -> Any:
@@ -135,7 +144,8 @@ def _input(session: Any, path: Path) -> Input:
     return Input(entry.name, KINDS[entry.type], batch, fixed, last)
 
 
-def _check_output(session: Any, path: Path) -> None:
+def _check_output(session: Any, path: Path) -> bool:
+    """Whether a file gives labels and not logits. Raises ZooError where it gives neither."""
     outputs = session.get_outputs()
     shape = list(outputs[0].shape or []) if outputs else []
     labels = bool(outputs) and outputs[0].type == "tensor(uint8)" and len(shape) == 3
@@ -144,6 +154,7 @@ def _check_output(session: Any, path: Path) -> None:
             f"{shown(path)}: its first output must be logits (N, classes, h, w) or labels (N, h, w) in bytes, but is "
             f"of shape {one_line(shape, 60)}; export it anew"
         )
+    return labels
 
 
 def _labels(about: Mapping[str, str], path: Path) -> LabelSet:

@@ -38,7 +38,8 @@ class Scored:
 
     logits: (1, 3, h, w) -> (outputs, h', w'), which the next call may overwrite. labels: the classes of its
     first outputs; one more output is void. fixed_size: (height, width) where it takes no other. memory: bytes that
-    it needs at (height, width), where that is known.
+    it needs at (height, width), where that is known. gives_labels: whether `logits` are but 1 for the class that it
+    took and 0 for the others, as of a file with the arg-max inside.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scored:
     fixed_size: Size | None = None
     backend: str = "torch"
     memory: Callable[[Size], int] | None = None
+    gives_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

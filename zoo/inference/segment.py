@@ -23,6 +23,7 @@ from zoo.inference.images import (
 )
 from zoo.inference.label_map import labels_of
 from zoo.inference.preprocess import Preprocessing, network_input
+from zoo.inference.probabilities import Probabilities
 from zoo.memory import free_bytes
 from zoo.network import Network
 from zoo.registry import lower
@@ -92,6 +93,7 @@ def segment_file(
     track: Track = list,
     run: Run | None = None,
     workers: int = 1,
+    probabilities: Probabilities | None = None,
 ) -> tuple[Pixels, Pixels]:
     """Read an image and segment it: (its pixels (H, W, 3), its labels). Errors name the file."""
     height, width = image_size(path)
@@ -100,7 +102,14 @@ def segment_file(
     pixels = read_image(path)
     try:
         return pixels, segment(
-            module, pixels, settings, preprocessing=preprocessing, track=track, run=run, workers=workers
+            module,
+            pixels,
+            settings,
+            preprocessing=preprocessing,
+            track=track,
+            run=run,
+            workers=workers,
+            probabilities=probabilities,
         )
     except ZooError as error:
         raise ImageError(f"{path}: {error}") from None
@@ -120,6 +129,7 @@ def segment(
     track: Track = list,
     run: Run | None = None,
     workers: int = 1,
+    probabilities: Probabilities | None = None,
 ) -> Pixels:
     """Class indices (H, W) of an image (H, W, 3) in RGB, or (h, w) at the network's size.
 
@@ -127,7 +137,8 @@ def segment(
     is a pixel's class; `preprocessing` is the module's own unless given. `run` runs the network in place of
     the module itself, such as a `zoo.backends.session.Engine`, while `workers` images are at work. Memory beside
     image and labels: the network's activations at its input size, and `labelling.BAND_BYTES`; with tiles, at
-    the size of one tile, whatever the size of the image. Raises ZooError where the network cannot take the
+    the size of one tile, whatever the size of the image. `probabilities` is filled with those of the classes, at
+    the labels' size. Raises ZooError where the network cannot take the
     size or memory does not suffice.
     """
     if module.training:
@@ -138,7 +149,10 @@ def segment(
         inner = settings.size or chosen.size or (pixels.shape[0], pixels.shape[1])
         check_size(module, inner, workers)
         logits = logits_of(run, network_input(pixels, chosen, inner))
-        return labels_of(logits, inner if settings.labels_at == "network" else (pixels.shape[0], pixels.shape[1]))
+        size = inner if settings.labels_at == "network" else (pixels.shape[0], pixels.shape[1])
+        if probabilities is not None:
+            probabilities.keep(logits, size)
+        return labels_of(logits, size)
     tile = (settings.tile, settings.tile)
     inner = settings.size or tile
     check_size(module, inner, workers)
@@ -146,8 +160,12 @@ def segment(
     rows, columns = (spans(labels.shape[i], settings.tile, settings.shared) for i in (0, 1))
     for row, column in track([(row, column) for row in rows for column in columns]):
         piece = padded(pixels[row.start : row.start + tile[0], column.start : column.start + tile[1]], tile)
-        found = labels_of(logits_of(run, network_input(piece, chosen, inner)), tile)
-        labels[row.first : row.last, column.first : column.last] = found[row.inside, column.inside]
+        logits = logits_of(run, network_input(piece, chosen, inner))
+        below, across = slice(row.first, row.last), slice(column.first, column.last)
+        labels[below, across] = labels_of(logits, tile)[row.inside, column.inside]
+        if probabilities is not None:
+            probabilities.reserve(len(logits), (pixels.shape[0], pixels.shape[1]))
+            probabilities.keep(logits, tile, below, across, (row.inside, column.inside))
     return labels
 
 

@@ -24,7 +24,7 @@ function fmt(value, digits = 3) {
 }
 const fixed = (value, decimals) => value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-const show = (value) => (Array.isArray(value) ? value.join(",") : String(value));
+const show = (value) => (value === null ? "–" : Array.isArray(value) ? value.join(",") : String(value));
 const quoted = (word) => (/^[\w@%+=:,./#-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
 const plural = (n, noun) => `${fmt(n)} ${noun}${n === 1 ? "" : "s"}`;
 
@@ -50,11 +50,16 @@ function unpack(p) {
   })));
   set.fastest = D.devices.map((_, d) => ({ mean: real[`${d}.fastest`], sd: real[`${d}.fastest.sd`] }));
   for (const name of Object.keys(D.fields)) set.spec[name] = rows.map(() => 0);
-  let stride = 1;
-  for (const [name, places] of [...p.choices].reverse()) {
-    const step = stride;
-    set.spec[name] = rows.map((row) => places[Math.floor(row / step) % places.length]);
-    stride *= places.length;
+  for (const space of p.spaces) {
+    const own = rows.map((_, i) => i).filter((i) => rows[i] >= space.first && rows[i] < space.first + space.count);
+    const put = (name, place) => own.forEach((i) => { set.spec[name][i] = place(rows[i] - space.first); });
+    for (const [name, place] of Object.entries(space.fixed)) put(name, () => place);
+    let stride = 1;
+    for (const [name, places] of [...space.choices].reverse()) {
+      const step = stride;
+      put(name, (row) => places[Math.floor(row / step) % places.length]);
+      stride *= places.length;
+    }
   }
   set.points = points; set.percent = percent;
   return set;
@@ -70,6 +75,7 @@ const axisOf = (name) => D.axes.find((a) => a.name === name) || D.axes.find((a) 
 const label = (axis) => (axis.unit ? `${axis.title}, ${axis.unit}` : axis.title);
 const varying = Object.keys(D.fields).filter((f) => [F, D.expected, D.tried].flatMap((set) => [...new Set(set.spec[f])]).some((v, _, all) => v !== all[0]));
 const field = (name, i, set = F) => show(D.fields[name][set.spec[name][i]]);
+const KINS = 3, kin = (i) => D.fields.family[F.spec.family[i]];
 const measured = (i) => !F.source[i].startsWith("predicted");
 
 // ---- limits: bounds in SI units, loosest (what the search allowed) to tightest ------------------------------------
@@ -218,7 +224,7 @@ function tell() {
   status.textContent = P ? `${kept ? fmt(kept) : "None"} on the complete front within these limits${answer}` : `${fmt(kept)} of ${fmt(COUNT)} on this front are within these limits${answer}`;
   again.replaceChildren();
   if (!tighter || D.study) return;
-  const space = D.space ? "" : " (SPACE: the name in your zoo.yaml of the space under Certificate)";
+  const space = D.named ? "" : " (SPACE: the name in your zoo.yaml of the space under Certificate)";
   again.append(el("span", { class: "fine" }, P ? `The complete answer, not only what is left of the run's front; the same as of${space}:` : `This counts the front of the search only, which is complete for the search's own limits. Under tighter ones other candidates, or these at slower clocks, may be better; this asks for the complete answer${space}:`), el("code", { class: "block" }, tightened()));
 }
 /** The command that asks for the answer at the sliders' position. */
@@ -337,8 +343,11 @@ function draw(c) {
   if (line.length) path("stairs", staircasePath(c, line.map((i) => at(F, i))));
   path("expected", rows(D.expected, (i) => within.expected[i]).map((i) => circle(...at(D.expected, i), 3)).join(""));
   path("tried", rows(D.tried, (i) => within.tried[i]).map((i) => square(...at(D.tried, i), 3.5)).join(""));
-  path("weak", dots(rows(F, (i) => within.front[i] && !onLine.has(i) && !measured(i)).map((i) => at(F, i))));
-  path("dot", dots(line.filter((i) => !measured(i)).map((i) => at(F, i))));
+  D.families.forEach((name, k) => {
+    const own = (i) => !measured(i) && kin(i) === name;
+    path(`weak kin${k % KINS}`, dots(rows(F, (i) => within.front[i] && !onLine.has(i) && own(i)).map((i) => at(F, i))));
+    path(`dot kin${k % KINS}`, dots(line.filter(own).map((i) => at(F, i))));
+  });
   path("trained", rows(F, (i) => within.front[i] && measured(i)).map((i) => square(...at(F, i), 4)).join(""));
   for (const [v, text] of limitLines(c.x)) {
     const x = f.px(v);
@@ -444,8 +453,9 @@ function keys(c, event) {
 function specLine(kind, i) {
   if (kind === "published") return el("div", { class: "spec" }, el("span", { class: "same" }, D.published[i].source));
   const value = (name) => (kind === "cloud" ? D.cloud.values[name][D.cloud.spec[name][i]] : field(name, i, SETS[kind]));
-  const open = varying.map((f) => el("span", {}, `${f} `, el("b", {}, value(f))));
-  return el("div", { class: "spec" }, open, Object.keys(D.fields).filter((f) => !varying.includes(f)).map((f) => el("span", { class: "same" }, `${f} ${value(f)}`)));
+  const has = (f) => !["–", "", "None"].includes(value(f));
+  const open = varying.filter(has).map((f) => el("span", {}, `${f} `, el("b", {}, value(f))));
+  return el("div", { class: "spec" }, open, Object.keys(D.fields).filter((f) => !varying.includes(f) && has(f)).map((f) => el("span", { class: "same" }, `${f} ${value(f)}`)));
 }
 /** A value along an axis and its interval, as text; parameters to the unit. */
 function spell(set, a, i) {
@@ -608,15 +618,16 @@ const grid = (headings, rows, texts = 1) => el("div", { class: "scroll free" }, 
 const flat = (v, name) => (v !== null && typeof v === "object" && !Array.isArray(v) ? Object.entries(v).flatMap(([k, inner]) => flat(inner, name ? `${name}.${k}` : k)) : [[name, typeof v === "object" ? JSON.stringify(v) : show(v)]]);
 const percent = (v) => (v === null || v === undefined ? "–" : `${fixed(100 * v, 1)} %`);
 function sources() {
-  const hold = $("sources"), a = D.accuracy;
+  const hold = $("sources");
   hold.append(el("h3", {}, "mIOU"));
-  if (a) {
+  for (const a of D.accuracy || []) {
     const e = a.leave_one_out, b = a.leave_value_out;
-    hold.append(el("p", {}, `Predicted by the model “${a.name}”. Protocol: ${a.protocol}. ${a.why ? `Form: ${a.form}; ${a.why}. ` : ""}Refitted without each of the ${a.networks_are ?? "published networks"} in turn, it is off by ${fixed(e.mae, 2)} points on average (${e.n} networks, ${percent(e.within_90)} inside their 90 % intervals)${b ? `; without all networks of one value of a curve, by ${fixed(b.mae, 2)}` : ""}. Noise of one training run: ${a.noise_sd} points${a.figures_are ? "" : ", assumed"}.`),
+    hold.append(el("p", {}, `${D.families.length > 1 ? `Family ${a.family}. ` : ""}Predicted by the model “${a.name}”. Protocol: ${a.protocol}. ${a.why ? `Form: ${a.form}; ${a.why}. ` : ""}Refitted without each of the ${a.networks_are ?? "published networks"} in turn, it is off by ${fixed(e.mae, 2)} points on average (${e.n} networks, ${percent(e.within_90)} inside their 90 % intervals)${b ? `; without all networks of one value of a curve, by ${fixed(b.mae, 2)}` : ""}. Noise of one training run: ${a.noise_sd} points${a.figures_are ? "" : ", assumed"}.`),
       el("details", {}, el("summary", {}, `${a.figures.length} ${a.figures_are ?? "published figures"} it rests on`), grid(["network or change", "kind", "value", "protocol", "source"], a.figures.map((f) => [f.name, f.kind, fixed(f.value, 1), f.protocol, f.source]), 2)),
       el("details", {}, el("summary", {}, `${a.effects.length} effects it adds up`), grid(["effect", "prior, points", "posterior, points", "from figures", "basis"], a.effects.map((f) => [f.name, `${fmt(f.prior.mean)} ± ${fmt(f.prior.sd)}`, `${fmt(f.posterior.mean)} ± ${fmt(f.posterior.sd)}`, f.fitted ? "yes" : "no: prior only", f.basis]))),
       el("details", {}, el("summary", {}, `${a.networks_are ? "Networks" : "Published networks"} beside predictions made without them`), grid(["network", a.networks_are ? "measured" : "published", "predicted", "interval", "error", "knows enough"], e.points.map((p) => [p.name, fixed(p.published, 1), fixed(p.predicted, 1), `${fixed(p.low, 1)}–${fixed(p.high, 1)}`, fixed(p.error, 1), p.supported ? "yes" : "no: an effect is in this network alone"]))));
-  } else hold.append(el("p", {}, `Accuracy: ${D.query.accuracy}. ${[...new Set(D.front.source)].join("; ")}.`), D.accuracy_used ? grid(["", ""], flat(D.accuracy_used, "")) : "");
+  }
+  if (!D.accuracy) hold.append(el("p", {}, `Accuracy: ${D.query.accuracy}. ${[...new Set(D.front.source)].join("; ")}.`), D.accuracy_used ? grid(["", ""], flat(D.accuracy_used, "")) : "");
   if (D.study) hold.append(el("h3", {}, "The study"), el("p", {}, "This asks the same again:"), el("code", { class: "block" }, D.command), grid(["", ""], [...flat(D.study.sampler, "sampler"), ...flat(D.study.trials, "trials")]),
     D.study.differences?.length ? grid(["neighbours on the front", "difference, points", "noise reaches, points", "larger than the noise"], D.study.differences.map((d) => [d.ranks.map((n) => `#${n}`).join(" and "), fixed(d.difference, 2), fixed(d.noise, 2), d.exceeds_noise ? "yes" : "no"])) : "");
   hold.append(el("h3", {}, "Parameters, MACs, memory"), el("p", {}, "Counted from the lowered graph, exactly. One MAC is one multiply and one add of convolutions and linear layers. Weights are 32-bit floats. Memory is weights and the largest sum of live activations, at batch 1."));
@@ -645,6 +656,7 @@ function legend() {
   const entry = (text, ...shapes) => el("span", {}, icon(...shapes), text);
   const p = (name, d) => svg("path", { class: name, d });
   const others = D.tried.source.some((s) => s !== D.front.source[0]) ? " (most by the short protocol)" : "";
+  if (D.families.length > 1) $("legend").append(...D.families.map((name, k) => entry(name, p(`dot kin${k % KINS}`, "M11 8h0"))));
   $("legend").append(entry("beaten by none on the two axes", p("stairs", "M1 12H11V4H21"), p("dot", "M11 4h0")), entry("on the front of all objectives", p("weak", "M11 8h0")),
     D.front.source.some((_, i) => measured(i)) ? entry("trained or measured mIOU", p("trained", square(11, 8, 4))) : "", D.tried.params.length ? entry(`measured, not on the front${others}`, p("tried", square(11, 8, 3.5))) : "", D.cloud.params.length ? entry(D.study ? "other candidates, predicted (a sample)" : "feasible, dominated (a sample)", p("cloud", "M11 8h0")) : "",
     D.expected.params.length ? entry("front expected from the trials", p("expected", circle(11, 8, 3))) : "", entry("outside the sliders' limits", p("out", "M11 8h0")), D.published.length ? entry("published mIOU", p("paper", diamond(11, 8, 5))) : "", entry("best within the limits", p("star", starPath(11, 8, 8))),
