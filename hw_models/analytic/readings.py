@@ -176,7 +176,7 @@ class Readings:
         return Inherited(
             self._posterior.mean(cross).reshape(shape),
             self._posterior.variance(cross, 1.0).reshape(shape),
-            (cross @ self._weights).reshape(*shape, -1),
+            (cross @ self._weights).reshape(*shape, self._weights.shape[-1]),
         )
 
 
