@@ -15,7 +15,7 @@ from benchmarks.machine import Others
 from benchmarks.page import Section
 from benchmarks.side_by_side import MAX_OTHERS, duration, markdown
 from benchmarks.truths import drawn, known_before, optunas, ours, problem, query
-from search.study.feasible import Candidates
+from search.study.feasible import FeasibleSet
 from zoo.errors import ZooError
 
 OURS, OPTUNAS = ("ehvi", "tpe", "nsga2", "random"), ("tpe", "nsga2", "random")
@@ -24,7 +24,7 @@ AIM_S = 0.05
 RAY_TRIALS = 36
 
 
-def alone(found: Candidates, rounds: int) -> dict[str, list[float]]:
+def alone(found: FeasibleSet, rounds: int) -> dict[str, list[float]]:
     """Seconds of each proposal, the samplers taking turns: the median over the rounds."""
     own, truth = known_before(found), drawn(found, 0)
     runs: dict[str, list[list[float]]] = {}
@@ -39,11 +39,11 @@ def alone(found: Candidates, rounds: int) -> dict[str, list[float]]:
 
 def study(sampler: str) -> float:
     """Seconds of a trial of a study that evaluates nothing, the last 50 of 200, told to the journal on disk."""
-    from search.study.config import Plan
+    from search.study.config import StudyConfig
     from search.study.study import start
 
     with tempfile.TemporaryDirectory() as name:
-        times = start_and_time(start, query(), Plan(trials=TRIALS, sampler=sampler), Path(name))
+        times = start_and_time(start, query(), StudyConfig(trials=TRIALS, sampler=sampler), Path(name))
     return float(median(np.diff(times)[-50:]))
 
 
@@ -59,15 +59,15 @@ def on_workers() -> dict[str, Any]:
     import ray
 
     from benchmarks.truths import LIMITS
-    from search.study.config import Plan
+    from search.study.config import StudyConfig
     from search.study.engines.ray_cluster import on_ray
     from search.study.study import start
 
     engine = on_ray()
     try:
         with tempfile.TemporaryDirectory() as name:
-            plan = Plan(trials=RAY_TRIALS, sampler="random")
-            times = start_and_time(start, query("default", LIMITS), plan, Path(name), engine=engine)
+            config = StudyConfig(trials=RAY_TRIALS, sampler="random")
+            times = start_and_time(start, query("default", LIMITS), config, Path(name), engine=engine)
         workers = int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()

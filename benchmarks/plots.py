@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from zoo.charts import save_figure
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which the colour-blind tell apart."""
 
@@ -25,7 +27,6 @@ def figure(columns: int = 1, width: float = 4.2, height: float = 3.2) -> tuple[A
 
     mpl.rcParams.update(
         {
-            "svg.hashsalt": "benchmarks",
             "font.size": 9,
             "axes.prop_cycle": cycler(color=COLOURS),
             "axes.spines.top": False,
@@ -45,7 +46,5 @@ def save(drawn: Any, path: Path) -> None:
     if _left_alone:
         pyplot.close(drawn)
         return
-    partial = path.with_name(path.name + ".partial")
-    drawn.savefig(partial, format="svg", metadata={"Date": None}, facecolor="white")
+    save_figure(drawn, path, facecolor="white")
     pyplot.close(drawn)
-    partial.replace(path)

@@ -12,20 +12,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.truths import Score, drawn, known_before, measured_problem, ours, unknown
+from benchmarks.truths import Score, drawn, known_before, measured_problem, ours, thresholds, unknown, with_noise
 from search.accuracy.bench.protocol import TABLE
-from search.accuracy.linear import percent, points
 from search.study import surrogate
-from search.study.feasible import Candidates, evaluator
+from search.study.feasible import FeasibleSet, evaluator
 from search.study.surrogate import Prior
 
 SEEDS = 12
 COUNT = 16
 SHOWN = (3, 5, 8, 12, 16)
 NETWORKS = 200
-NOISE = 0.7
-"""Standard deviation of one run, in points."""
-
 METHODS: dict[str, tuple[str, bool, bool]] = {
     "weight learned": ("ehvi", True, True),
     "weight 1": ("ehvi", True, False),
@@ -35,16 +31,7 @@ METHODS: dict[str, tuple[str, bool, bool]] = {
 """Method -> sampler, whether it starts from the published figures, whether it learns their weight."""
 
 
-def thresholds(found: Candidates, seed: int) -> Any:
-    """mIOU of each candidate: steps along fields, and steps where two fields are both above a threshold."""
-    rng = np.random.default_rng([77, seed])
-    places = found.positions
-    fields, edges = rng.integers(0, places.shape[1], (12, 2)), rng.uniform(0.2, 0.8, (12, 2))
-    both = [(places[:, a] > s) & (places[:, b] > t) for (a, b), (s, t) in zip(fields, edges, strict=True)]
-    return percent(45 + (places > 0.5) @ rng.normal(0, 4, places.shape[1]) + np.array(both).T @ rng.normal(0, 5, 12))
-
-
-def some(found: Candidates, seed: int) -> Candidates:
+def some(found: FeasibleSet, seed: int) -> FeasibleSet:
     """NETWORKS random candidates of the same space."""
     rows = np.sort(found.query.one_space.sample(np.random.default_rng([5, seed]), NETWORKS))
     columns = evaluator(found.query)(rows)
@@ -55,13 +42,12 @@ def some(found: Candidates, seed: int) -> Candidates:
     )
 
 
-def shares(found: Candidates, truth: Any, own: Prior, method: tuple[str, bool, bool], seed: int) -> list[float]:
+def shares(found: FeasibleSet, truth: Any, own: Prior, method: tuple[str, bool, bool], seed: int) -> list[float]:
     """Share of the hypervolume after the trials SHOWN, of the true mIOU of what was tried."""
     sampler, _, learns = method
-    noise = np.random.default_rng([9, seed]).normal(0, NOISE, len(truth))
     weights = surrogate.WEIGHTS if learns else {1.0: 1.0}
     with patch.dict(surrogate.WEIGHTS, weights, clear=True):
-        tried, _ = ours(sampler, found, own, percent(points(truth) + noise), seed, COUNT)
+        tried, _ = ours(sampler, found, own, with_noise(truth, seed), seed, COUNT)
     score = Score(found.points(np.arange(len(found)), truth))
     return [score(tried[:k]) for k in SHOWN]
 
@@ -70,7 +56,7 @@ def main() -> None:
     """Print the table."""
     networks, measured = measured_problem(TABLE)
     spaces = [some(networks, seed) for seed in range(SEEDS)]
-    problems: dict[str, Callable[[int], tuple[Candidates, Any]]] = {
+    problems: dict[str, Callable[[int], tuple[FeasibleSet, Any]]] = {
         "our measured networks": lambda seed: (networks, measured),
         "thresholds": lambda seed: (spaces[seed], thresholds(spaces[seed], seed)),
         "published effects": lambda seed: (spaces[seed], drawn(spaces[seed], seed)),

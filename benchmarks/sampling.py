@@ -21,11 +21,23 @@ import numpy as np
 
 from benchmarks.page import DOCS, Section
 from benchmarks.side_by_side import markdown
-from benchmarks.truths import Score, drawn, known_before, measured_problem, optunas, ours, problem, unknown
+from benchmarks.truths import (
+    NOISE,
+    Score,
+    drawn,
+    known_before,
+    measured_problem,
+    optunas,
+    ours,
+    problem,
+    thresholds,
+    unknown,
+    with_noise,
+)
 from search.study import ehvi as improvement
 from search.study import samplers
 from search.study import surrogate as belief
-from search.study.feasible import Candidates
+from search.study.feasible import FeasibleSet
 
 AFTER = (10, 20, 50, 100, 200)
 SEEDS = int(os.environ.get("ZOO_BENCH_SEEDS", "10"))
@@ -40,21 +52,28 @@ KEPT = Path("runs") / "benchmarks"
 
 @dataclass(frozen=True)
 class Method:
-    """own: a sampler of ours. informed: it starts from the published figures."""
+    """own: a sampler of ours. informed: it starts from the published figures.
+
+    noise: each trial has that of one run. thresholds: the truth is a sum of thresholds.
+    """
 
     name: str
     own: bool
     informed: bool = True
+    noise: bool = False
+    thresholds: bool = False
 
     @property
     def title(self) -> str:
         if not self.own:
             return f"Optuna's {self.name}, no feasible set"
-        return f"`{self.name}`" + ("" if self.informed else ", nothing known before")
+        truth = ", truth of thresholds" if self.thresholds else ""
+        noise = ", noise of one run" if self.noise else ""
+        return f"`{self.name}`" + ("" if self.informed else ", nothing known before") + truth + noise
 
     @property
     def trials(self) -> int:
-        return SLOW_AFTER if self.name == "gp" else AFTER[-1]
+        return SLOW_AFTER if self.name == "gp" or self.noise else AFTER[-1]
 
     def seeds(self, count: int) -> int:
         return min(SLOW_SEEDS, count) if self.name == "gp" else count
@@ -69,13 +88,17 @@ METHODS = (
     Method("tpe", own=False),
     Method("nsga2", own=False),
     Method("random", own=False),
+    Method("ehvi", own=True, noise=True),
+    Method("ehvi", own=True, noise=True, thresholds=True),
+    Method("ehvi", own=True, informed=False, noise=True, thresholds=True),
+    Method("random", own=True, noise=True, thresholds=True),
     Method("gp", own=True),
     Method("gp", own=False),
 )
 
 
 @cache
-def _problem() -> tuple[Candidates, str]:
+def _problem() -> tuple[FeasibleSet, str]:
     """The candidates, and a digest of all that the results rest on."""
     found = problem()
     known = hashlib.sha256(found.rows.tobytes() + np.ascontiguousarray(found.known).tobytes())
@@ -88,10 +111,12 @@ def shares(method: Method, seed: int) -> list[float]:
     """Shares of the exact hypervolume after each number of trials."""
     warnings.simplefilter("ignore")
     found, _ = _problem()
-    truth = drawn(found, seed)
+    truth = thresholds(found, seed) if method.thresholds else drawn(found, seed)
     if method.own:
-        believed = known_before(found) if method.informed else unknown(found)
-        index, _ = ours(method.name, found, believed, truth, seed, method.trials)
+        same = not method.thresholds  # the sampler is told that its prior is of another protocol
+        believed = known_before(found, same_protocol=same) if method.informed else unknown(found)
+        told = with_noise(truth, seed) if method.noise else truth
+        index, _ = ours(method.name, found, believed, told, seed, method.trials)
     else:
         index, _ = optunas(method.name, found, truth, seed, method.trials)
     score = Score(found.points(np.arange(len(found)), truth))
@@ -126,7 +151,7 @@ def on_measured(table: Path, seeds: int) -> tuple[int, dict[Method, list[list[fl
     found, truth = measured_problem(table)
     score = Score(found.points(np.arange(len(found)), truth))
     out: dict[Method, list[list[float]]] = {}
-    for method in (m for m in METHODS if m.own and m.name != "gp"):
+    for method in (m for m in METHODS if m.own and m.name != "gp" and not m.noise):
         believed = known_before(found, same_protocol=False) if method.informed else unknown(found)
         for seed in range(seeds):
             index, _ = ours(method.name, found, believed, truth, seed, min(MEASURED_AFTER[-1], len(found)))
@@ -162,13 +187,15 @@ def run(full: bool) -> Section:
     seeds = SEEDS if full else min(3, SEEDS)
     found = results(seeds)
     by_method = {m: [found[m, s] for s in range(m.seeds(seeds))] for m in METHODS}
-    plot(by_method)
+    plot({m: rows for m, rows in by_method.items() if not m.noise})
     at, aim = AIM
     place = AFTER.index(at)
     best = max((m for m in METHODS if not m.own), key=lambda m: mean(row[place] for row in by_method[m]))
-    reached = {m: mean(row[place] for row in by_method[m]) for m in (METHODS[0], METHODS[1], best)}
+    noisy = next(m for m in METHODS if m.noise)
+    reached = {m: mean(row[place] for row in by_method[m]) for m in (METHODS[0], METHODS[1], noisy, best)}
     aims = (
-        f"The aim is {aim} after {at} trials: `ehvi` has {_met(reached[METHODS[0]], aim)}, without knowledge "
+        f"The aim is {aim} after {at} trials: `ehvi` has {_met(reached[METHODS[0]], aim)} without noise, "
+        f"{_met(reached[noisy], aim)} with it, without knowledge "
         f"{_met(reached[METHODS[1]], aim)}; the best of Optuna's own, {best.name}, {_met(reached[best], aim)}."
     )
     slow = any(m.name == "gp" for m in by_method)
@@ -182,8 +209,10 @@ random field that no sum of effects explains; samplers see only what they ask. T
 150 ms and 400,000 parameters ({len(_problem()[0]):,} candidates), its true front known by enumeration; the reference
 point is a tenth of the front's span beyond its nadir. Samplers of `zoo search` ask inside the feasible set and never
 twice. Optuna's have its defaults and the constraint set on each trial; what they ask outside the limits counts as a
-trial. `ehvi` starts from the posterior that the truths are drawn from; one row says what is left where it knows
-nothing.{gaussian} {aims}
+trial. `ehvi` starts from the posterior that the truths are drawn from and has their kernel, and most rows have no
+noise: both flatter it. One row says what is left where it knows nothing. Rows with noise add that of one run
+({NOISE} points) to every trial and run to {SLOW_AFTER} trials; those of thresholds have truths that share neither its
+kernel nor its effects. [Accuracy](accuracy.md#the-prior-of-a-study-and-its-trials) has more of them.{gaussian} {aims}
 
 {markdown([("sampler", *(f"{n} trials" for n in AFTER)), *(_row(m, rows) for m, rows in by_method.items())])}
 

@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.machine import Others
+from zoo.markdown import table
 
 COVERAGE = 0.9
 """Of intervals."""
@@ -189,9 +190,8 @@ def _sample(function: Callable[[], object], calls: int, clock: Callable[[], floa
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first row is the head, the first column is aligned to the left."""
-    lines = [" | ".join(row) for row in rows]
-    lines.insert(1, " | ".join(["---", *["--:"] * (len(rows[0]) - 1)]))
-    return "\n".join(f"| {line} |" for line in lines)
+    head, *body = rows
+    return table(head, body, len(head) - 1)
 
 
 def spread(values: tuple[float, ...] | list[float]) -> float:

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from search.accuracy.linear import percent
+from search.accuracy.linear import percent, points
 from search.device_at import DeviceAt
 from search.pareto import nondominated
 from search.query import Query
 from search.space import SearchSpace, space_of
-from search.study.feasible import Candidates, candidates, evaluator
+from search.study.feasible import FeasibleSet, evaluator, feasible_set
 from search.study.samplers import SAMPLERS, History, Setting, Tried
 from search.study.surrogate import LENGTH, Prior, Scale, observations_of, prior, uninformed
 from zoo.config import Limits, load_config
 
 SIZE = (512, 1024)
+NOISE = 0.7
+"""Standard deviation of one run, in points."""
+
 LIMITS = Limits(max_latency_ms=150.0, max_params=400_000)
 
 
@@ -27,12 +30,12 @@ def query(space: str = "default", limits: Limits = LIMITS) -> Query:
     return Query(space=space_of(load_config().space(space), SIZE), devices=(DeviceAt("tx2"),), limits=limits)
 
 
-def problem() -> Candidates:
+def problem() -> FeasibleSet:
     """The space `default` at 1024x512 on the TX2, within 150 ms and 400,000 parameters."""
-    return candidates(query())
+    return feasible_set(query())
 
 
-def drawn(found: Candidates, seed: int) -> Any:
+def drawn(found: FeasibleSet, seed: int) -> Any:
     """mIOU of each candidate: a draw of the published effects' posterior, and of what no sum of effects explains."""
     own = prior(found, same_protocol=True)
     rng = np.random.default_rng([2026, seed])
@@ -43,11 +46,25 @@ def drawn(found: Candidates, seed: int) -> Any:
     return percent(own.features @ effects + process)
 
 
-def known_before(found: Candidates, *, same_protocol: bool = True) -> Prior:
+def thresholds(found: FeasibleSet, seed: int) -> Any:
+    """mIOU of each candidate: steps along fields, and steps where two fields are both above a threshold."""
+    rng = np.random.default_rng([77, seed])
+    places = found.positions
+    fields, edges = rng.integers(0, places.shape[1], (12, 2)), rng.uniform(0.2, 0.8, (12, 2))
+    both = [(places[:, a] > s) & (places[:, b] > t) for (a, b), (s, t) in zip(fields, edges, strict=True)]
+    return percent(45 + (places > 0.5) @ rng.normal(0, 4, places.shape[1]) + np.array(both).T @ rng.normal(0, 5, 12))
+
+
+def with_noise(truth: Any, seed: int) -> Any:
+    """The mIOU of one run of each candidate."""
+    return percent(points(truth) + np.random.default_rng([9, seed]).normal(0, NOISE, len(truth)))
+
+
+def known_before(found: FeasibleSet, *, same_protocol: bool = True) -> Prior:
     return prior(found, same_protocol=same_protocol)
 
 
-def unknown(found: Candidates) -> Prior:
+def unknown(found: FeasibleSet) -> Prior:
     return Prior(*uninformed(found), found.positions)
 
 
@@ -73,7 +90,7 @@ Tries = tuple[list[int], list[float]]
 """Candidates in the order asked (-1: outside the limits, or no valid spec), and the seconds of each proposal."""
 
 
-def ours(name: str, found: Candidates, own: Prior, truth: Any, seed: int, count: int) -> Tries:
+def ours(name: str, found: FeasibleSet, own: Prior, truth: Any, seed: int, count: int) -> Tries:
     """A sampler of `search.study.samplers`."""
     sampler = SAMPLERS[name](Setting(found, own, Scale(), seed, count))
     tried: list[Tried] = []
@@ -88,7 +105,7 @@ def ours(name: str, found: Candidates, own: Prior, truth: Any, seed: int, count:
     return [t.index for t in tried], seconds
 
 
-def optunas(name: str, found: Candidates, truth: Any, seed: int, count: int) -> Tries:
+def optunas(name: str, found: FeasibleSet, truth: Any, seed: int, count: int) -> Tries:
     """A sampler of Optuna's in a study over the choices, its defaults, constraints set."""
     import optuna
 
@@ -117,7 +134,7 @@ def optunas(name: str, found: Candidates, truth: Any, seed: int, count: int) -> 
     return index, seconds
 
 
-def measured_problem(table: Path) -> tuple[Candidates, Any]:
+def measured_problem(table: Path) -> tuple[FeasibleSet, Any]:
     """The networks of the bench alone, and the mean of what each was measured at; mIOU is known of these only."""
     from search.accuracy.bench.design import CHOICES
     from search.accuracy.bench.protocol import read_runs
@@ -128,7 +145,7 @@ def measured_problem(table: Path) -> tuple[Candidates, Any]:
     columns = evaluator(whole)(np.array([row for row, _ in networks], np.int64))
     known = [sign * columns.metric(m, d).astype(float) for m, d, sign in whole.axes() if m != "miou"]
     before = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)
-    found = Candidates(
+    found = FeasibleSet(
         whole, len(networks), columns.rows, np.stack(known, axis=1), before, np.zeros((len(networks), 0))
     )
     return found, np.array([miou for _, miou in networks])

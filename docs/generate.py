@@ -14,17 +14,11 @@ from hw_models.device import device_folders, load_device
 from pretrained import weights_of
 from zoo.cli import commands, parser
 from zoo.config import load_config
+from zoo.markdown import table
 from zoo.registry import lower
 
 HERE = Path(__file__).resolve().parent
 NOTE = "<!-- written by docs/generate.py -->"
-
-
-def table(columns: tuple[str, ...], align: str, rows: Iterator[tuple[str, ...]]) -> str:
-    """A Markdown table; `align` has l or r for each column."""
-    rule = {"l": "---", "r": "--:"}
-    lines = [columns, tuple(rule[a] for a in align), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def models() -> str:

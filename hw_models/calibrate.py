@@ -8,7 +8,7 @@ by leaving each network out in turn (`hw_models.validate`), never from the fit i
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp
@@ -159,7 +159,7 @@ def calibrate_power(device: Device, points: Sequence[Point]) -> Fit:
         return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
     loads, rows = loads_of(chosen, device), []
     for p in chosen:
-        prices = predictor(device, p.clock_mhz, p.batch)
+        prices = predictor(replace(device, look_up=False), p.clock_mhz, p.batch)
         terms = prices.terms(known_graph(p).layers)
         rows.append((terms, prices.finish(terms).latency_s_mean, p.clock_mhz))
 
@@ -185,11 +185,17 @@ def calibrated(device: Device, points: Sequence[Point]) -> Device:
     return replace(timed, power=calibrate_power(timed, points))
 
 
+def without(device: Device, points: Collection[Point]) -> Device:
+    """The device as if these points had never been published: neither fitted to nor looked up."""
+    kept = tuple(p for p in device.points if p not in points)
+    return calibrated(replace(device, points=kept), kept)
+
+
 def left_out(device: Device, group: str) -> Device:
-    """The device calibrated without the points of one network."""
-    return calibrated(device, [p for p in device.points if p.group != group])
+    """The device without the points of one family."""
+    return without(device, [p for p in device.points if p.group == group])
 
 
 def uncalibrated(device: Device) -> Device:
-    """The device as its tables and its numbers have it, before any whole network."""
-    return calibrated(device, ())
+    """The device as its tables and its numbers have it, before any whole network; none is looked up."""
+    return replace(calibrated(device, ()), look_up=False)

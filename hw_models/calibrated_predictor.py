@@ -11,14 +11,13 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hw_models.analytic.features import BYTES, DEVICE, DISPATCHES, MACS
-from hw_models.analytic.predictor import Predictor, check_confidence
+from hw_models.analytic.predictor import Predictor
+from hw_models.analytic.readings import Readings, same_network
 from hw_models.cost import METRICS, Array, CostArrays, Interval, KernelCost
 from hw_models.device import Device
 from hw_models.machine import READING_SD, LatencyModel, PowerModel
-from hw_models.normal import score, upper_tail
+from hw_models.normal import check_confidence, score, upper_tail
 from hw_models.points import known_graph
 from zoo.errors import ZooError
 from zoo.graph import Layer
@@ -26,8 +25,6 @@ from zoo.statistics import t_quantile
 
 CONFIDENCE = 0.9
 """Of the interval from which a published error is read."""
-SAME = 1e-9
-"""Relative difference of the terms up to which two networks are one: sums of pieces differ in their last digits."""
 
 
 class Known(NamedTuple):
@@ -46,12 +43,16 @@ class Distribution(NamedTuple):
 
 
 class CalibratedPredictor(Predictor):
-    """Prices networks on the user's machine; `published` prices them on the published device."""
+    """Prices networks on the user's machine; `published` prices them on the published device, by its model alone.
+
+    Power, and a metric that the user did not measure, begin at the published device's with its readings.
+    """
 
     def __init__(self, device: Device, published: Predictor) -> None:
         super().__init__(published.device, published.clock_mhz, published.batch)
         assert device.machine is not None
         self.published, self.machine = published, device.machine
+        self._elsewhere = type(published)(device.published, published.clock_mhz, published.batch)
         self.width = published.width
         self._latency_model, self._power_model = LatencyModel(self.device), PowerModel(self.device)
         self._own = device.own_points
@@ -126,13 +127,13 @@ class CalibratedPredictor(Predictor):
     def _spread_of(self, terms: Array, metric: str) -> "Spread":
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         if fit is None:
-            center, normal = published_error(self.published, terms, metric)
+            center, normal = published_error(self._elsewhere, terms, metric)
             found = Spread(center, normal, np.zeros_like(center), 1.0)
         else:
             center, sd = self._moved(terms, metric)
             found = Spread(center, sd, np.full_like(center, fit.network_sd), fit.freedom)
         for known in self._known_networks[metric]:
-            same = _same(terms, known.terms)
+            same = same_network(terms, known.terms)
             center, normal = np.where(same, known.value, found.center), np.where(same, known.sd, found.normal)
             found = Spread(center, normal, np.where(same, 0.0, found.network), found.freedom)
         return found
@@ -157,9 +158,14 @@ class CalibratedPredictor(Predictor):
 
     def provenance(self, terms: Array) -> dict[str, float]:
         """Shares of device time by what they rest on; a network that was measured rests on that alone."""
-        if any(_same(terms, known.terms) for known in self._known_networks["latency_s"]):
+        if any(same_network(terms, known.terms) for known in self._known_networks["latency_s"]):
             return {"measured": 1.0}
         return self.published.provenance(terms)
+
+    def readings(self, metric: str) -> Readings:
+        """Published readings of a metric that the user did not measure; none of another."""
+        measured = self.machine.latency if metric == "latency_s" else self.machine.power
+        return self._elsewhere.readings(metric) if measured is None else Readings((), self.clock_mhz, 0.0)
 
     def without_look_up(self, terms: Array, metric: str, confidence: float = 0.9) -> Interval:
         """Latency or power of one network as if it had not been measured itself."""
@@ -175,14 +181,14 @@ class CalibratedPredictor(Predictor):
         center, reach = self._fitted(terms, metric, probability)
         z = NormalDist().inv_cdf(probability)
         for known in self._known_networks[metric]:
-            same = _same(terms, known.terms)
+            same = same_network(terms, known.terms)
             center, reach = np.where(same, known.value, center), np.where(same, z * known.sd, reach)
         return Distribution(np.asarray(center), np.asarray(reach))
 
     def _fitted(self, terms: Array, metric: str, probability: float) -> Distribution:
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         if fit is None:
-            return _published_at(self.published, terms, metric, probability)
+            return _published_at(self._elsewhere, terms, metric, probability)
         center, sd = self._moved(terms, metric)
         # Of the networks' own error alone the size is known from few networks.
         reach = np.hypot(NormalDist().inv_cdf(probability) * sd, t_quantile(probability, fit.freedom) * fit.network_sd)
@@ -192,7 +198,7 @@ class CalibratedPredictor(Predictor):
         """Median on this machine, and the standard deviation of the logarithm without the networks' own error."""
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         assert fit is not None
-        center, sd = published_error(self.published, terms, metric)
+        center, sd = published_error(self.published if metric == "latency_s" else self._elsewhere, terms, metric)
         if metric == "latency_s":
             (logs, slopes), own_sd = self._latency_model(terms, fit.theta), self._latency_model.own_sd(terms, sd)
         else:
@@ -242,16 +248,6 @@ def _t_score(z: Array, freedom: float) -> Array:
 def _t_table(freedom: float) -> tuple[Array, Array]:
     scores = np.linspace(0.0, FARTHEST, 301)
     return scores, np.array([t_quantile(float(p), freedom) for p in 1 - upper_tail(scores)])
-
-
-_IDENTITY = [DEVICE, DISPATCHES, MACS, BYTES]
-"""Terms in which two different networks differ."""
-
-
-def _same(terms: Array, known: Array) -> NDArray[np.bool_]:
-    """Where terms of shape (..., width) are those of a known network."""
-    close = np.isclose(terms[..., _IDENTITY], known[_IDENTITY], rtol=SAME, atol=0)
-    return np.asarray(close.all(axis=-1))
 
 
 def _published_at(published: Predictor, terms: Array, metric: str, probability: float) -> Distribution:

@@ -61,18 +61,23 @@ DESCRIPTION, BLOCKS = "device.yaml", "blocks.csv"
 """Files of a device folder: the description, and the timed blocks of a device that was measured."""
 
 
+NOT_MEASURED = "nothing"
+"""What a reading of power covers on a machine that gives none."""
+
 ENOUGH_NETWORKS = 5
 """Networks from which on a limit of power is more than a ranking."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Device:
     """One device under one software stack, computing in one precision (fp32, fp16, int8).
 
     kernel_sd: standard deviation of the log error of one kernel, by kind. rests_on: provenance by kind.
     table_theta: parameters of the tables' own stacks, which the rows' residuals are taken from. held_out: by
     kind, the error of the table model on groups of shapes that it was fitted without. machine: what the user
-    measured on the own machine; predictions are then for it.
+    measured on the own machine; predictions are then for it. conditions: the machine and the versions that
+    `zoo measure` met, as `environment.Conditions.document` gives them. look_up: whether published readings are
+    the answer for the networks that were read, and inherited by those like them.
     """
 
     name: str
@@ -94,6 +99,8 @@ class Device:
     notes: tuple[str, ...]
     folder: Path
     machine: Machine | None = None
+    conditions: Mapping[str, Any] | None = None
+    look_up: bool = True
 
     @property
     def published(self) -> "Device":
@@ -116,15 +123,33 @@ class Device:
         return tuple(known)
 
     @property
+    def reads_power(self) -> bool:
+        """Whether anybody read a power of this device, so that one can be predicted."""
+        return self.power_covers != NOT_MEASURED
+
+    @property
+    def power_networks(self) -> tuple[str, ...]:
+        """Families of networks of which a power was published, in order."""
+        return tuple(sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"}))
+
+    @property
+    def shows_power(self) -> bool:
+        """Whether a predicted power rests on any reading; else it is the range from idle to the limit."""
+        return self.reads_power and bool(self.power_networks or self.own_points or exists(self.folder / BLOCKS))
+
+    @property
     def power_basis(self) -> str:
         """One line on what a limit of power or energy is worth here."""
-        networks = sorted({p.group for p in self.points if p.metric == "power_w" and p.use == "calibration"})
+        if not self.reads_power:
+            return f"{self.name}: no power was read on this machine, so none is predicted"
+        networks = self.power_networks
         if not networks:
             return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"
         if len(networks) < ENOUGH_NETWORKS:
             known = ", ".join(networks)
             return (
-                f"{self.name}: power ({self.power_covers}) rests on {known} alone: a limit ranks, it guarantees nothing"
+                f"{self.name}: power ({self.power_covers}) was read of {known} alone: a limit is as good as the "
+                "reading for these, assumes that networks like them err alike, and only ranks others"
             )
         return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
 
@@ -209,6 +234,14 @@ def _load_cached(folder: Path) -> Device:
     return read_device(folder)
 
 
+def shows_power(name: str) -> bool:
+    """`Device.shows_power` of a device by its name; True of one that is not at hand."""
+    try:
+        return load_device(name).shows_power
+    except ZooError:
+        return True
+
+
 def forget_loaded() -> None:
     """Read devices anew when they are asked for next."""
     _load_cached.cache_clear()
@@ -232,6 +265,7 @@ def read_device(folder: Path) -> Device:
     text = read_yaml(inside(folder, source.name, folder, DeviceError, WHAT))
     entry = mapping(text, str(source))
     precision = str(entry.setdefault("precision", "fp32"))
+    conditions = entry.setdefault("conditions", None)
     check_keys(entry, _DEVICE_KEYS, str(source))
     if precision not in VALUE_BYTES:
         raise DeviceError(f"{source}: precision: {precision!r} is unknown; {did_you_mean(precision, VALUE_BYTES)}")
@@ -257,13 +291,14 @@ def read_device(folder: Path) -> Device:
         points=tuple(point for path in points for point in read_points(path)),
         notes=tuple(names_of(entry, "notes", source)),
         folder=folder,
+        conditions=None if conditions is None else mapping(conditions, f"{source}: conditions"),
         **coefficients_of(coefficients, str(folder / str(entry["coefficients"]))),
     )
 
 
 _DEVICE_KEYS = (
     *("title", "stack", "precision", "power_covers", "power_note", "clocks", "numbers"),
-    *("coefficients", "kernels", "points", "notes"),
+    *("coefficients", "kernels", "points", "notes", "conditions"),
 )
 
 

@@ -18,6 +18,7 @@ from hw_models.analytic.features import unbent
 from hw_models.analytic.roofline import PARAMETERS
 from hw_models.device import (
     DESCRIPTION,
+    NOT_MEASURED,
     SHIPPED,
     Device,
     DeviceError,
@@ -48,9 +49,6 @@ REMEDY = "set ZOO_HOME to a folder that you may write to and that has room"
 
 MAX_NAME = 80
 """Longest name of a device: its folder's name is a little longer while it is written."""
-
-NOT_MEASURED = "nothing"
-"""What the power of a device without a reading covers."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ STATED_SD = 0.1
 def with_host_dispatch(device: Device, seconds: float) -> Device:
     """The device on a host that takes this long to issue one operation, known to STATED_SD.
 
-    What the published networks say of the dispatch no longer counts, and its error is shared with no other parameter.
+    What the published networks say of the dispatch no longer counts, its error is shared with no other parameter, and
+    published readings, which were taken beside another host, are not looked up.
     Raises DeviceError for a device that was measured or calibrated on a machine, whose host is in its numbers.
     """
     if is_measured(device) or device.machine is not None:
@@ -26,4 +27,4 @@ def with_host_dispatch(device: Device, seconds: float) -> Device:
     theta[at] = log(seconds)
     covariance[at, :] = covariance[:, at] = 0.0
     covariance[at, at] = STATED_SD**2
-    return replace(device, latency=replace(fit, theta=theta, covariance=covariance))
+    return replace(device, latency=replace(fit, theta=theta, covariance=covariance), look_up=False)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from hw_models.predictors import Interval
 from hw_models.sweep import Step
 from hw_models.validate import Validation
+from zoo.charts import save_figure
 from zoo.errors import ZooError
-from zoo.files import atomic
-from zoo.ownership import NAME
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 FORMATS = (".png", ".svg", ".pdf")
 AXIS_LABELS = {"clock": "GPU clock (MHz)", "size": "image (pixels)", "batch": "images at once"}
@@ -42,7 +41,7 @@ def draw_sweep(steps: Sequence[Step], title: str, axis: str, path: Path) -> Path
         if axis != "clock":
             panel.set_xscale("log", base=2)
     figure.suptitle(title, fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
@@ -82,14 +81,4 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
         )
         panel.grid(alpha=0.3)
         panel.legend()
-    return _save(figure, path)
-
-
-def _save(figure: "Figure", path: Path) -> Path:
-    import matplotlib
-
-    # Without a date and with fixed ids, the same chart is the same file.
-    about = {"Creator": NAME, "Date": None} if path.suffix == ".svg" else {"Software": NAME}
-    with matplotlib.rc_context({"svg.hashsalt": "zoo"}), atomic(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:], metadata=about)
-    return path
+    return save_figure(figure, path)

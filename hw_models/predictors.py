@@ -1,6 +1,6 @@
 """Chooses a device's predictor; predicts the cost of one network."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from hw_models.analytic.features import DISPATCHES
 from hw_models.analytic.predictor import Predictor
@@ -9,6 +9,7 @@ from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.kernels import value_bytes
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
+from hw_models.tables import METRICS as READ
 from zoo.config import load_config
 from zoo.graph import BYTES_PER_VALUE, Graph
 from zoo.registry import lower
@@ -25,7 +26,9 @@ def predictor(device: str | Device, clock_mhz: float | None = None, batch: int =
     kind = MeasuredPredictor if is_measured(found) else Predictor
     if found.machine is None:
         return kind(found, found.clock(clock_mhz), batch)
-    return CalibratedPredictor(found, kind(found.published, found.clock(clock_mhz), batch))
+    # What was read of others' machines is no measurement of this one.
+    published = replace(found.published, look_up=False)
+    return CalibratedPredictor(found, kind(published, found.clock(clock_mhz), batch))
 
 
 def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
@@ -66,4 +69,6 @@ def predict(
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
         dispatches=float(terms[DISPATCHES]),
+        readings={m: known.source for m in READ if (known := prices.read(terms, m))},
+        unread={m: prices.unread(terms, m) for m in READ},
     )

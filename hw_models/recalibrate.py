@@ -110,7 +110,12 @@ def _model(published: Device, metric: str) -> Model:
 
 
 def observations(published: Device, points: Sequence[Point], metric: str) -> Observations:
-    """Measurements of one metric beside the published device."""
+    """Measurements of one metric beside the published device.
+
+    Power is beside what others read, which one scale takes to this machine. Latency is beside the model alone, whose
+    parameters are fitted anew.
+    """
+    published = replace(published, look_up=metric == "power_w")
     prices = [predictor(published, p.clock_mhz, p.batch) for p in points]
     terms = [price.terms(known_graph(p).layers) for price, p in zip(prices, points, strict=True)]
     errors = [published_error(price, t, metric) for price, t in zip(prices, terms, strict=True)]

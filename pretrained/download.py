@@ -26,6 +26,7 @@ from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
 from zoo.folders import APP, cache_home
 from zoo.locks import held
+from zoo.progress import progress
 from zoo.reading import is_folder, kind_of, opened, reason
 from zoo.text import one_line, shown
 
@@ -255,10 +256,14 @@ def _bar(entry: Weights, wanted: bool) -> Iterator[Advance]:
     if not (wanted and sys.stderr.isatty()):
         yield lambda count: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(entry.name, total=entry.bytes)
-        yield lambda count: bar.advance(task, count)
+    with progress(entry.name, *columns) as show:
+        done = [0]
+
+        def advance(count: int) -> None:
+            done[0] += count
+            show(done[0], entry.bytes)
+
+        yield advance

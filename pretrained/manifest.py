@@ -4,20 +4,23 @@ A name is a model with a tag, `espnet-c-3.cityscapes`. Model names may contain d
 model name wins; a model without a tag stands for its default weights.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
+from annotated_types import Interval
 
-from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
 from zoo.inference.preprocess import Preprocessing
 from zoo.registry import spec_from_dict
-from zoo.specs import Spec
+from zoo.specs import Pattern, Spec
+from zoo.text import one_line
+from zoo.typed import typed
 from zoo.yaml_strict import read_yaml
+
+T = TypeVar("T")
 
 PACKAGE = Path(__file__).resolve().parent
 """Folder of this package, where bundled files lie."""
@@ -25,22 +28,21 @@ PACKAGE = Path(__file__).resolve().parent
 DEFAULT_TAG = "cityscapes"
 """The tag that a model without one stands for, unless weights of its own are bundled."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ByteCount = Annotated[int, Field(ge=1, le=2**31)]
-RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$")]
-HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s?#]+[^\s?#/]$")]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-STRICT: Mapping[str, Any] = {"extra": "forbid", "strict": True}
+Name = Annotated[str, Pattern(r"[a-z0-9][a-z0-9.-]*", "small letters, digits, dots and hyphens")]
+Tag = Annotated[str, Pattern(r"[a-z0-9][a-z0-9-]*", "small letters, digits and hyphens")]
+Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+ByteCount = Annotated[int, Interval(ge=1, le=2**31)]
+RelativePath = Annotated[
+    str,
+    Pattern(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", "a relative path of plain names"),
+]
+HttpsUrl = Annotated[str, Pattern(r"https://[^\s?#]+[^\s?#/]", "an address that begins with https://")]
+Percent = Annotated[float, Interval(ge=0, le=100)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Who made weights and where they are; `url` is None for files that lie in this package."""
-
-    __pydantic_config__: ClassVar[Any] = STRICT
 
     title: str
     license: str
@@ -51,8 +53,6 @@ class Source:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One score in percent, with its protocol and where it was read; `resolution` is that of the labels compared."""
-
-    __pydantic_config__: ClassVar[Any] = STRICT
 
     name: str
     value: Percent
@@ -71,14 +71,12 @@ class Calibrated:
     error_with_temperature: expected calibration error in percent on the other images, without it and with it.
     """
 
-    __pydantic_config__: ClassVar[Any] = STRICT
-
-    temperature: Annotated[float, Field(gt=0, le=100)]
+    temperature: Annotated[float, Interval(ge=0.01, le=100)]
     error: Percent
     error_with_temperature: Percent
     dataset: str
     split: str
-    images: Annotated[int, Field(ge=2)]
+    images: Annotated[int, Interval(ge=2, le=10**7)]
 
     def __str__(self) -> str:
         return (
@@ -98,16 +96,14 @@ class Weights:
     the class probabilities, where it was measured. note: what else a user should know.
     """
 
-    __pydantic_config__: ClassVar[Any] = STRICT
-
     model: Name
     tag: Tag
-    spec: Annotated[Spec, PlainValidator(spec_from_dict)]
+    spec: Spec
     source: Source
     file: RelativePath
     bytes: ByteCount
     sha256: Sha256
-    preprocessing: Annotated[Preprocessing, PlainValidator(Preprocessing.from_dict)]
+    preprocessing: Preprocessing
     labels: str
     metrics: tuple[Metric, ...] = ()
     unused_keys: tuple[str, ...] = ()
@@ -190,11 +186,7 @@ def read_manifest(path: Path) -> Manifest:
     """Parse and check a manifest. Raises ConfigError with the file and the path to the key."""
     sections = _sections(read_yaml(path), path)
     resolved = [_resolved(entry, sections, f"{path}: weights[{i}]") for i, entry in enumerate(sections["weights"])]
-    try:
-        # As JSON, because pydantic's strict mode takes no mapping for a dataclass from Python.
-        entries = TypeAdapter(tuple[Weights, ...]).validate_json(json.dumps(resolved))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_sentence(error)}") from None
+    entries = tuple(_weights(entry, f"{path}: weights[{i}]") for i, entry in enumerate(resolved))
     _check_unique((entry.name for entry in entries), path)
     _check_aliases(sections["aliases"], {entry.model for entry in entries}, path)
     return Manifest(entries, sections["aliases"])
@@ -229,10 +221,44 @@ def _resolved(entry: Any, sections: Mapping[str, Any], where: str) -> Any:
     return out
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    index, *keys = first["loc"]
-    return f"{'.'.join((f'weights[{index}]', *map(str, keys)))}: {first['msg']}; correct it"
+def _weights(entry: Mapping[str, Any], where: str) -> Weights:
+    """One entry, its parts first."""
+    read = dict(entry)
+    if not isinstance(read.get("metrics", []), list):
+        raise ConfigError(f"{where}.metrics: must be a list, but is {one_line(repr(read['metrics']), 80)}")
+    for key, part in PARTS.items():
+        if key in read:
+            try:
+                read[key] = part(read[key], f"{where}.{key}")
+            except SpecError as error:
+                raise ConfigError(str(error)) from None
+    return typed(Weights, read, where)
+
+
+def _mapping(kind: type[T]) -> Callable[[Any, str], T]:
+    def read(value: Any, where: str) -> T:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: must be a mapping, but is {one_line(repr(value), 80)}")
+        return typed(kind, value, where)
+
+    return read
+
+
+def _preprocessing(value: Any, where: str) -> Preprocessing:
+    try:
+        return Preprocessing.from_dict(value)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+PARTS: Mapping[str, Callable[[Any, str], Any]] = {
+    "spec": spec_from_dict,
+    "source": _mapping(Source),
+    "preprocessing": _preprocessing,
+    "calibration": _mapping(Calibrated),
+    "metrics": lambda value, where: [_mapping(Metric)(metric, f"{where}.{i}") for i, metric in enumerate(value)],
+}
+"""Keys of an entry that are more than a plain value, with what reads each."""
 
 
 def _check_unique(names: Iterable[str], path: Path) -> None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from hw_models.predictors import Predictor, predictor
 from search.clocks import Setting
 from search.device_at import DeviceAt
-from search.pricing import SLACK
 from search.query import Bound, Query
 from zoo.graph import Graph
 
@@ -28,22 +27,13 @@ def counts_of(graph: Graph) -> dict[str, int]:
 
 
 def failure(query: Query, setting: Setting, fastest: Setting, graph: Graph, below_miou: float = 0.0) -> float:
-    """The failures of a query's limits added up for one network, the tightest of those on one metric.
+    """The failures of a query's limits added up for one network (`Query.failure`).
 
     below_miou: probability that its mIOU is below the limit. A latency is passed with no less probability than
     at the fastest setting.
     """
-    failures: dict[tuple[str, int | None], float] = {}
-    for bound in query.bounds():
-        chance = below_miou if bound.metric == "miou" else _chance(bound, setting, fastest, graph)
-        key = (bound.metric, bound.device)
-        failures[key] = max(failures.get(key, 0.0), chance)
-    return sum(failures.values())
-
-
-def within(query: Query, failed: float) -> bool:
-    """Whether a sum of failures leaves the confidence that the query asks for."""
-    return failed <= 1 - query.confidence + SLACK
+    chances = [below_miou if b.metric == "miou" else _chance(b, setting, fastest, graph) for b in query.bounds()]
+    return float(query.failure(chances))
 
 
 def _chance(bound: Bound, setting: Setting, fastest: Setting, graph: Graph) -> float:

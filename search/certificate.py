@@ -16,7 +16,7 @@ from search.pricing import accuracy_of
 from search.query import Query
 from search.space import SearchSpace, digest
 from search.union import Space
-from zoo._version import __version__
+from zoo._version import version
 from zoo.errors import NegativeAnswer, SpecError
 from zoo.registry import family
 from zoo.specs import Spec
@@ -36,7 +36,7 @@ class NotVerified(NegativeAnswer):
 def basis(query: Query) -> dict[str, Any]:
     """Hashes of everything that an answer rests on besides the query."""
     return {
-        "version": __version__,
+        "version": version(),
         "space_sha256": query.space.digest,
         "devices_sha256": {str(d): folder_digest(predictor(d.name).device.folder) for d in query.devices},
         "accuracy_sha256": digest(_of_all(described(query))),

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.query import Query
-from search.study import options
 from zoo.bulk.choices import Choices
 from zoo.config import Config
+from zoo.config_study import words as words_of_study
 from zoo.quantities import LIMITS
 
 
@@ -28,7 +28,7 @@ def command(query: Query, folder: str, spaces: Sequence[str], plan: Mapping[str,
     for name, value in query.limits.given():
         words += [LIMITS[name].option, json.dumps(value)]
     words += ["--confidence", repr(query.confidence), "--objective", ",".join(query.objectives)]
-    words += ["--accuracy", query.accuracy] if plan is None else options.words(plan)
+    words += ["--accuracy", query.accuracy] if plan is None else words_of_study(plan)
     words += ["--size", f"{width}x{height}", "-o", folder]
     return shlex.join(words)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-import hw_models
-import zoo
 from search.space import digest
-from zoo._version import __version__
+from zoo._version import version
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Folder of the packages."""
 
 SOURCES = (
-    (zoo, ("graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
-    (hw_models, ("*.py", "analytic/*.py", "measured/*.py")),
+    ("zoo", ("graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
+    ("hw_models", ("*.py", "analytic/*.py", "measured/*.py")),
 )
 """Files of code that decide what is in a table."""
 
@@ -27,9 +28,9 @@ def folder_digest(folder: Path) -> str:
 @cache
 def code_digest() -> str:
     """SHA-256 over the code that decides what is in a table, its version and numpy's."""
-    whole = sha256(f"{__version__} {np.__version__}".encode())
+    whole = sha256(f"{version()} {np.__version__}".encode())
     for package, patterns in SOURCES:
-        root = Path(str(package.__file__)).parent
+        root = ROOT / package
         for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
             whole.update(f"{path.relative_to(root)}".encode() + sha256(path.read_bytes()).digest())
     return whole.hexdigest()

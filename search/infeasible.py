@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hw_models.normal import score
 from search.accuracy.linear import percent
 from search.clocks import Setting
-from search.pricing import SLACK, Priced, spread_in_points
-from search.query import Bound, Query
+from search.pricing import Priced, spread_in_points
+from search.query import SLACK, Bound, Query
 from zoo.config import Limits
 from zoo.errors import NegativeAnswer
 from zoo.quantities import LIMITED, LIMITS, MAXIMIZE
@@ -39,7 +39,7 @@ def needed(priced: Priced, places: Sequence[int]) -> Floats:
     """
     query = priced.query
     bounds = [query.bounds()[i] for i in places]
-    spare = 1 - query.confidence - priced.failure_without(places)
+    spare = query.spare(query.failure(priced.failures, places))
     helps = spare >= -SLACK
     if bounds[0].metric == "miou":
         assert priced.miou is not None

@@ -218,7 +218,7 @@ def start_from(model: Model) -> "Start":
     if file is None:
         return _start_from_manifest(model)
     kept = read_weights(file)
-    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing)
+    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing, kept.spec)
 
 
 def _start_from_manifest(model: Model) -> "Start":
@@ -234,7 +234,7 @@ def _start_from_manifest(model: Model) -> "Start":
         raise lacks_weights(model)
     entry = find(_manifest_taken(model).name)
     channels = lower(entry.spec, entry.preprocessing.size or (512, 1024)).output_shapes[0].channels
-    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing)
+    return Start(load_state(entry), channels, label_set(entry.labels), entry.preprocessing, entry.spec)
 
 
 def teacher_of(model: Model, classes: int) -> Any:

@@ -208,10 +208,6 @@ class Evaluator:
         return join([self.columns(self.price(part), np.arange(len(part))) for part in self.query.space.parts(rows)])
 
 
-SLACK = 1e-12
-"""By how much a sum of probabilities may pass its limit through rounding."""
-
-
 @dataclass(frozen=True)
 class Priced:
     """Lowered candidates at one setting of the clocks, with the additive terms of their cost on each device.
@@ -270,25 +266,19 @@ class Priced:
     @cached_property
     def failure(self) -> Floats:
         """Bound of the probability that a row passes any limit: the sum over what the limits are on, (N,)."""
-        return self.failure_without(())
+        return self.query.failure(self.failures)
 
     @property
     def within(self) -> NDArray[np.bool_]:
         """Which rows are within all limits with the confidence asked for."""
-        return np.asarray(self.failure <= 1 - self.query.confidence + SLACK)
+        return self.query.admits(self.failure)
 
     @cached_property
     def hopeless(self) -> NDArray[np.bool_]:
         """Which rows pass a limit on what is counted or on latency too probably, so that no slower clock helps."""
         bounds = self.query.bounds()
         clocked = [i for i, b in enumerate(bounds) if b.metric not in ("latency_s", *EXACT_METRICS)]
-        return np.asarray(self.failure_without(clocked) > 1 - self.query.confidence + SLACK)
-
-    def failure_without(self, left_out: Sequence[int]) -> Floats:
-        """The same with some of the limits, by place, left out."""
-        kept = [[i for i in group if i not in left_out] for group in self.query.groups]
-        largest = [self.failures[:, group].max(axis=1) for group in kept if group]
-        return np.sum(largest, axis=0) if largest else np.zeros(len(self.rows))
+        return ~self.query.admits(self.query.failure(self.failures, clocked))
 
 
 def spread_in_points(accuracy: Accuracy, confidence: float) -> tuple[Floats, Floats]:

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.device_at import DeviceAt
 from search.space import SearchSpace
 from search.union import Space
@@ -22,6 +25,9 @@ CLOCK_TRADED = tuple(quantity.key for quantity in QUANTITIES if quantity.clocked
 
 SI_LIMITS: Mapping[str, str] = {limit.key or LIMITED[name].key: name for name, limit in LIMITS.items()}
 """Names of limits in Python, in SI units -> names on the command line."""
+
+SLACK = 1e-12
+"""By how much a sum of probabilities may pass its limit through rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,24 @@ class Query:
         for i, bound in enumerate(self.bounds()):
             places.setdefault((bound.metric, bound.device), []).append(i)
         return tuple(map(tuple, places.values()))
+
+    def failure(self, failures: Any, left_out: Sequence[int] = ()) -> NDArray[np.float64]:
+        """Bound of the probability of passing any limit, (...), from that of passing each, (..., bounds).
+
+        Of the limits in a group the largest probability counts; left_out: places of limits that don't.
+        """
+        each = np.asarray(failures, dtype=np.float64)
+        kept = [[i for i in group if i not in left_out] for group in self.groups]
+        largest = [each[..., group].max(axis=-1) for group in kept if group]
+        return np.asarray(np.sum(largest, axis=0)) if largest else np.zeros(each.shape[:-1])
+
+    def spare(self, failure: Any) -> NDArray[np.float64]:
+        """The probability of failure that is left over, (...): feasible is what has -SLACK or more."""
+        return np.asarray(1 - self.confidence - np.asarray(failure, dtype=np.float64))
+
+    def admits(self, failure: Any) -> NDArray[np.bool_]:
+        """What is feasible: which bounds of the probability of passing any limit leave the confidence, (...)."""
+        return np.asarray(self.spare(failure) >= -SLACK)
 
     @property
     def one_space(self) -> SearchSpace:

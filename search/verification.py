@@ -8,7 +8,7 @@ member. Last, every file must have the hash that the certificate has of it.
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.accuracy.linear import points
-from search.alone import counts_of, failure, prices_at, within
 from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
-from search.clocks import Setting, settings_of, settled
-from search.exact import PARTS, entry
+from search.clocks import settings_of, settled
+from search.exact import entry
 from search.pareto import dominated_by, levels
-from search.pricing import Columns, Evaluator, accuracy_of, join
-from search.query import DEVICE_METRICS, Query
+from search.pricing import Columns, Evaluator, join
+from search.query import Query
 from search.runs.writer import _csv, basis_of_miou, query_from, read_json
+from search.same import check_csv, same
 from search.shortlist import entries_of, shortlist_of
+from search.single import single_entry, single_within
 from search.space import digest
 from search.structure import structure
 from search.tables import lowering_pool, tables_of
@@ -37,7 +37,6 @@ Progress = Callable[[int, int], None]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-REL_TOL = 1e-9
 """Two ways of adding the same numbers up may differ by this much."""
 
 
@@ -67,7 +66,7 @@ def verify(folder: Path, *, one_by_one: bool = False, progress: Progress | None 
     if one_by_one:
         again.check_every_price(progress)
     for name, certified in certificate["files"].items():
-        _same(f"{name}: SHA-256", sha256(_text(folder / name).encode()).hexdigest(), certified)
+        same(f"{name}: SHA-256", sha256(_text(folder / name).encode()).hexdigest(), certified)
     return len(again.specs)
 
 
@@ -95,6 +94,7 @@ class Again:
         self.points = np.stack([self._points(columns) for columns in self.columns])
         self.within = np.stack([columns.within for columns in self.columns])
         self._structures: dict[int, Any] = {}
+        self._last: tuple[tuple[tuple[int, int], ...], dict[str, Any]] | None = None
 
     def _points(self, columns: Columns) -> Floats:
         axes = [sign * columns.metric(name, device) for name, device, sign in self.query.axes()]
@@ -155,13 +155,20 @@ class Again:
         order = np.lexsort(self.ranks.T[::-1])
         if not (self.ranks[order] == self.ranks).all():
             raise NotVerified("front.json: front: is not in the order of the objectives")
+        expected, held = self._document(tuple(places)), list(document["front"])
+        same("front.json: front", held, expected["front"])
+        same("front.json", dict(document), expected)
+        return held
+
+    def _document(self, places: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+        """What front.json must be for these members; of the members asked last it is kept."""
+        if self._last and self._last[0] == places:
+            return self._last[1]
         front = []
         for rank, (s, i) in enumerate(places):
             own = single_entry(self.query, self.settings[s], self.specs[i], rank + 1)
             front.append(own | {"aliases": len(self.aliases[rank])})
-        held = list(document["front"])
         specs, settings = [self.specs[i] for _, i in places], [self.settings[s] for s, _ in places]
-        same("front.json: front", held, front)
         expected = {
             "query": self.query.describe(),
             "settings": self._labels(),
@@ -170,11 +177,11 @@ class Again:
             "complete": True,
             "chosen": 1,
             "accuracy": basis_of_miou(self.query),
-            "shortlist": entries_of(self.query, shortlist_of(self.query, specs, settings), held),
-            "front": held,
+            "shortlist": entries_of(self.query, shortlist_of(self.query, specs, settings), front),
+            "front": front,
         }
-        same("front.json", dict(document), expected)
-        return held
+        self._last = (places, expected)
+        return expected
 
     def _labels(self) -> list[list[str]]:
         return [[str(device) for device in setting] for setting in self.settings]
@@ -249,103 +256,3 @@ class Again:
 def _spec_cells(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """What a row of a table says of its spec; other families' fields are empty in it."""
     return frozenset((name, value) for name, value in row.items() if name.startswith("spec.") and value)
-
-
-def single_entry(query: Query, setting: Setting, spec: Spec, rank: int) -> dict[str, Any]:
-    """The entry of one candidate, lowered and priced on its own."""
-    graph = lower(spec, query.space.size)
-    accuracy = np.array([accuracy_of(query).predict_spec(spec, query.confidence)])
-    costs = [prices_at(d).finish(prices_at(d).terms(graph.layers), query.confidence) for d in setting]
-    columns = Columns(
-        np.zeros(1, np.int64),
-        np.zeros(1, np.int64),
-        {name: np.array([value]) for name, value in counts_of(graph).items()},
-        {part: accuracy[:, i] for i, part in enumerate(PARTS)},
-        tuple(
-            {m: {part: np.array([getattr(cost, f"{m}_{part}")]) for part in PARTS} for m in DEVICE_METRICS}
-            for cost in costs
-        ),
-        np.ones(1, dtype=bool),
-    )
-    return entry(query, columns, 0, spec, setting) | {"rank": rank}
-
-
-def single_within(query: Query, setting: Setting, spec: Spec, fastest: Setting) -> bool:
-    """Whether one candidate is within the limits: the failures of its limits added up one after the other."""
-    least = query.limits.min_miou
-    below = 0.0 if least is None else _below(query, spec, least)
-    return within(query, failure(query, setting, fastest, lower(spec, query.space.size), below))
-
-
-def _below(query: Query, spec: Spec, miou: float) -> float:
-    from statistics import NormalDist
-
-    mean, low, high = (float(points(v)) for v in accuracy_of(query).predict_spec(spec, query.confidence))
-    sd = (high - low) / 2 / NormalDist().inv_cdf((1 + query.confidence) / 2)
-    return NormalDist(mean, sd).cdf(float(points(miou)))
-
-
-def same(where: str, found: Any, expected: Any) -> None:
-    """Raises NotVerified, naming the first value that differs; numbers may by REL_TOL."""
-    for path, own, again in _pairs(where, found, expected):
-        if isinstance(own, bool) or isinstance(again, bool) or not _numbers(own, again):
-            equal = type(own) is type(again) and own == again
-        elif isinstance(again, int):
-            equal = own == again
-        else:
-            equal = abs(own - again) <= REL_TOL * max(abs(own), abs(again))
-        if not equal:
-            _same(path, own, again, equal=False)
-
-
-def _numbers(*values: Any) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
-
-
-def _pairs(where: str, found: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        for key in {**expected, **found}:
-            yield from _pairs(
-                f"{where}.{key}" if where[-5:] != ".json" else f"{where}: {key}", *_each(key, found, expected)
-            )
-    elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)) and len(found) == len(expected):
-        for i, (own, again) in enumerate(zip(found, expected, strict=True)):
-            yield from _pairs(f"{where}[{i}]", own, again)
-    else:
-        yield where, found, expected
-
-
-ABSENT = "absent"
-
-
-def _each(key: Any, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> tuple[Any, Any]:
-    return found.get(key, ABSENT), expected.get(key, ABSENT)
-
-
-def check_csv(name: str, text: str, expected: str) -> None:
-    """Cell by cell; numbers may differ by REL_TOL. Raises NotVerified, naming row and column."""
-    own, again = list(csv.reader(io.StringIO(text))), list(csv.reader(io.StringIO(expected)))
-    _same(f"{name}: number of rows", len(own) - 1, len(again) - 1)
-    _same(f"{name}: columns", own[0], again[0])
-    for i, (left, right) in enumerate(zip(own[1:], again[1:], strict=True)):
-        _same(f"{name}: number of cells in row {i + 1}", len(left), len(right))
-        for column, a, b in zip(again[0], left, right, strict=True):
-            if a != b and not _close(a, b):
-                _same(f"{name}: {column} in row {i + 1}", a, b)
-
-
-def _close(a: str, b: str) -> bool:
-    try:
-        return abs(float(a) - float(b)) <= REL_TOL * max(abs(float(a)), abs(float(b)))
-    except ValueError:
-        return False
-
-
-def _same(name: str, found: Any, again: Any, *, equal: bool | None = None) -> None:
-    if not (found == again if equal is None else equal):
-        raise NotVerified(f"{name}: is {_short(found)}, but computed again {_short(again)}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 120 else text[:117] + "..."

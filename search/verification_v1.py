@@ -16,6 +16,8 @@ from search.pareto import dominated_by
 from search.pricing import Evaluator, Priced
 from search.query import Query
 from search.runs.writer import query_from
+from search.same import same
+from search.single import single_entry
 from search.space import digest
 from zoo.registry import spec_from_dict
 
@@ -28,8 +30,6 @@ def verify_v1(
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Number of candidates checked. Raises NotVerified."""
-    from search.verification import same, single_entry
-
     query, front = query_from(certificate.get("query", {})), document["front"]
     same("front.json: front: SHA-256", digest(front), certificate["front_sha256"])
     same("certificate.json: front", certificate["front"], len(front))

@@ -7,7 +7,7 @@ import numpy as np
 
 from pretrained.manifest import Weights, manifest
 from search.accuracy import accuracy_model
-from search.alone import counts_of, failure, prices_at, within
+from search.alone import counts_of, failure, prices_at
 from search.clocks import Setting, settings_of
 from search.exact import PARTS
 from search.query import DEVICE_METRICS, Query
@@ -81,7 +81,7 @@ def _entry(query: Query, weights: Weights) -> dict[str, Any] | None:
 def _fitting(query: Query, graph: Graph) -> Iterator[Setting]:
     settings = settings_of(query)
     for setting in settings:
-        if within(query, failure(query, setting, settings[0], graph)):
+        if query.admits(failure(query, setting, settings[0], graph)):
             yield setting
 
 

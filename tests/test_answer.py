@@ -20,9 +20,10 @@ from search.exact import search as exact
 from search.query import Query
 from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
+from search.same import check_csv
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
-from search.verification import Again, check_csv, verify
+from search.verification import Again, verify
 from search.with_weights import with_weights
 from zoo.bulk.choices import Choices
 from zoo.cli import main
@@ -83,11 +84,12 @@ def hashed_anew(folder):
 
 def test_every_value_of_front_json_is_computed_again(run):
     document, again = read_json(run / "front.json"), Again(ASKED)
+    again.check_definition(again.places(document["front"]))
 
     def check(one):
         places = again.places(one["front"])
+        again.check_document(one, places)  # first, because it is quick
         again.check_definition(places)
-        again.check_document(one, places)
 
     check(document)
     for path in leaves(document):

@@ -79,7 +79,8 @@ def test_a_seventh_network_follows_six(name: str, factor: float) -> None:
 
 
 def test_one_point_helps_and_more_never_widen() -> None:
-    device = load_device("tx2")
+    """Beside the model alone: what others read of their boards is no measurement of this one."""
+    device = replace(load_device("tx2"), look_up=False)
     costs = [predict(graph_of("espnet-5"), device).latency_s]
     for count in range(1, len(SIX) + 1):
         own, _ = fitted_to(device, points_of(device, dict.fromkeys(SIX[:count], 0.6)))

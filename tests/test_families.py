@@ -1,11 +1,15 @@
 """Every family of the registry, held to the contract."""
 
+import re
+import sys
+
 import pytest
 
 pytest.register_assert_rewrite("contract")
 
 from contract import EXAMPLES, FamilyContract  # noqa: E402
 
+from zoo.citations import citation  # noqa: E402
 from zoo.registry import FAMILIES, lower  # noqa: E402
 from zoo.specs import field_types  # noqa: E402
 
@@ -26,3 +30,12 @@ def test_default_lowers(name: str) -> None:
     assert spec.family == name
     assert field_types(type(spec))
     assert lower(spec).params > 0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_says_whom_to_cite_by_the_number_in_its_file(name):
+    entry = citation(name)
+    assert entry is not None
+    number = re.search(r"eprint = \{(.*?)\}", entry)
+    known = re.findall(r"arXiv:(\d{4}\.\d{5})", sys.modules[FAMILIES[name].spec.__module__].__doc__ or "")
+    assert number is None or not known or number[1] in known

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
 
@@ -62,7 +63,18 @@ def test_a_search_on_a_full_disk_leaves_nothing(tmp_path):
     assert done.stderr.startswith("zoo: ")
     assert "cannot be written" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_question_without_an_answer_leaves_no_folder(tmp_path):
+    words = ["search", "--space", "tiny", "--device", "tx2", "--max-params", "1k", "--no-plots", "-o"]
+    assert main([*words, str(tmp_path / "exact")]) == 3
+    assert main([*words, str(tmp_path / "study"), "--trials", "2"]) == 3
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    assert main([*words, str(tmp_path / "mine")]) == 3
+    assert (tmp_path / "mine").is_dir(), "what was there before stays"
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_killed_search_leaves_no_half_written_file(tmp_path):

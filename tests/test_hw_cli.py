@@ -1,11 +1,12 @@
 """`zoo predict` and `zoo device`: keys, exit codes, files; and the page that is generated from the devices."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from docs.hardware_page import page
+from docs.hardware_page import LEFT_OUT, page
 from hw_models.build.recipes import RECIPES
 from hw_models.cost import Interval
 from hw_models.device import SHIPPED, load_device
@@ -135,5 +136,39 @@ def test_a_device_is_added_once(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 def test_the_page_is_generated_from_the_devices() -> None:
     devices = [load_device(name) for name in RECIPES]
-    text = page(devices, {device.name: validate(device) for device in devices})
+    left = json.loads((ROOT / "docs" / LEFT_OUT).read_text(encoding="utf-8"))
+    text = page(devices, {device.name: validate(device) for device in devices}, left)
     assert text == (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8"), "run python -m docs.hardware_page docs"
+
+
+def test_no_watts_where_none_were_read(monkeypatch, capsys):
+    from hw_models import device as device_module
+
+    silent = replace(load_device("tx2"), power_covers=device_module.NOT_MEASURED)
+    monkeypatch.setattr(device_module, "load_device", lambda name: silent)
+    assert main(["predict", "espnet-c", "--device", "tx2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["power_w"] is document["energy_j"] is None
+    assert document["latency_s"]["mean"] > 0
+    assert main(["predict", "espnet-c", "--device", "tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "no power was read on this machine" in shown
+    assert " W" not in shown
+    assert main(["predict", "espnet-c", "espnet", "--device", "tx2"]) == 0
+    assert "not read" in capsys.readouterr().out
+
+
+def test_a_search_shows_watts_only_where_one_was_read(tmp_path, capsys):
+    search = ["search", "--space", "tiny", "--size", "256x128", "--no-plots", "-o"]
+    assert main([*search, str(tmp_path / "a"), "--device", "orin-nano"]) == 0
+    assert "power" not in capsys.readouterr().out
+    assert main([*search, str(tmp_path / "b"), "--device", "orin-nano,tx2"]) == 0
+    shown = capsys.readouterr().out
+    assert "tx2@1300 power, W" in shown.replace("\n", " ") or "power, W" in shown
+    assert "orin-nano@625 power" not in shown.replace("\n", " ")
+    assert main([*search, str(tmp_path / "c"), "--device", "orin-nano", "--max-power-w", "15"]) == 0
+    out, err = capsys.readouterr()
+    assert "power, W" in out
+    assert "a limit of power means nothing" in err
+    assert main(["compare", "espnet", "espnet-c", "--device", "orin-nano"]) == 0
+    assert "not read" in capsys.readouterr().out

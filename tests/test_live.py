@@ -12,17 +12,17 @@ from rich.console import Console
 from study_evaluators import Steady
 from test_study import QUERY, entry, found, with_evaluator  # noqa: F401
 
-import search.study.study
+import search.study.course
 from search.pareto import nondominated
-from search.study.config import Plan
-from search.study.progress import Outlook
+from search.study.config import StudyConfig
+from search.study.progress import StudyProgress
 from search.study.study import start
 from zoo.cli import live
 from zoo.cli.live import Watched, headline, view
 from zoo.cli.specs import apart, settings
 
-PLAN = Plan(trials=10)
-TRAIN = Plan(accuracy="train", dataset="scenes", trials=10, epochs=4, long_epochs=12, promote=3, repeats=2)
+PLAN = StudyConfig(trials=10)
+TRAIN = StudyConfig(accuracy="train", dataset="scenes", trials=10, epochs=4, long_epochs=12, promote=3, repeats=2)
 
 
 def cost(one, seconds):
@@ -39,26 +39,26 @@ def searched():
 
 
 def test_time_left_is_what_is_due_at_the_mean_cost(found, searched):  # noqa: F811
-    assert Outlook(found, PLAN, [], [], 1, None).left_s is None
-    assert Outlook(found, PLAN, searched, [], 1, None).left_s == 60
-    assert Outlook(found, PLAN, searched, [], 3, None).left_s == 20
-    assert Outlook(found, PLAN, searched, [], 1, 25.0).left_s == 25, "the budget ends it"
+    assert StudyProgress(found, PLAN, [], [], 1, None).left_s is None
+    assert StudyProgress(found, PLAN, searched, [], 1, None).left_s == 60
+    assert StudyProgress(found, PLAN, searched, [], 3, None).left_s == 20
+    assert StudyProgress(found, PLAN, searched, [], 1, 25.0).left_s == 25, "the budget ends it"
     begun = [*searched, running(4, 7, 4.0), running(5, 8, 99.0)]
-    assert Outlook(found, PLAN, begun, [], 1, None).left_s == 60 - 4 - 10
+    assert StudyProgress(found, PLAN, begun, [], 1, None).left_s == 60 - 4 - 10
 
 
 def test_time_left_counts_the_follow_up(found, searched):  # noqa: F811
     follow = 3 * (1 + 2) * 10 * 12 / 4
-    assert Outlook(found, TRAIN, searched, [], 1, None).left_s == 60 + follow
+    assert StudyProgress(found, TRAIN, searched, [], 1, None).left_s == 60 + follow
     done = [cost(entry(0, 3, 50.0), 36.0)]
-    assert Outlook(found, TRAIN, searched, done, 1, None).left_s == pytest.approx(36 * 8)
+    assert StudyProgress(found, TRAIN, searched, done, 1, None).left_s == pytest.approx(36 * 8)
 
 
 def test_a_watcher_sees_trials_end_and_the_front_of_what_was_measured(tmp_path, monkeypatch, found):  # noqa: F811
-    monkeypatch.setattr(search.study.study, "SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(search.study.course, "SHOWN_EVERY_S", 0.0)
     seen = []
-    plan = Plan(trials=6, sampler="random")
-    start(QUERY, plan, tmp_path, engine=with_evaluator(Steady()), watch=seen.append)
+    config = StudyConfig(trials=6, sampler="random")
+    start(QUERY, config, tmp_path, engine=with_evaluator(Steady()), watch=seen.append)
     ended = [sum(e.ended for e in one.trials) for one in seen]
     assert ended == sorted(ended)
     assert ended[-1] >= 5
@@ -73,7 +73,7 @@ def test_a_terminal_gets_a_table_and_lines_above_it(found, searched):  # noqa: F
     out = io.StringIO()
     watched = Watched(Console(file=out, force_terminal=True, width=110), lambda: None)
     watched.say("search 1: mIOU 40.00 %")
-    watched.watch(Outlook(found, PLAN, [*searched, running(4, 7, 4.0)], [], 1, None))
+    watched.watch(StudyProgress(found, PLAN, [*searched, running(4, 7, 4.0)], [], 1, None))
     watched.close()
     text = out.getvalue()
     for part in ("search 1: mIOU 40.00 %", "front so far", "4 of 10 trials", "epoch 2, mIOU 31.0 %", "about 56 s left"):
@@ -82,7 +82,7 @@ def test_a_terminal_gets_a_table_and_lines_above_it(found, searched):  # noqa: F
 
 def test_elsewhere_there_are_plain_lines_now_and_then(found, searched, capsys, monkeypatch):  # noqa: F811
     watched = Watched(None, lambda: None)
-    outlook = Outlook(found, PLAN, searched, [], 1, None)
+    outlook = StudyProgress(found, PLAN, searched, [], 1, None)
     watched.watch(outlook)
     assert capsys.readouterr().err == "", "a moment ago"
     monkeypatch.setattr(live, "EVERY_S", 0.0)
@@ -93,7 +93,7 @@ def test_elsewhere_there_are_plain_lines_now_and_then(found, searched, capsys, m
 
 
 def test_nothing_measured_yet_is_no_error(found):  # noqa: F811
-    outlook = Outlook(found, PLAN, [], [], 1, None)
+    outlook = StudyProgress(found, PLAN, [], [], 1, None)
     console = Console(file=io.StringIO(), width=100)
     console.print(view(outlook))
     assert "time left is not known yet" in console.file.getvalue()

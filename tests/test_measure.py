@@ -715,6 +715,22 @@ def test_conditions_are_read_from_the_system(tmp_path):
     assert (bare.governor, bare.clock_mhz) == ("unknown", 1000)
 
 
+@pytest.mark.parametrize(("mhz", "stops_at"), [("2600", "choosing"), ("3000", "not at 3000"), ("0", "MHz")])
+def test_a_clock_is_one_that_this_machine_runs_at(mhz, stops_at, monkeypatch, capsys):
+    """Within a tenth the measurement begins; another clock is refused before anything is chosen or timed."""
+    monkeypatch.setattr(environment, "conditions", lambda *_: replace(NOW, clock_mhz=2400.0))
+
+    def begin(*_, **__):
+        raise ZooError("choosing what to time")
+
+    monkeypatch.setattr(plan, "plan", begin)
+    assert main(["measure", "--device", f"mine@{mhz}", "--backend", "torch"]) in (1, 2)
+    err = capsys.readouterr().err
+    assert stops_at in err.splitlines()[-1]
+    assert ("runs at 2400 MHz" in err) is (mhz == "3000")
+    assert not (home() / "mine").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

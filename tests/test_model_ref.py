@@ -1,6 +1,7 @@
 """MODEL and device mean the same to every command; what `zoo export` writes runs on its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,36 @@ def test_an_export_runs_alone_and_labels_as_segment_does(
     scores = printed(capsys, "eval", "net.onnx", str(work / "run"), *data, "-o", "scores", "--pictures", "1")
     assert scores[0]["miou"] == pytest.approx(scores[1]["miou"], abs=0.5)
     assert Path("scores/net.onnx/view0.png").is_file()
+
+
+KITS = {
+    "half": ("--half",),
+    "pixels": ("--with-preprocessing",),
+    "planes": ("--with-preprocessing", "NCHW", "--half"),
+    "labels": ("--with-argmax",),
+    "all": ("--half", "--with-preprocessing", "--with-argmax", "64x48"),
+}
+
+
+@pytest.mark.parametrize("form", KITS)
+def test_every_form_of_a_file_brings_notes_and_a_script_that_fit_it(
+    form: str, work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = printed(capsys, "export", str(work / "run"), "-o", "net.onnx", *KITS[form])
+    assert (written["notes"], written["script"]) == ("net.deploy.md", "net.infer.py")
+    image = work / "data" / "val" / "images" / "view0.png"
+    subprocess.run([sys.executable, "-I", "net.infer.py", str(image)], check=True, cwd=tmp_path)
+    printed(capsys, "segment", str(image), "--model", str(work / "run"), "-o", "torch", "--backend", "torch")
+    alone, ours = (np.asarray(Image.open(path)) for path in ("view0.labels.png", "torch/view0.labels.png"))
+    assert alone.shape == ours.shape
+    assert (alone == ours).mean() > 0.97
+    (code,) = re.findall(r"```python\n(.*?)```", Path("net.deploy.md").read_text(), re.DOTALL)
+    shutil.copy(image, "image.png")
+    names: dict[str, np.ndarray] = {}
+    exec(code, names)  # ours, and it is what the notes promise
+    same = np.asarray(Image.fromarray(ours).resize(names["labels"].shape[::-1], Image.Resampling.NEAREST))
+    assert (names["labels"] == same).mean() > 0.95
 
 
 def test_a_run_goes_on_by_its_folder_alone(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,8 +246,6 @@ def test_doctor_has_the_keys_of_the_contract(capsys: pytest.CaptureFixture[str])
 @pytest.fixture
 def own_device(tmp_path, monkeypatch):
     """A folder with a device called `mine`, which is the TX2 by another name; forgotten at the end."""
-    import shutil
-
     from hw_models import device
 
     shutil.copytree(device.SHIPPED / "tx2", tmp_path / "mine")

@@ -9,9 +9,9 @@ pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edge
 
 from zoo.cli import main, parser
 from zoo.cli.search import _query
-from zoo.cli.study import _planned, is_study
+from zoo.cli.study import _configured, is_study
 from zoo.config import schema
-from zoo.config_study import StudyConfig
+from zoo.config_study import StudySection
 
 OWN = """
 searches:
@@ -46,7 +46,7 @@ def own(tmp_path):
 def planned(own, *words):
     args = parser().parse_args(["search", *words, "--config", own])
     assert is_study(args)
-    return _planned(args, _query(args))
+    return _configured(args, _query(args))
 
 
 def test_a_named_search_is_a_study_where_it_says_so(own, tmp_path, capsys):
@@ -83,7 +83,7 @@ WRONG = {
     "{budget: 2}": "searches.s.study.budget: must be",
     "{budget: 2x}": "searches.s.study.budget: must be a duration such as 90s, 30m or 2h, but is '2x'",
     "{width: 240}": "searches.s.study.width: and height belong together",
-    "{train_set: [lr]}": "searches.s.study.train_set: must list KEY=VALUE",
+    "{train_set: [lr]}": "searches.s.study.train_set: must be KEY=VALUE",
     "3": "searches.s.study: must be a mapping, but is 3",
 }
 
@@ -111,4 +111,4 @@ def test_the_schema_knows_the_section():
 
 
 def test_an_empty_section_changes_nothing():
-    assert StudyConfig().given() == {}
+    assert StudySection().given() == {}

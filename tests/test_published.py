@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from zoo.cli import main
 from zoo.config import load_config
 from zoo.errors import ZooError
 from zoo.models.espnet import ESPNetSpec
@@ -138,3 +139,11 @@ def test_command_prints_the_table_and_every_figure(capsys: pytest.CaptureFixture
     lines = [x.split() for x in capsys.readouterr().out.splitlines() if x.strip().startswith("erfnet")]
     assert lines[0] == ["erfnet", "2.060", "2.064", "+0.21", "%"]
     assert {"86.5", "76.0"} <= {line[-1] for line in lines}
+
+
+def test_a_recount_that_is_far_off_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--published", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    far = [row for row in rows if row["difference"] is not None and abs(row["difference"]) >= 0.02]
+    assert far
+    assert all(row["why"] not in (None, "not known") for row in far)

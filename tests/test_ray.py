@@ -20,7 +20,7 @@ if sys.platform == "win32":
 from study_evaluators import Bad, KillsItsWorkerOnce, Steady, Writes
 from test_study import QUERY
 
-from search.study.config import Plan
+from search.study.config import StudyConfig
 from search.study.engines.ray_cluster import on_ray
 from search.study.study import so_far, start
 from zoo.errors import ZooError
@@ -93,7 +93,7 @@ def cluster(tmp_path_factory):
 
 def engine(cluster, evaluator):
     make = on_ray(address=cluster)
-    return lambda planned, decide, logs, plan: make(evaluator, decide, logs, plan)
+    return lambda planned, decide, logs, config: make(evaluator, decide, logs, config)
 
 
 def marks(folder):
@@ -107,7 +107,7 @@ def marks(folder):
 def test_a_killed_workers_trial_is_retried_once(always, cluster, tmp_path):
     (tmp_path / "marks").mkdir()
     evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), number=2, always=always, pause_s=0.3, epochs=2)
-    done = start(QUERY, Plan(trials=8, sampler="random"), tmp_path / "run", engine=engine(cluster, evaluator))
+    done = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path / "run", engine=engine(cluster, evaluator))
     states = [entry.state for entry in done.searched]
     assert states == ["complete", "complete", "failed" if always else "complete"] + ["complete"] * 5
     counts, nodes = marks(tmp_path / "marks")
@@ -142,7 +142,7 @@ def test_a_lost_machine_is_survived_and_a_new_one_joins(cluster, tmp_path):
 
         evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), pause_s=1.0, epochs=3)
         make = engine(cluster, evaluator)
-        done = start(QUERY, Plan(trials=14, sampler="random"), tmp_path / "run", engine=make, say=say)
+        done = start(QUERY, StudyConfig(trials=14, sampler="random"), tmp_path / "run", engine=make, say=say)
     finally:
         end(third)
     assert lost
@@ -155,8 +155,8 @@ def test_a_lost_machine_is_survived_and_a_new_one_joins(cluster, tmp_path):
 
 
 def test_a_hanging_trial_is_ended_and_others_go_on(cluster, tmp_path):
-    plan = Plan(trials=3, sampler="random", limit_s=10.0)
-    done = start(QUERY, plan, tmp_path, engine=engine(cluster, Bad(way="hang")))
+    config = StudyConfig(trials=3, sampler="random", limit_s=10.0)
+    done = start(QUERY, config, tmp_path, engine=engine(cluster, Bad(way="hang")))
     assert [entry.state for entry in done.searched] == ["complete", "failed", "complete"]
     assert "time limit of 10 s" in done.searched[1].error
 
@@ -171,8 +171,8 @@ def test_an_interrupted_driver_goes_on(cluster, tmp_path):
 
     make = engine(cluster, Steady(pause_s=0.1))
     with pytest.raises(KeyboardInterrupt):
-        start(QUERY, Plan(trials=8, sampler="random"), tmp_path, engine=make, say=say)
-    done = start(QUERY, Plan(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
+        start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path, engine=make, say=say)
+    done = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
     assert [entry.state for entry in done.searched] == ["complete"] * 8
     assert len({entry.index for entry in done.searched}) == 8
 
@@ -180,7 +180,7 @@ def test_an_interrupted_driver_goes_on(cluster, tmp_path):
 def test_weights_come_back_from_a_machine_without_the_runs_folder(cluster, tmp_path):
     folder = tmp_path / "elsewhere" / "trained" / "short"
     make = engine(cluster, Writes(folder=folder))
-    done = start(QUERY, Plan(trials=1, sampler="random"), tmp_path / "run", engine=make)
+    done = start(QUERY, StudyConfig(trials=1, sampler="random"), tmp_path / "run", engine=make)
     assert [entry.state for entry in done.searched] == ["complete"]
     assert [path.name for path in folder.rglob("*.*")] == ["best.safetensors"]
     assert (folder / "0000" / "best.safetensors").read_bytes() == b"weights"
@@ -206,7 +206,7 @@ def test_training_on_workers_gives_what_it_gives_here(cluster, tmp_path):
 
 def test_more_than_the_cluster_has_is_refused(cluster, tmp_path):
     with pytest.raises(ZooError, match=r"needs 64 CPUs and 0 GPUs, and the Ray cluster has 2 and 0"):
-        start(QUERY, Plan(trials=2, threads=64), tmp_path, engine=engine(cluster, Steady()))
+        start(QUERY, StudyConfig(trials=2, threads=64), tmp_path, engine=engine(cluster, Steady()))
 
 
 def test_a_head_that_is_not_there_is_said_at_once():
@@ -240,7 +240,7 @@ class TestOnRay(EngineContract):
     @pytest.fixture(autouse=True)
     def engines(self, cluster, tmp_path):
         make = on_ray(address=cluster)
-        self.make = lambda evaluator, decide: make(evaluator, decide, tmp_path, Plan(trials=3))
+        self.make = lambda evaluator, decide: make(evaluator, decide, tmp_path, StudyConfig(trials=3))
 
 
 LOST = """
@@ -248,7 +248,7 @@ import os, signal, sys
 from pathlib import Path
 from study_evaluators import Steady
 from test_study import QUERY
-from search.study.config import Plan
+from search.study.config import StudyConfig
 from search.study.engines.ray_cluster import on_ray
 from search.study.study import start
 from zoo.errors import ZooError
@@ -260,8 +260,8 @@ def say(text):
         os.killpg(int(sys.argv[2]), signal.SIGKILL)
 
 try:
-    engine = lambda planned, decide, logs, plan: make(Steady(pause_s=0.5), decide, logs, plan)
-    start(QUERY, Plan(trials=40, sampler="random"), Path(sys.argv[3]), engine=engine, say=say)
+    engine = lambda planned, decide, logs, config: make(Steady(pause_s=0.5), decide, logs, config)
+    start(QUERY, StudyConfig(trials=40, sampler="random"), Path(sys.argv[3]), engine=engine, say=say)
 except ZooError as error:
     print(f"zoo: {error}", flush=True)
 """
@@ -283,5 +283,5 @@ def test_a_cluster_that_is_lost_ends_in_a_sentence(tmp_path):
         assert done.returncode == 0
     finally:
         end(head)
-    told = so_far(QUERY, Plan(trials=40, sampler="random"), tmp_path / "run").searched
+    told = so_far(QUERY, StudyConfig(trials=40, sampler="random"), tmp_path / "run").searched
     assert sum(entry.state == "complete" for entry in told) >= 3, "trials 0 to 2 were told"

@@ -24,16 +24,16 @@ from search.exact import NothingFeasible  # noqa: E402
 from search.exact import search as exact  # noqa: E402
 from search.query import Query  # noqa: E402
 from search.space import SearchSpace  # noqa: E402
-from search.study.config import Plan  # noqa: E402
+from search.study.config import StudyConfig  # noqa: E402
 from search.study.ehvi import surface  # noqa: E402
 from search.study.engines.local import Inline, Processes, Task, attempt  # noqa: E402
 from search.study.evaluators import Held, Published, Train  # noqa: E402
-from search.study.feasible import candidates  # noqa: E402
+from search.study.feasible import feasible_set  # noqa: E402
 from search.study.halving import Halving, ranks  # noqa: E402
 from search.study.observations import history  # noqa: E402
 from search.study.promotion import follow_ups  # noqa: E402
 from search.study.repeats import Noise  # noqa: E402
-from search.study.results import Findings, write_findings  # noqa: E402
+from search.study.results import StudyResults, write_results  # noqa: E402
 from search.study.samplers import SAMPLERS, Exhausted, History, Setting, Tried, choose  # noqa: E402
 from search.study.storage import FolderLock, mend  # noqa: E402
 from search.study.study import local, resumed, start  # noqa: E402
@@ -47,7 +47,7 @@ from search.study.surrogate import (  # noqa: E402
     observations_of,
     prior,
 )
-from search.study.trials import Entry  # noqa: E402
+from search.study.trials import Trial  # noqa: E402
 from zoo.bulk.choices import Choices  # noqa: E402
 from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
@@ -63,17 +63,17 @@ QUERY = Query(space=SPACE, devices=(DeviceAt("tx2"),), limits=LIMITS)
 def with_evaluator(evaluator, **options):
     """An engine for `start` that measures by another evaluator."""
 
-    def make(planned, decide, logs, plan):
+    def make(planned, decide, logs, config):
         if not evaluator.isolated:
             return Inline(evaluator, decide)
-        return Processes(evaluator, decide, logs, limit_s=plan.limit_s, **options)
+        return Processes(evaluator, decide, logs, limit_s=config.limit_s, **options)
 
     return make
 
 
 @pytest.fixture(scope="module")
 def found():
-    return candidates(QUERY)
+    return feasible_set(QUERY)
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +99,19 @@ def test_candidates_are_what_the_exact_search_finds_feasible(found):
 
 def test_objectives_without_miou_need_no_study():
     with pytest.raises(ConfigError, match="none of them is measured"):
-        candidates(replace(QUERY, objectives=("latency", "size")))
+        feasible_set(replace(QUERY, objectives=("latency", "size")))
 
 
 def test_nothing_feasible_is_said_with_what_would_help():
     with pytest.raises(NothingFeasible, match="binds") as caught:
-        candidates(replace(QUERY, limits=Limits(max_params=1000)))
+        feasible_set(replace(QUERY, limits=Limits(max_params=1000)))
     assert caught.value.report["binding"] == ["max_params"]
 
 
 def test_a_family_without_published_figures_is_searched_as_well():
     space = SearchSpace(Choices("enet", {"classes": (5, 12, 19)}), (256, 512))
     query = Query(space=space, devices=(DeviceAt("tx2"),))
-    found = candidates(query)
+    found = feasible_set(query)
     assert len(found) == 3
     mean, sd = Surrogate(prior(found, same_protocol=False), NO_OBSERVATIONS, Scale()).at(np.arange(3))
     assert (sd > 5).all()
@@ -151,7 +151,7 @@ def test_a_belief_is_the_conditional_of_the_joint_normal(setting):
     told = observations_of([(0, 50.0, 0.0), (7, 55.0, 0.0), (3, 48.0, 1.0)])
     belief = Surrogate(setting.prior, told, Scale(1.5, 0.4))
     own = setting.prior
-    everyone = np.arange(len(setting.found))
+    everyone = np.arange(len(setting.feasible))
     distance = ((own.positions[:, None] - own.positions) ** 2).sum(axis=2)
     joint = own.features @ own.covariance @ own.features.T + 1.5**2 * np.exp(-distance / (2 * 0.6**2))
     from search.accuracy.linear import points
@@ -176,7 +176,7 @@ def test_trials_that_follow_the_published_figures_leave_the_prior_its_weight(set
 
 def test_trials_against_the_published_figures_take_weight_from_the_prior(setting):
     own = setting.prior
-    index = np.arange(0, len(setting.found), 2)
+    index = np.arange(0, len(setting.feasible), 2)
     against = 2 * own.mean[0] - own.features[index] @ own.mean  # every effect with the other sign
     told = Observations(index, percent(against), np.zeros(len(index)))
     scale = fit(own, told)
@@ -207,7 +207,7 @@ def test_left_out_is_a_fit_without_the_trial(setting):
 
 def test_a_likelier_scale_is_found(setting):
     rng = np.random.default_rng(0)
-    own, index = setting.prior, np.arange(len(setting.found))
+    own, index = setting.prior, np.arange(len(setting.feasible))
     from search.accuracy.linear import percent
 
     truth = own.features @ rng.multivariate_normal(own.mean, own.covariance)
@@ -274,7 +274,7 @@ def test_auto_says_why():
 
 def test_an_unknown_sampler_has_a_nearest_name():
     with pytest.raises(ConfigError, match="did you mean 'ehvi'"):
-        Plan(sampler="ehiv")
+        StudyConfig(sampler="ehiv")
 
 
 # Successive halving
@@ -300,15 +300,15 @@ def test_what_lags_is_stopped_and_a_front_goes_on():
 
 def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, found, monkeypatch):
     monkeypatch.setattr(Published, "epochs", 8)
-    plan = Plan(trials=len(found), sampler="random", promote=0)
+    config = StudyConfig(trials=len(found), sampler="random", promote=0)
     monkeypatch.setattr("search.study.config.Published", lambda: Steady(epochs=8))
-    done = start(QUERY, plan, tmp_path)
+    done = start(QUERY, config, tmp_path)
     states = {e.state for e in done.searched}
     assert states == {"complete", "stopped"}
     for entry in done.searched:
         assert max(entry.reports) == (8 if entry.state == "complete" else max(entry.reports))
         assert entry.state == "complete" or max(entry.reports) in (2, 4)
-    told = history(done.searched).told
+    told = history(done.searched, done.feasible).told
     assert len(told) > sum(e.state == "complete" for e in done.searched), "stopped trials are evidence too"
     final = {e.index: found.miou[e.index, 1] for e in done.searched}
     raised = [abs(m - final[i]) for i, m, x in zip(told.index, told.miou, told.extra, strict=True) if x]
@@ -323,13 +323,13 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from test_study import QUERY, with_evaluator
 from study_evaluators import Steady
-from search.study.results import write_findings
-from search.study.config import Plan
+from search.study.results import write_results
+from search.study.config import StudyConfig
 from search.study.study import resumed, start
 folder, resume = Path(sys.argv[1]), (Path(sys.argv[1]) / "study.json").exists()
-plan = Plan(trials={trials}, sampler={sampler!r}, seed=3, storage={storage!r})
-done = start(QUERY, plan, folder, engine=with_evaluator(Steady(pause_s={pause})), resume=resume)
-write_findings(done, folder)
+config = StudyConfig(trials={trials}, sampler={sampler!r}, seed=3, storage={storage!r})
+done = start(QUERY, config, folder, engine=with_evaluator(Steady(pause_s={pause})), resume=resume)
+write_results(done, folder)
 """
 
 
@@ -403,25 +403,25 @@ def test_machines_without_a_common_folder_share_a_database(url, tmp_path):
 
 def test_a_database_gives_what_the_journal_gives(tmp_path):
     for name, storage in (("journal", None), ("database", f"sqlite:///{tmp_path}/studies.db")):
-        done = start(QUERY, Plan(trials=5, sampler="nsga2", storage=storage), tmp_path / name)
-        write_findings(done, tmp_path / name)
+        done = start(QUERY, StudyConfig(trials=5, sampler="nsga2", storage=storage), tmp_path / name)
+        write_results(done, tmp_path / name)
     assert rows_of(tmp_path / "journal") == rows_of(tmp_path / "database")
 
 
 def test_an_ended_study_goes_on_with_more_trials_as_if_it_had_more_from_the_start(tmp_path):
     for trials, resume in ((4, False), (9, True)):
-        done = start(QUERY, Plan(trials=trials, sampler="ehvi"), tmp_path / "more", resume=resume)
-    write_findings(done, tmp_path / "more")
-    write_findings(start(QUERY, Plan(trials=9, sampler="ehvi"), tmp_path / "whole"), tmp_path / "whole")
+        done = start(QUERY, StudyConfig(trials=trials, sampler="ehvi"), tmp_path / "more", resume=resume)
+    write_results(done, tmp_path / "more")
+    write_results(start(QUERY, StudyConfig(trials=9, sampler="ehvi"), tmp_path / "whole"), tmp_path / "whole")
     assert rows_of(tmp_path / "more") == rows_of(tmp_path / "whole")
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path):
-    start(QUERY, Plan(trials=3), tmp_path)
+    start(QUERY, StudyConfig(trials=3), tmp_path)
     journal = tmp_path / "trials.journal"
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code": 4, "wor')
-    done = start(QUERY, Plan(trials=4), tmp_path, resume=True)
+    done = start(QUERY, StudyConfig(trials=4), tmp_path, resume=True)
     assert [e.state for e in done.searched] == ["complete"] * 4
     assert journal.read_bytes().startswith(whole)
     for line in journal.read_bytes().splitlines():
@@ -436,7 +436,7 @@ def test_optuna_understands_the_study(tmp_path):
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    start(QUERY, Plan(trials=5), tmp_path)
+    start(QUERY, StudyConfig(trials=5), tmp_path)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(tmp_path / "trials.journal")))
     study = optuna.load_study(study_name="search", storage=storage)
     assert study.metric_names == ["miou", "latency_s", "weight_bytes"]
@@ -468,9 +468,9 @@ def test_a_trial_that_fails_is_kept_with_its_log(way, says, tmp_path):
         assert outcome.state == "failed"
         assert says in outcome.error
         return
-    plan = Plan(trials=3 if way == "killed" else 2, sampler="random", limit_s=8.0 if way == "hang" else 60.0)
-    done = start(QUERY, plan, tmp_path, engine=with_evaluator(Bad(way=way)))
-    assert [e.state for e in done.searched] == ["complete", "failed", "complete"][: plan.trials]
+    config = StudyConfig(trials=3 if way == "killed" else 2, sampler="random", limit_s=8.0 if way == "hang" else 60.0)
+    done = start(QUERY, config, tmp_path, engine=with_evaluator(Bad(way=way)))
+    assert [e.state for e in done.searched] == ["complete", "failed", "complete"][: config.trials]
     assert says in done.searched[1].error
     log = (tmp_path / "logs" / "search" / "0001.failed.log").read_text()
     assert "evaluating 1" in log
@@ -482,15 +482,15 @@ def test_a_study_of_failures_only_says_so(tmp_path):
             raise ValueError("no such layer")
 
     with pytest.raises(ZooError, match="all 3 trials failed, the last with: ValueError: no such layer"):
-        start(QUERY, Plan(trials=3), tmp_path, engine=with_evaluator(AllBad()))
+        start(QUERY, StudyConfig(trials=3), tmp_path, engine=with_evaluator(AllBad()))
 
 
 def test_a_data_set_that_vanishes_stops_the_study_and_loses_no_trial(tmp_path):
     path = tmp_path / "data"
     path.touch()
     with pytest.raises(ZooError, match="no such data set; what was told is kept: go on with --resume"):
-        start(QUERY, Plan(trials=4), tmp_path / "run", engine=with_evaluator(NeedsFile(path=str(path))))
-    done = start(QUERY, Plan(trials=4), tmp_path / "run", resume=True)
+        start(QUERY, StudyConfig(trials=4), tmp_path / "run", engine=with_evaluator(NeedsFile(path=str(path))))
+    done = start(QUERY, StudyConfig(trials=4), tmp_path / "run", resume=True)
     assert [e.state for e in done.searched] == ["complete"] * 4
 
 
@@ -503,19 +503,19 @@ def test_a_data_set_that_vanishes_stops_the_study_and_loses_no_trial(tmp_path):
     ],
 )
 def test_a_study_of_another_search_is_refused(changes, says, tmp_path):
-    start(QUERY, Plan(trials=2), tmp_path)
+    start(QUERY, StudyConfig(trials=2), tmp_path)
     with pytest.raises(ConfigError, match="made for another search") as caught:
-        start(replace(QUERY, **changes), Plan(trials=2), tmp_path, resume=True)
+        start(replace(QUERY, **changes), StudyConfig(trials=2), tmp_path, resume=True)
     assert says in str(caught.value)
     (tmp_path / "study.json").unlink()  # the storage itself knows as well
     with pytest.raises(ConfigError, match="made for another search"):
-        start(replace(QUERY, **changes), Plan(trials=2), tmp_path)
+        start(replace(QUERY, **changes), StudyConfig(trials=2), tmp_path)
 
 
 def test_a_folder_with_a_study_is_not_begun_again(tmp_path):
-    start(QUERY, Plan(trials=2), tmp_path)
+    start(QUERY, StudyConfig(trials=2), tmp_path)
     with pytest.raises(ZooError, match="--resume"):
-        start(QUERY, Plan(trials=2), tmp_path)
+        start(QUERY, StudyConfig(trials=2), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_a_folder_with_a_study_is_not_begun_again(tmp_path):
 )
 def test_a_storage_out_of_reach_is_one_sentence_without_the_password(url, tmp_path):
     with pytest.raises(ZooError, match=r"cannot be reached|needs the Python package") as caught:
-        start(QUERY, Plan(trials=2, storage=url), tmp_path)
+        start(QUERY, StudyConfig(trials=2, storage=url), tmp_path)
     assert "secret" not in str(caught.value)
     assert "secret" not in (tmp_path / "study.json").read_text()
 
@@ -538,35 +538,35 @@ def test_a_database_that_another_process_holds_is_an_error(tmp_path, monkeypatch
     import sqlite3
 
     path = tmp_path / "studies.db"
-    start(QUERY, Plan(trials=1, storage=f"sqlite:///{path}"), tmp_path / "run")
+    start(QUERY, StudyConfig(trials=1, storage=f"sqlite:///{path}"), tmp_path / "run")
     monkeypatch.setattr(search.study.storage, "LOCK_S", 0.05)
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
-    plan = Plan(trials=2, storage=f"sqlite:///{path}")
+    config = StudyConfig(trials=2, storage=f"sqlite:///{path}")
     with pytest.raises(ZooError, match=r"cannot be reached or written .*locked.*free it"):
-        start(QUERY, plan, tmp_path / "run", resume=True)
+        start(QUERY, config, tmp_path / "run", resume=True)
     holder.close()
-    done = start(QUERY, plan, tmp_path / "run", resume=True)
+    done = start(QUERY, config, tmp_path / "run", resume=True)
     assert [e.state for e in done.searched] == ["complete"] * 2
 
 
 def test_a_lock_that_is_never_let_go_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(search.study.storage, "LOCK_S", 0.05)
     with FolderLock(tmp_path)(), pytest.raises(ZooError, match="another process has held"):
-        start(QUERY, Plan(trials=2), tmp_path)
+        start(QUERY, StudyConfig(trials=2), tmp_path)
 
 
 def test_a_budget_too_small_for_one_trial_is_said(tmp_path):
     with pytest.raises(ZooError, match="budget of 1e-09 s is too small for one trial"):
-        start(QUERY, Plan(trials=2, budget_s=1e-9), tmp_path)
-    done = start(QUERY, Plan(trials=2), tmp_path, resume=True)
+        start(QUERY, StudyConfig(trials=2, budget_s=1e-9), tmp_path)
+    done = start(QUERY, StudyConfig(trials=2), tmp_path, resume=True)
     assert [e.state for e in done.searched] == ["complete"] * 2
 
 
 @pytest.mark.parametrize("wrong", [{"trials": 0}, {"accuracy": "train"}, {"accuracy": "guess"}, {"promote": -1}])
 def test_a_plan_that_means_nothing_is_refused(wrong):
     with pytest.raises(ConfigError):
-        Plan(**wrong)
+        StudyConfig(**wrong)
 
 
 def test_a_folder_without_a_study_cannot_be_resumed(tmp_path):
@@ -578,29 +578,29 @@ def test_a_folder_without_a_study_cannot_be_resumed(tmp_path):
 
 
 def entry(number, index, miou, *, state="complete", seed=0):
-    return Entry(number, state, index, seed, miou, {}, {}, 1.0, None, None, 0.0, void=False)
+    return Trial(number, state, index, seed, miou, {}, {}, 1.0, None, None, 0.0, void=False)
 
 
 def test_the_best_train_longer_and_their_front_again_with_other_seeds(found):
-    plan = Plan(accuracy="train", dataset="scenes", promote=3, repeats=2, seed=5)
+    config = StudyConfig(accuracy="train", dataset="scenes", promote=3, repeats=2, seed=5)
     index = np.argsort(found.known[:, 0])[:6]
     searched = [entry(n, int(i), 40.0 + 3 * n) for n, i in enumerate(index)]
-    first = follow_ups(found, searched, [], plan)
+    first = follow_ups(found, searched, [], config)
     assert len(first) == 3
     assert all(seed == 5 for _, seed in first)
     rank = ranks(found.points(index, [e.miou for e in searched]))
     assert {i for i, _ in first} <= {int(i) for i, r in zip(index, rank, strict=True) if r == 0}
     done = [entry(n, i, 50.0 + n, seed=5) for n, (i, _) in enumerate(first)]
     done[0] = replace(done[0], state="failed", miou=None)
-    due = follow_ups(found, searched, done, plan)
+    due = follow_ups(found, searched, done, config)
     assert due[:3] == first
     assert {seed for _, seed in due[3:]} == {6, 7}
     assert done[0].index not in {i for i, _ in due[3:]}
 
 
 def test_noise_is_pooled_and_differences_within_it_are_said(tmp_path, found):
-    plan = Plan(accuracy="train", dataset="scenes")
-    done = start(QUERY, Plan(trials=4), tmp_path)
+    config = StudyConfig(accuracy="train", dataset="scenes")
+    done = start(QUERY, StudyConfig(trials=4), tmp_path)
     best, other = found.known[:, 0].argsort()[[8, 0]]
     followed = [
         entry(0, int(best), 60.0),
@@ -608,7 +608,7 @@ def test_noise_is_pooled_and_differences_within_it_are_said(tmp_path, found):
         entry(2, int(other), 58.0),
         entry(3, int(other), 58.5),
     ]
-    findings = Findings(replace(done, followed=followed, plan=plan))
+    findings = StudyResults(replace(done, followed=followed, config=config))
     pooled = np.sqrt((2 * 1.0**2 + 2 * 0.25**2) / 2)
     assert findings.noise == Noise(pytest.approx(pooled), 2)
     assert findings.noise.reach(2, 2) == pytest.approx(4.303 * pooled, rel=1e-3)
@@ -710,8 +710,8 @@ def test_the_command_refuses_what_means_nothing(tmp_path, capsys):
 
 
 def test_local_runs_trained_candidates_in_processes(tmp_path):
-    plan = Plan(accuracy="train", dataset="scenes")
-    short, long = plan.evaluators(tmp_path)
+    config = StudyConfig(accuracy="train", dataset="scenes")
+    short, long = config.evaluators(tmp_path)
     assert (short.epochs, long.epochs) == (10, 40)
-    assert isinstance(local(short, lambda *a: True, tmp_path, plan), Processes)
-    assert isinstance(local(Published(), lambda *a: True, tmp_path, plan), Inline)
+    assert isinstance(local(short, lambda *a: True, tmp_path, config), Processes)
+    assert isinstance(local(Published(), lambda *a: True, tmp_path, config), Inline)

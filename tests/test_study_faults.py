@@ -12,8 +12,8 @@ optuna = pytest.importorskip("optuna")
 from test_study import QUERY  # noqa: E402
 
 from search.study import workers  # noqa: E402
-from search.study.config import Plan  # noqa: E402
-from search.study.results import write_findings  # noqa: E402
+from search.study.config import StudyConfig  # noqa: E402
+from search.study.results import write_results  # noqa: E402
 from search.study.storage import absolute  # noqa: E402
 from search.study.study import resumed, start  # noqa: E402
 from search.study.workers import Worker, seen  # noqa: E402
@@ -22,8 +22,8 @@ from zoo.errors import ConfigError, ZooError  # noqa: E402
 
 
 def study(folder: Path, trials: int = 2, *, resume: bool = False):
-    done = start(QUERY, Plan(trials=trials, sampler="random"), folder, resume=resume)
-    write_findings(done, folder)
+    done = start(QUERY, StudyConfig(trials=trials, sampler="random"), folder, resume=resume)
+    write_results(done, folder)
     return done
 
 
@@ -127,11 +127,11 @@ def test_a_study_without_its_journal_is_not_begun_anew_over_its_results(tmp_path
 # Folders of strangers
 
 
-def strange(folder: Path, **plan: object) -> Path:
+def strange(folder: Path, **config: object) -> Path:
     """A study's folder from elsewhere, without its results."""
     study(folder)
     document = json.loads((folder / "study.json").read_text())
-    document["plan"] |= plan
+    document["plan"] |= config
     (folder / "study.json").write_text(json.dumps(document))
     for name in ("front.json", "trials.journal", "trials.csv"):
         (folder / name).unlink()
@@ -148,8 +148,8 @@ def test_a_database_that_a_folder_names_is_not_made(tmp_path, capsys):
 
 
 def test_a_study_that_began_here_goes_on_alone(tmp_path):
-    plan = Plan(trials=2, sampler="random", storage=f"sqlite:///{tmp_path}/s.db")
-    start(QUERY, plan, tmp_path / "run")
+    config = StudyConfig(trials=2, sampler="random", storage=f"sqlite:///{tmp_path}/s.db")
+    start(QUERY, config, tmp_path / "run")
     assert main(["search", "--resume", str(tmp_path / "run"), "--trials", "3", "--no-plots"]) == 0
 
 
@@ -162,7 +162,7 @@ def test_a_study_does_not_overwrite_another_kind_of_work(tmp_path):
 def test_a_relative_database_is_one_file_whatever_the_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute("sqlite:///s.db") == f"sqlite:///{tmp_path.as_posix()}/s.db"
-    assert Plan(storage="sqlite:///s.db").storage == absolute("sqlite:///s.db")
+    assert StudyConfig(storage="sqlite:///s.db").storage == absolute("sqlite:///s.db")
     assert absolute("sqlite://") == "sqlite://"
 
 

@@ -24,10 +24,10 @@ from search.opening import open_model, start_from
 from search.query import Query
 from search.runs.weights import trained_weights
 from search.space import SearchSpace
-from search.study.config import Plan
+from search.study.config import StudyConfig
 from search.study.engines.local import Inline
 from search.study.evaluators import Held, Train, trained_spec
-from search.study.results import write_findings
+from search.study.results import write_results
 from search.study.study import start
 from zoo import spec
 from zoo.bulk.choices import Choices
@@ -39,7 +39,7 @@ from zoo.specs import as_dict
 
 SPACE = SearchSpace(Choices("espnet", {"variant": ("C", "ESPNet"), "alpha2": (1,), "alpha3": (1, 2)}), (64, 128))
 QUERY = Query(space=SPACE, devices=(DeviceAt("tx2"),), objectives=("miou", "params"))
-PLAN = Plan(
+PLAN = StudyConfig(
     accuracy="train", dataset="made", trials=2, epochs=1, long_epochs=2, promote=2, repeats=1,
     sampler="random", changes={"batch": 2, "lr": 2e-3}, size=(32, 64),
 )  # fmt: skip
@@ -53,17 +53,17 @@ def made_data():
     masks = [rng.integers(0, 11, (32, 64), dtype=np.uint8) for _ in range(4)]
     samples = tuple(zip(images, masks, strict=True))
     sets = (Held("made", "train", CAMVID, samples), Held("made", "val", CAMVID, samples[:2]))
-    planned = Plan.evaluators
+    planned = StudyConfig.evaluators
 
-    def evaluators(plan, folder):
-        return tuple(replace(one, sets=sets) for one in planned(plan, folder))
+    def evaluators(config, folder):
+        return tuple(replace(one, sets=sets) for one in planned(config, folder))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Plan, "evaluators", evaluators)
+        patch.setattr(StudyConfig, "evaluators", evaluators)
         yield
 
 
-def inline(evaluator, decide, logs, plan):
+def inline(evaluator, decide, logs, config):
     return Inline(evaluator, decide)
 
 
@@ -72,7 +72,7 @@ def run(tmp_path_factory):
     """A study of two candidates, which train for longer and their front again with another seed."""
     folder = tmp_path_factory.mktemp("study") / "run"
     with made_data():
-        write_findings(start(QUERY, PLAN, folder, engine=inline), folder)
+        write_results(start(QUERY, PLAN, folder, engine=inline), folder)
     return folder
 
 
@@ -150,8 +150,8 @@ def test_the_command_on_the_card_asks_the_same_again(run, tmp_path, monkeypatch)
     (tmp_path / "zoo.yaml").write_text(card.split("```yaml\n")[2].split("```")[0])
     line = shlex.split(card.split("```sh\n")[1].split("```")[0])
     args = parser().parse_args([*line[1:], "--config", str(tmp_path / "zoo.yaml")])
-    query, plan, _ = study._planned(args, _query(args))
-    assert plan == PLAN
+    query, config, _ = study._configured(args, _query(args))
+    assert config == PLAN
     settled = replace(QUERY, devices=query.devices)
     assert query == settled
 

@@ -7,7 +7,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from zoo._version import __version__ as __version__
 from zoo.moved import install as _install
 from zoo.registry import lower as _lower
 from zoo.registry import with_changes
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
 _install()
 
 __all__ = ["Spec", "build", "load", "lower", "models", "spec"]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from zoo._version import version
+
+        return version()
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
 
 
 def spec(model: str | Spec, **changes: Any) -> Spec:

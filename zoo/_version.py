@@ -1,13 +1,14 @@
 """The version of the installed distribution."""
 
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 
 
-def _installed() -> str:
+@cache
+def version() -> str:
+    """As pip installed it. Reading it takes longer than most of a command, so that it is read when it is asked for."""
+    from importlib import metadata
+
     try:
-        return version("edgeseg-zoo")
-    except PackageNotFoundError:  # a checkout on the path that nobody installed
+        return metadata.version("edgeseg-zoo")
+    except metadata.PackageNotFoundError:  # a checkout on the path that nobody installed
         return "0+unknown"
-
-
-__version__ = _installed()

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from zoo.config_study import StudyConfig
+from zoo.config_study import StudySection
 from zoo.errors import ConfigError, SpecError, ZooError, did_you_mean
 from zoo.own_families import add_families
 from zoo.quantities import LIMITS
@@ -20,6 +20,7 @@ from zoo.reading import is_file, reason
 from zoo.registry import FAMILIES, MAX_SIDE, family, spec_from_dict
 from zoo.specs import Spec, field_types, mismatch
 from zoo.text import one_line, shown
+from zoo.typed import check_keys, fields_schema, typed
 from zoo.yaml_strict import parse_yaml, read_yaml
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class SearchConfig:
     objectives: tuple[str, ...] = ("miou", "latency", "size")
     accuracy: str = "published"
     limits: Limits = field(default_factory=Limits)
-    study: StudyConfig | None = None
+    study: StudySection | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "height"):
@@ -216,7 +217,7 @@ def _load(own: Path | None) -> Config:
     return _Reader(raw, sources).config()
 
 
-PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudyConfig}
+PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudySection}
 """Mappings inside a named search."""
 
 DEFAULT_FAMILY = "espnet"
@@ -363,28 +364,6 @@ def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
     return read
 
 
-def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    """Raise ConfigError for a key that is not known."""
-    for key in entry:
-        if key not in known:
-            raise ConfigError(f"{where}.{key}: unknown key ({did_you_mean(key, known)})")
-
-
-def typed(kind: type[T], entry: Mapping[str, Any], where: str) -> T:
-    """A frozen dataclass from a mapping: lists become tuples, types are checked. Raises ConfigError."""
-    hints = get_type_hints(kind)
-    check_keys(entry, tuple(hints), where)
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    for key, value in values.items():
-        wrong = mismatch(value, hints[key])
-        if wrong:
-            raise ConfigError(f"{where}.{key}: {wrong}")
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{where}.{error}") from None
-
-
 def override(spec: Spec, settings: list[str]) -> Spec:
     """A spec with `key=value` settings applied; values are read as YAML. Raises SpecError or ConfigError."""
     hints = field_types(type(spec))
@@ -402,21 +381,16 @@ def override(spec: Spec, settings: list[str]) -> Spec:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of zoo.yaml, for editors."""
-    from pydantic import TypeAdapter
-
-    def fields(kind: Any) -> dict[str, Any]:
-        document = TypeAdapter(kind).json_schema()
-        return {"properties": document["properties"], "additionalProperties": False}
 
     def model(name: str) -> dict[str, Any]:
-        spec = fields(FAMILIES[name].spec)
+        spec = fields_schema(FAMILIES[name].spec)
         spec["properties"] = {"family": {"const": name}} | spec["properties"]
         return {"type": "object", "title": name, "required": ["family"]} | spec
 
     def space(name: str) -> dict[str, Any]:
         choices = {
             key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": value}
-            for key, value in fields(FAMILIES[name].spec)["properties"].items()
+            for key, value in fields_schema(FAMILIES[name].spec)["properties"].items()
         }
         properties = {
             "family": {"const": name},
@@ -435,11 +409,11 @@ def schema() -> dict[str, Any]:
         return {"type": "object", "additionalProperties": kinds[0] if len(kinds) == 1 else {"anyOf": list(kinds)}}
 
     alias = {"properties": {"alias": {"type": "string"}}, "required": ["alias"], "additionalProperties": False}
-    search = fields(SearchConfig)
-    search["properties"] |= {name: {"type": "object"} | fields(kind) for name, kind in PARTS.items()}
+    search = fields_schema(SearchConfig)
+    search["properties"] |= {name: {"type": "object"} | fields_schema(kind) for name, kind in PARTS.items()}
     sections = {
         "models": entries({"type": "object"} | alias, *map(model, FAMILIES)),
-        "devices": entries({"type": ["object", "null"]} | fields(DeviceConfig)),
+        "devices": entries({"type": ["object", "null"]} | fields_schema(DeviceConfig)),
         "spaces": entries(*map(space, FAMILIES)),
         "searches": entries({"type": "object"} | search),
         MODULES: {"type": "array", "items": {"type": "string"}},

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo._version import __version__
+from zoo._version import version
 from zoo.data.classes import LABEL_SETS, LabelSet, labels_about
 from zoo.errors import SpecError, ZooError
 from zoo.files import atomic
@@ -105,7 +105,7 @@ def papers(module: Network, size: Size) -> dict[str, str]:
     weights = getattr(module, "weights", None)
     preprocessing = getattr(module, "preprocessing", None)
     said = {
-        "zoo_version": __version__,
+        "zoo_version": version(),
         "spec": json.dumps(as_dict(module.spec)) if module.spec else None,
         "size": f"{size[1]}x{size[0]}",
         "preprocessing": json.dumps(preprocessing.to_dict()) if preprocessing else None,

@@ -60,9 +60,11 @@ def check_ending(path: Path) -> None:
 def write_kit(path: Path, about: Mapping[str, str], *, dynamic: bool = False, board: Board | None = None) -> Kit:
     """Write notes and a script beside an ONNX file whose metadata are `about`: net.deploy.md, net.infer.py.
 
+    Both follow the form of the file: 8-bit pixels or prepared floats in, logits or labels out.
+
     The script runs on the file alone, with numpy, onnxruntime and Pillow. Networks with random weights have none.
     """
-    command = trtexec(path, about["size"], dynamic=dynamic)
+    command = trtexec(path, about, dynamic=dynamic)
     trained = "preprocessing" in about
     script = path.with_suffix(SCRIPT) if trained else None
     if script:
@@ -77,13 +79,15 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def trtexec(path: Path, size: str, *, dynamic: bool = False) -> str:
-    """The command that makes a TensorRT engine of FP16 of an ONNX file, for one image of `size` = WIDTHxHEIGHT."""
-    width, _, height = size.partition("x")
+def trtexec(path: Path, about: Mapping[str, str], *, dynamic: bool = False) -> str:
+    """The command that makes a TensorRT engine of FP16 of an ONNX file with these metadata, for one image."""
+    width, _, height = about["size"].partition("x")
     engine = path.with_suffix(".engine").name
     words = ["trtexec", f"--onnx={path.name}", f"--saveEngine={engine}", "--fp16"]
     if dynamic:
         words += [f"--{which}Shapes=image:1x3x{height}x{width}" for which in ("min", "opt", "max")]
+    if about.get("precision") == "int8":
+        words.append("--int8")
     return shlex.join(words)
 
 
@@ -92,8 +96,10 @@ def notes_of(path: Path, about: Mapping[str, str], command: str, script: Path | 
     parts = [f"# {path.name}", _weights(about)]
     if "preprocessing" in about:
         how = Preprocessing.from_dict(json.loads(about["preprocessing"]))
-        parts += ["## Input", in_words(how, about["size"]), _block(in_code(how, about["size"], path.name), "python")]
+        parts += ["## Input", in_words(how, about), _block(in_code(how, about, path.name), "python")]
     parts += ["## Output", _channels(about)]
+    if "precision" in about:
+        parts[1] += f"\n* precision: {about['precision']}"
     if script:
         parts += ["## Try it", _block(f"python {shlex.quote(script.name)} image.png", "sh")]
     parts += [
@@ -101,7 +107,9 @@ def notes_of(path: Path, about: Mapping[str, str], command: str, script: Path | 
         "On the board, for engines fit only the GPU that they were built on:",
         _block(command, "sh"),
     ]
-    parts += ["Leave out `--fp16` for 32-bit floats.", *_clock(board)]
+    if about.get("precision", "float32") == "float32":
+        parts.append("Leave out `--fp16` for 32-bit floats.")
+    parts += _clock(board)
     return "\n\n".join([*parts, f"Written by {NAME}."]) + "\n"
 
 
@@ -114,14 +122,30 @@ NOTED = ("warning", "weights_sha256", "weights_miou", "labels", "source", "licen
 """Metadata that the notes repeat."""
 
 
-def in_words(how: Preprocessing, size: str) -> str:
+def _takes_pixels(about: Mapping[str, str]) -> bool:
+    return about.get("input", "").startswith("uint8")
+
+
+def _gives_labels(about: Mapping[str, str]) -> bool:
+    return "labels" in about.get("output", "")
+
+
+def in_words(how: Preprocessing, about: Mapping[str, str]) -> str:
     """What the input must be, in words.
 
-    >>> print(in_words(Preprocessing(channels="BGR", maximum=255.0, divisor=255.0), "1024x512"))
+    >>> print(in_words(Preprocessing(channels="BGR", maximum=255.0, divisor=255.0), {"size": "1024x512"}))
     `image`, float32, (1, 3, 512, 1024): channels in the order BGR; values from 0 to 255; resized to 1024x512 \
 (bilinear, half-pixel centres); divided by 255.
     """
+    size = about["size"]
     width, _, height = size.partition("x")
+    if _takes_pixels(about):
+        layout = about["input_layout"]
+        shape = f"(1, {height}, {width}, 3)" if layout == "NHWC" else f"(1, 3, {height}, {width})"
+        return (
+            f"`image`, uint8, {shape}, {layout}: pixels in the order RGB, from 0 to 255, resized to {size}. What else "
+            "the training expects (order, mean, scale) is inside the file."
+        )
     steps = [f"channels in the order {how.channels}", f"values from 0 to {how.maximum:g}"]
     if any(how.mean):
         steps.append(f"minus the mean {_triple(how.mean)}")
@@ -134,19 +158,27 @@ def in_words(how: Preprocessing, size: str) -> str:
     return f"`image`, float32, (1, 3, {height}, {width}): {'; '.join(steps)}."
 
 
-def in_code(how: Preprocessing, size: str, name: str) -> str:
+def in_code(how: Preprocessing, about: Mapping[str, str], name: str) -> str:
     """The same as ten lines of Python; Pillow antialiases, which only matters for images of another size."""
+    size, planes = about["size"].replace("x", ", "), "x.transpose(2, 0, 1)[None]"
+    if _takes_pixels(about):
+        x = "x[None]" if about["input_layout"] == "NHWC" else planes
+        steps = "x = np.asarray(image)"
+    else:
+        x = f"np.ascontiguousarray({planes}, np.float32)"
+        steps = f"""x = np.asarray(image, np.float32){"" if how.channels == "RGB" else "[:, :, ::-1]"}
+x = x * {how.maximum / 255!r} - np.float32({list(how.mean)})
+x = x / np.float32({list(how.std)}) / {how.divisor!r}"""
+    run = f'session.run(None, {{"image": {x}}})[0]'
+    answer = f"labels = {run}[0]" if _gives_labels(about) else f"logits = {run}\nlabels = logits[0].argmax(0)"
     return f"""import numpy as np
 import onnxruntime
 from PIL import Image
 
-image = Image.open("image.png").convert("RGB").resize(({size.replace("x", ", ")}), Image.Resampling.BILINEAR)
-x = np.asarray(image, np.float32){"" if how.channels == "RGB" else "[:, :, ::-1]"}
-x = x * {how.maximum / 255!r} - np.float32({list(how.mean)})
-x = x / np.float32({list(how.std)}) / {how.divisor!r}
+image = Image.open("image.png").convert("RGB").resize(({size}), Image.Resampling.BILINEAR)
+{steps}
 session = onnxruntime.InferenceSession("{name}")
-logits = session.run(None, {{"image": np.ascontiguousarray(x.transpose(2, 0, 1)[None], np.float32)}})[0]
-labels = logits[0].argmax(0)"""
+{answer}"""
 
 
 def _triple(values: tuple[float, ...]) -> str:
@@ -158,6 +190,9 @@ def _channels(about: Mapping[str, str]) -> str:
         return "The network's channels have no names: it holds no weights of a data set."
     names = json.loads(about["classes"])
     rows = "\n".join(f"| {i} | {name} |" for i, name in enumerate(names))
+    if _gives_labels(about):
+        what = f"Labels, {about['output'].replace(' labels', ',')}: the class index of each pixel"
+        return f"{what}.\n\n| index | class |\n| --- | --- |\n{rows}"
     return (
         f"Logits (1, {len(names)}, h, w); the index of a pixel's largest is its class. Resize them to the image "
         f"before the arg-max.\n\n| channel | class |\n| --- | --- |\n{rows}"

@@ -47,8 +47,16 @@ def label(session: Any, path: Path) -> Any:
     how = json.loads(about["preprocessing"])
     width, height = map(int, about["size"].split("x"))
     pixels = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-    x = network_input(pixels, how, (height, width))
-    logits = session.run(None, {session.get_inputs()[0].name: x})[0][0]
+    entry = session.get_inputs()[0]
+    if entry.type == "tensor(uint8)":  # the file prepares its pixels itself
+        x = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))[None]
+        x = x if about["input_layout"] == "NHWC" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    else:
+        x = network_input(pixels, how, (height, width))
+    logits = session.run(None, {entry.name: x})[0][0]
+    if logits.ndim == 2:  # labels
+        side = (pixels.shape[1], pixels.shape[0])
+        return np.array(Image.fromarray(logits.astype(np.uint8)).resize(side, Image.Resampling.NEAREST))
     return resized(logits.transpose(1, 2, 0), pixels.shape[:2]).argmax(2).astype(np.uint8)
 
 

@@ -61,7 +61,7 @@ MOVED: Mapping[str, str] = {
     "search.labels": "search.report.text_placement",
     "search.ledger": "search.study.trials",
     "search.measured": "search.study.repeats",
-    "search.options": "search.study.options",
+    "search.options": "zoo.config_study",
     "search.outlook": "search.study.progress",
     "search.papers": "search.runs.model_card",
     "search.plan": "search.study.config",

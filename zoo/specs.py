@@ -7,6 +7,7 @@ checked by evaluating each rule once for each distinct combination of the fields
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,11 +23,18 @@ Count = Annotated[int, Interval(ge=1, le=4096)]
 """Channels or classes: 1 to 4096."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a text must match as a whole: a regular expression, and what it says in words."""
+
+    regex: str
+    words: str
+
+
 class Spec:
     """Base of all specs. Raises SpecError for a value or a combination that describes no network."""
 
     __slots__ = ()
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "strict": True}
     family: ClassVar[str]
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -97,6 +105,8 @@ def mismatch(value: object, hint: Any) -> str | None:
         base, *limits = get_args(hint)
         wrong = mismatch(value, base)
         for limit in limits:
+            if isinstance(limit, Pattern) and not wrong and not re.fullmatch(limit.regex, str(value)):
+                return f"must be {limit.words}, but is {_shown(value)}"
             if isinstance(limit, Interval) and (wrong or not limit.ge <= value <= limit.le):  # type: ignore[operator]
                 noun = "an integer" if base is int else "a number"
                 return f"must be {noun} from {limit.ge} to {limit.le}, but is {_shown(value)}"
@@ -121,6 +131,8 @@ def mismatch(value: object, hint: Any) -> str | None:
         return mismatch(value, next(kind for kind in kinds if kind is not NoneType))
     # bool is an int to Python, never to a spec.
     if type(value) is hint or (hint is float and type(value) is int):
+        return None
+    if isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
         return None
     return f"must be of type {getattr(hint, '__name__', hint)}, but is {_shown(value)}"
 

@@ -22,6 +22,7 @@ from search.accuracy.linear import points
 from zoo.config import load_config
 from zoo.errors import ConfigError
 from zoo.files import atomic
+from zoo.markdown import table
 from zoo.specs import Spec
 from zoo.statistics import kendall, spearman
 
@@ -161,7 +162,7 @@ def markdown(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         "protocol": f"{_summary(found)}\n\nProtocol `{found['protocol']}`: {found['protocol_text']}",
         "forms": f"{_form_table(found)}\n\n{_form_words(found)}",
-        "scores": _table(
+        "scores": _right(
             ("score", "Spearman", "Kendall"),
             [(row["title"], _rank(row["spearman"]), _rank(row["kendall"])) for row in found["scores"]],
         ),
@@ -203,7 +204,7 @@ def _form_table(found: Mapping[str, Any]) -> str:
         f"in {CONFIDENCE:.0%} interval",
         "MAE above the one in use",
     )
-    return _table(heads, list(rows()))
+    return _right(heads, list(rows()))
 
 
 def _form_words(found: Mapping[str, Any]) -> str:
@@ -241,20 +242,20 @@ def _noise_words(found: Mapping[str, Any]) -> str:
 
 def _long(found: Mapping[str, Any]) -> str:
     rows = sorted(found["long"]["networks"], key=lambda row: -row["long"])
-    table = _table(
+    scores = _right(
         ("network", "trained for long, 480x360, %", "the bench, %"),
         [(f"`{row['model']}`", f"{row['long']:.1f}", f"{row['short']:.1f}") for row in rows],
     )
     tau, count = found["long"]["kendall"], len(rows)
     if tau is None:
-        return table
+        return scores
     pairs = count * (count - 1) // 2
     said = (
         f"even a random order reaches 1 with probability 1/{math.factorial(count)}, so that this shows little"
         if tau > 0
         else "**short runs rank these networks the wrong way round**, so that the bench must not decide between them"
     )
-    return f"{table}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {said}."
+    return f"{scores}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {said}."
 
 
 def _settling(found: Mapping[str, Any]) -> str:
@@ -269,7 +270,7 @@ def _settling(found: Mapping[str, Any]) -> str:
         (row["epoch"] for row in rows if all((r["spearman"] or 0) >= 0.9 for r in rows[row["epoch"] - 1 :])), EPOCHS
     )
     return (
-        f"{_table(heads, values)}\n\nFrom epoch {settled} on, the rank correlation with the last stays at 0.9 or above."
+        f"{_right(heads, values)}\n\nFrom epoch {settled} on, the rank correlation with the last stays at 0.9 or above."
     )
 
 
@@ -277,9 +278,9 @@ def _rank(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ("---", *("--:" for _ in heads[1:]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, rule, *rows))
+def _right(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table with numbers in all columns but the first."""
+    return table(heads, rows, len(heads) - 1)
 
 
 BLOCK = re.compile(r"<!-- (\w+) -->\n.*?<!-- /\1 -->", re.DOTALL)

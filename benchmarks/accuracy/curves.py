@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from search.accuracy.bench.protocol import TABLE, read_runs
 from search.accuracy.bench.table import Measured, measured
+from zoo.charts import save_figure
 from zoo.errors import ConfigError, ZooError
-from zoo.files import atomic
 
 KINDS = (".png", ".svg", ".pdf")
 
@@ -39,13 +39,7 @@ def draw_curves(networks: Sequence[Measured], path: Path) -> None:
     panel.set_title(f"{len(networks)} networks, {', '.join(protocols)}", fontsize=10)
     panel.grid(alpha=0.25)
     figure.colorbar(mpl.cm.ScalarMappable(scale, colours), ax=panel, label="mIOU after the last epoch, %")
-    with mpl.rc_context({"svg.hashsalt": "zoo"}), atomic(path) as partial:
-        figure.savefig(partial, format=path.suffix[1:].lower(), dpi=150, metadata=_undated(path))
-
-
-def _undated(path: Path) -> dict[str, None]:
-    """Equal tables give equal files."""
-    return {} if path.suffix.lower() == ".png" else {"Date" if path.suffix.lower() == ".svg" else "CreationDate": None}
+    save_figure(figure, path, dpi=150)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

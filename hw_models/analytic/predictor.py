@@ -15,11 +15,11 @@ listed.
 
 The predictive distributions are log-normal. `mean` is their median, the central estimate; low and high
 are equally likely to be passed. Three errors are added: the parameters' (their covariance, shared by
-all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them.
+all kernels), each kernel's own, and the error that whole networks show when a fit has not seen them. A network
+that was read is looked up, and one that is like it inherits its error (`hw_models.analytic.readings`).
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -38,12 +38,14 @@ from hw_models.analytic.features import (
     latency_gradient,
     power_gradient,
 )
+from hw_models.analytic.published import readings_of
+from hw_models.analytic.readings import Error, Known, Readings, same_network
 from hw_models.analytic.residuals import Evidence, RowModel, chip_of
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
 from hw_models.kernels import FUSING, Fused, Work, fused
-from hw_models.normal import score, upper_tail
+from hw_models.normal import check_confidence, root_of, score, upper_tail
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError
 from zoo.graph import Layer
@@ -75,10 +77,11 @@ class Predictor:
         self.device = device
         self.clock_mhz = clock_mhz
         self.batch = batch
-        self._theta = device.latency.theta.tolist()
+        self.theta = device.latency.theta.tolist()
         self._rows, self._chip = RowModel(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
+        self._readings: dict[str, Readings] = {}
 
     def terms(self, layers: Sequence[Layer]) -> Array:
         """Additive statistics of consecutive layers, shape (width,); inputs cost nothing.
@@ -173,11 +176,8 @@ class Predictor:
 
     def _loadings(self, terms: Array, metric: str) -> Array:
         """Loadings of the logarithm on the errors of the parameters of latency and, after them, of power."""
-        latency, time, _ = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
-        dynamic, power = power_gradient(terms, time, self.device, self.clock_mhz)
-        level = self.device.idle_power(self.clock_mhz) + dynamic
-        by_latency = latency @ _root(self.device.latency.covariance) / time[..., None]
-        by_power = power @ _root(self.device.power.covariance) / level[..., None]
+        by_latency = self._latency_error(terms, 1.0).slopes @ root_of(self.device.latency.covariance)
+        by_power = self._power_error(terms, 1.0).slopes @ root_of(self.device.power.covariance)
         shares = {"latency_s": (1.0, 0.0), "power_w": (0.0, 1.0), "energy_j": (1.0, 1.0)}[metric]
         return np.concatenate([shares[0] * by_latency, shares[1] * by_power], axis=-1)
 
@@ -189,8 +189,10 @@ class Predictor:
         return self._distributions(terms)[metric]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
-        """Every kernel in the order of execution."""
-        priced = [(kernel, self._timing(kernel.work, kernel.layers[0])) for kernel in self._kernels(layers)]
+        """Every kernel in the order of execution, slower or faster than modelled by as much as its network."""
+        terms = self.terms(layers)
+        factor = float(self._latency(terms)[0] / self.modelled(terms))
+        priced = [(kernel, self._timing(kernel.work, kernel.layers[0], factor)) for kernel in self._kernels(layers)]
         total = sum(timing.total_s for _, (timing, _) in priced)
         return tuple(self._kernel_cost(kernel, timing, evidence, total) for kernel, (timing, evidence) in priced)
 
@@ -199,7 +201,9 @@ class Predictor:
         return bool(self.host_seconds(terms) > terms[DEVICE])
 
     def provenance(self, terms: Array) -> dict[str, float]:
-        """Shares of device time by what they rest on."""
+        """Shares of device time by what they rest on; a network that was read rests on that alone."""
+        if self.read(terms, "latency_s"):
+            return {"measured": 1.0}
         times = terms[RESTS]
         total = float(times.sum()) or 1.0
         return {name: float(t) / total for name, t in zip(PROVENANCES, times, strict=True) if t}
@@ -212,12 +216,12 @@ class Predictor:
 
     def host_seconds(self, terms: Array) -> Array:
         """Time in which the host issues a frame's operations."""
-        return np.asarray(terms[..., DISPATCHES] * np.exp(self._theta[INDEX["dispatch"]]))
+        return np.asarray(terms[..., DISPATCHES] * np.exp(self.theta[INDEX["dispatch"]]))
 
     def _distributions(self, terms: Array) -> dict[str, tuple[Array, Array]]:
         """Median and standard deviation of the logarithm, by metric."""
         latency, latency_sd = self._latency(terms, self._student("latency_s"))
-        power, power_sd = self._power(terms, latency, self._student("power_w"))
+        power, power_sd = self._power(terms, self._student("power_w"))
         energy_sd = np.sqrt(latency_sd**2 + power_sd**2)
         return {
             "latency_s": (latency, latency_sd),
@@ -234,21 +238,55 @@ class Predictor:
         return t_quantile(SIDE, self._freedom[metric]) / float(score(SIDE))
 
     def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
-        gradient, time, variance = latency_gradient(terms, self._theta, self.device.value("frame_overhead"))
-        fit = self.device.latency
-        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        return time, np.sqrt(np.maximum(shared, 0.0) / time**2 + variance / time**2 + (wider * fit.network_sd) ** 2)
+        return self._latency_error(terms, wider).distribution(self.device.latency.covariance)
 
-    def _power(self, terms: Array, latency: Array, wider: float = 1.0) -> tuple[Array, Array]:
-        dynamic, gradient = power_gradient(terms, latency, self.device, self.clock_mhz)
-        fit = self.device.power
-        shared = ((gradient @ fit.covariance) * gradient).sum(axis=-1)
-        power = self.device.idle_power(self.clock_mhz) + dynamic
-        return power, np.sqrt(np.maximum(shared, 0.0) + (dynamic * wider * fit.network_sd) ** 2) / power
+    def _power(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
+        return self._power_error(terms, wider).distribution(self.device.power.covariance)
 
-    def _timing(self, work: Work, layer: Layer) -> tuple[Timing, Evidence]:
-        timing = kernel_time(work, self._theta, self._chip, self.clock_mhz * 1e6, self.batch)
-        return self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
+    def _latency_error(self, terms: Array, wider: float) -> "Error":
+        gradient, time, variance = latency_gradient(terms, self.theta, self.device.value("frame_overhead"))
+        kernels, network = variance / time**2, self.device.latency.network_sd
+        bare = Error(time, gradient / time[..., None], kernels + (wider * network) ** 2)
+        readings = self.readings("latency_s")
+        return bare.inheriting(readings, terms, np.sqrt(kernels + network**2)).looked_up(readings, terms)
+
+    def _power_error(self, terms: Array, wider: float) -> "Error":
+        """The network's error and the readings' are of the dynamic power, the rest is certain."""
+        dynamic, gradient = power_gradient(terms, self.modelled(terms), self.device, self.clock_mhz)
+        network, idle = self.device.power.network_sd, self.device.idle_power(self.clock_mhz)
+        bare = Error(dynamic, gradient / dynamic[..., None], np.full_like(dynamic, (wider * network) ** 2))
+        inherited = bare.inheriting(self.readings("power_w"), terms, np.full_like(dynamic, network))
+        power = np.minimum(idle + inherited.center, self.device.value("power_limit"))
+        share = inherited.center / (idle + inherited.center)
+        whole = Error(power, inherited.slopes * share[..., None], inherited.variance * share**2)
+        return whole.looked_up(self.readings("power_w"), terms)
+
+    def modelled(self, terms: Array) -> Array:
+        """The model's own latency, no reading looked up: what the power of the model is energy over."""
+        return latency_gradient(terms, self.theta, self.device.value("frame_overhead"))[1]
+
+    def readings(self, metric: str) -> Readings:
+        """Published readings of a metric, seen from this clock and batch."""
+        if metric not in self._readings:
+            self._readings[metric] = readings_of(self, metric)
+        return self._readings[metric]
+
+    def read(self, terms: Array, metric: str) -> Known | None:
+        """What was read of one network itself at this clock and batch; None for energy, and where nothing was."""
+        known = self.readings(metric).known if metric != "energy_j" else ()
+        return next((k for k in known if same_network(terms, k.terms)), None)
+
+    def unread(self, terms: Array, metric: str) -> float:
+        """Part of the variance of one network's error that no reading of it, or of one like it, tells of."""
+        if self.read(terms, metric):
+            return 0.0
+        inherited = self.readings(metric).inherited(terms) if metric != "energy_j" else None
+        return 1.0 if inherited is None else float(inherited.left)
+
+    def _timing(self, work: Work, layer: Layer, factor: float = 1.0) -> tuple[Timing, Evidence]:
+        timing = kernel_time(work, self.theta, self._chip, self.clock_mhz * 1e6, self.batch)
+        timing, evidence = self._rows.apply(timing, work, layer, self.clock_mhz, self.batch)
+        return timing._replace(total_s=factor * timing.total_s), evidence
 
     def _price(self, work: Work, layers: tuple[Layer, ...]) -> Array:
         timing, evidence = self._timing(work, layers[0])
@@ -264,36 +302,15 @@ class Predictor:
         return out
 
     def _kernel_cost(self, kernel: Fused, timing: Timing, evidence: Evidence, total: float) -> KernelCost:
-        work, seconds = kernel.work, timing.total_s
         peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
-        moved = timing.bytes_moved
-        return KernelCost(
-            name=kernel.layers[0].name,
-            kind=work.kind,
-            macs=work.macs * self.batch,
-            bytes=round(moved),
-            latency_s=seconds,
-            share=seconds / total if total else 0.0,
+        bandwidth = self.device.value("memory_bandwidth")
+        return KernelCost.of(
+            kernel.layers[0].name,
+            kernel.work.kind,
+            macs=kernel.work.macs * self.batch,
+            moved=timing.bytes_moved,
+            seconds=timing.total_s,
+            total_s=total,
+            peaks=(peak, bandwidth),
             provenance=evidence.provenance,
-            intensity=work.macs * self.batch / moved if moved else 0.0,
-            of_peak=work.macs * self.batch / peak / seconds if seconds else 0.0,
-            of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds if seconds else 0.0,
         )
-
-
-def check_confidence(confidence: float) -> float:
-    """The probability itself. Raises ZooError unless it lies between 0 and 1."""
-    if not 0 < confidence < 1:
-        raise ZooError(f"confidence must be between 0 and 1, both excluded, but is {confidence!r}")
-    return confidence
-
-
-def _root(covariance: Array) -> Array:
-    """A matrix whose product with its transpose is the covariance, which may be singular."""
-    return _root_of(np.asarray(covariance, dtype=np.float64).tobytes(), len(covariance))
-
-
-@lru_cache(maxsize=64)
-def _root_of(content: bytes, size: int) -> Array:
-    values, vectors = np.linalg.eigh(np.frombuffer(content).reshape(size, size))
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -17,6 +17,7 @@ from hw_models.analytic.roofline import Chip, Timing, kernel_time
 from hw_models.device import Device
 from hw_models.kernels import Work, work_of
 from hw_models.tables import PROVENANCES, KernelRow
+from zoo.gp import Posterior, squared_exponential
 from zoo.graph import Layer, ReLU
 
 Array = NDArray[np.float64]
@@ -36,11 +37,10 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Rows of one kind: positions, the weights of their errors, and the inverse of their covariance."""
+    """Rows of one kind: positions, and what their errors teach, in units of `signal`, the kind's own error."""
 
     positions: Array
-    weights: Array
-    inverse: Array
+    posterior: Posterior
     signal: float
     provenance: str
 
@@ -65,11 +65,12 @@ class RowModel:
         near = self._neighbours.get(work.kind)
         if near is None:
             return 0.0, default
-        covariance = near.signal**2 * _likeness(near.positions, position(work, batch)[None, :])[:, 0]
-        left = near.signal**2 - float(covariance @ near.inverse @ covariance)
-        sd = (max(left, 0.0) + NOISE**2) ** 0.5
-        beside = left < 0.25 * near.signal**2 and default.provenance == "modelled"
-        return float(covariance @ near.weights), Evidence(sd, near.provenance if beside else default.provenance)
+        alike = squared_exponential(position(work, batch)[None, :], near.positions, LENGTH)
+        left = float(near.posterior.variance(alike, 1.0)[0])
+        sd = (near.signal**2 * left + NOISE**2) ** 0.5
+        beside = left < 0.25 and default.provenance == "modelled"
+        shift = near.signal * float(near.posterior.mean(alike)[0])
+        return shift, Evidence(sd, near.provenance if beside else default.provenance)
 
     @cached_property
     def _exact(self) -> dict[tuple[object, ...], KernelRow]:
@@ -93,10 +94,9 @@ class RowModel:
         errors = np.array([log(row.latency_s / row_time(row, self.device)) for row, _ in rows])
         # Rows of all stacks are pooled as they are: an offset for each stack took the mean left-out error of latency on
         # the TX2, the one device with rows of two, from 8 to 28 percent.
-        covariance = signal**2 * _likeness(positions, positions) + NOISE**2 * np.eye(len(rows))
-        inverse = np.linalg.inv(covariance).astype(np.float64)
+        covariance = squared_exponential(positions, positions, LENGTH) + (NOISE / signal) ** 2 * np.eye(len(rows))
         worst = max((row.provenance for row, _ in rows), key=PROVENANCES.index)
-        return _Neighbours(positions, np.asarray(inverse @ errors), inverse, signal, worst)
+        return _Neighbours(positions, Posterior(covariance, errors / signal), signal, worst)
 
 
 def position(work: Work, batch: int) -> Array:
@@ -109,11 +109,6 @@ def position(work: Work, batch: int) -> Array:
             log(max(work.outputs * batch, 1)),
         ]
     )
-
-
-def _likeness(a: Array, b: Array) -> Array:
-    squared = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
-    return np.asarray(np.exp(-squared / (2 * LENGTH**2)))
 
 
 def _scaled(timing: Timing, factor: float) -> Timing:

@@ -142,18 +142,18 @@ def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
         raise ZooError(f"{where}: does not say what it was measured with; measure again") from None
 
 
-def refuse_mixture(before: Conditions, now: Conditions, where: str) -> None:
+_AGAIN = "results of the two must not be mixed, so set it back, or start anew without --resume"
+
+
+def refuse_mixture(before: Conditions, now: Conditions, where: str, way: str = _AGAIN) -> None:
     """Raise ZooError, naming what changed, unless measurements of both may stand side by side."""
     for name, value in now.document().items():
         old = before.document()[name]
         if name == "clock_mhz":
             if abs(value / old - 1.0) > CLOCK_TOLERANCE:
-                raise ZooError(f"{where}: was measured at {old:g} MHz and the clock is now {value:g} MHz; {_AGAIN}")
+                raise ZooError(f"{where}: was measured at {old:g} MHz and the clock is now {value:g} MHz; {way}")
         elif value != old:
-            raise ZooError(f"{where}: was measured with {name} {_plain(old)}, which is now {_plain(value)}; {_AGAIN}")
-
-
-_AGAIN = "results of the two must not be mixed, so set it back, or start anew without --resume"
+            raise ZooError(f"{where}: was measured with {name} {_plain(old)}, which is now {_plain(value)}; {way}")
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hw_models.device_writer import NOT_MEASURED, checked_name
+from hw_models.device import NOT_MEASURED
+from hw_models.device_writer import checked_name
 from hw_models.measure.environment import Conditions, from_document, refuse_mixture
 from hw_models.measure.timing import Timing
 from zoo.errors import ZooError

@@ -174,7 +174,7 @@ def _description(
     points: bool,
 ) -> dict[str, Any]:
     """`device.yaml`."""
-    clock = conditions.clock_mhz
+    clock, threads = conditions.clock_mhz, f"{conditions.threads} thread{'s'[: conditions.threads - 1]}"
     cycles = clock * 1e6
     rate = max(row.block.macs * row.batch / row.seconds for row in measured)
     moved = max(4.0 * _values(row.block) * row.batch / row.seconds for row in measured)
@@ -183,7 +183,7 @@ def _description(
         return {"value": float(f"{value:.6g}"), "unit": unit, "kind": kind, "source": source}
 
     return {
-        "title": f"{name}: {conditions.machine}, {conditions.threads} threads, {conditions.backend}",
+        "title": f"{name}: {conditions.machine}, {threads}, {conditions.backend}",
         "stack": conditions.stack,
         "power_covers": power.covers,
         "power_note": power.note,
@@ -205,6 +205,7 @@ def _description(
         "kernels": [],
         "points": ["points.csv"] if points else [],
         "notes": list(notes),
+        "conditions": conditions.document(),
     }
 
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from hw_models.analytic.features import BUSY, BYTES, DEVICE, DISPATCHES, GRADIENT, MACS, RESTS, TERMS
 from hw_models.analytic.predictor import Predictor
+from hw_models.analytic.readings import Readings
 from hw_models.cost import KernelCost
 from hw_models.device import BLOCKS, Device, DeviceError, read_device
-from hw_models.device_writer import NOT_MEASURED
 from hw_models.kernels import work_of
 from hw_models.measured.block_model import BlockModel, Estimate, Measured
 from hw_models.measured.blocks import KINDS, Block, blocks, from_text
@@ -155,21 +155,20 @@ class MeasuredPredictor(Predictor):
         found = [(name, block, self._estimate(block)) for name, block in blocks(layers)]
         total = sum(estimate.seconds for *_, estimate in found)
         peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
+        bandwidth = self.device.value("memory_bandwidth")
         out = []
         for name, block, (seconds, _, measured) in found:
             macs, moved = block.macs * self.batch, _bytes(block, self.batch)
             out.append(
-                KernelCost(
-                    name=name,
-                    kind=block.kind,
+                KernelCost.of(
+                    name,
+                    block.kind,
                     macs=macs,
-                    bytes=moved,
-                    latency_s=seconds,
-                    share=seconds / total,
+                    moved=moved,
+                    seconds=seconds,
+                    total_s=total,
+                    peaks=(peak, bandwidth),
                     provenance="measured" if measured else "modelled",
-                    intensity=macs / moved,
-                    of_peak=macs / peak / seconds,
-                    of_bandwidth=moved / self.device.value("memory_bandwidth") / seconds,
                 )
             )
         return tuple(out)
@@ -181,11 +180,11 @@ class MeasuredPredictor(Predictor):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Latency alone where no power was read."""
-        return ("latency_s",) if self.device.power_covers == NOT_MEASURED else super().metrics
+        return ("latency_s",) if not self.device.reads_power else super().metrics
 
     def _distribution(self, terms: Array, metric: str) -> tuple[Array, Array]:
         """As of any predictor. Raises DeviceError for power and energy where nothing was read."""
-        if metric != "latency_s" and self.device.power_covers == NOT_MEASURED:
+        if metric != "latency_s" and not self.device.reads_power:
             raise DeviceError(
                 f"device {self.device.name} has no reading of power, so {metric} cannot be limited; "
                 "limit the latency, or measure where RAPL, NVML or INA sensors can be read"
@@ -200,19 +199,24 @@ class MeasuredPredictor(Predictor):
         """Standard deviation of the log latency by what is not known of blocks and shares."""
         by_kind, gradient = terms[..., BLOCK_ERRORS], terms[..., SHARE_GRADIENT]
         shared = ((gradient @ self.device.latency.covariance) * gradient).sum(axis=-1)
-        return np.asarray(np.sqrt((by_kind**2).sum(axis=-1) + np.maximum(shared, 0.0)) / self._time(terms))
+        return np.asarray(np.sqrt((by_kind**2).sum(axis=-1) + np.maximum(shared, 0.0)) / self.modelled(terms))
+
+    def readings(self, metric: str) -> Readings:
+        """None: what was measured whole taught the shares of the blocks."""
+        return Readings((), self.clock_mhz, 0.0)
 
     def _student(self, metric: str) -> float:
         # Its errors were measured on many blocks and on whole networks of this machine.
         return 1.0
 
-    def _time(self, terms: Array) -> Array:
+    def modelled(self, terms: Array) -> Array:
+        """Seconds of a frame: the blocks' and the constant."""
         return np.asarray(terms[..., DEVICE] + self.device.value("frame_overhead"))
 
     def _latency(self, terms: Array, wider: float = 1.0) -> tuple[Array, Array]:
         # What is not known of the usual network is in its left-out error already.
         beyond = np.maximum(self.unsure(terms) ** 2 - self._usual**2, 0.0)
-        return self._time(terms), np.sqrt(self.device.latency.network_sd**2 + beyond)
+        return self.modelled(terms), np.sqrt(self.device.latency.network_sd**2 + beyond)
 
 
 def _bytes(block: Block, batch: int) -> int:

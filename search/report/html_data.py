@@ -22,7 +22,7 @@ from search.report.html_pool import asked, every_choice, pool
 from search.runs.reader import AXES, Run, published, sampled_si, shortlisted
 from search.sensitivity import SENSITIVITIES, Staircase, regrets, sensitivity
 from search.space import digest
-from zoo._version import __version__
+from zoo._version import version
 from zoo.config import load_config
 from zoo.errors import ConfigError
 from zoo.quantities import LIMITED, LIMITS, MINIMIZE
@@ -48,7 +48,7 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
     return {
         "run": run.name,
         "folder": str(run.folder),
-        "version": __version__,
+        "version": version(),
         "question": question(query),
         "query": query.describe(),
         "counts": {name: run.document.get(name) for name in ("enumerated", "feasible", "complete")},

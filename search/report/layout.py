@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from search.runs.reader import Run
+from zoo.charts import save_figure
 from zoo.errors import ZooError
-from zoo.files import atomic
-from zoo.ownership import NAME
 from zoo.quantities import LIMITS
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -28,7 +27,7 @@ FORMATS = ("png", "svg", "pdf")
 FAR = 4.0
 """Runs whose medians differ by more than this factor are overlaid on a logarithmic axis."""
 
-RC: Any = {"pdf.fonttype": 42, "svg.hashsalt": "zoo", "font.size": 9.0}
+RC: Any = {"pdf.fonttype": 42, "font.size": 9.0}
 """Text in PDF stays text; the same chart is the same file."""
 
 
@@ -57,14 +56,7 @@ def check_formats(outputs: Sequence[Path]) -> None:
 def save(figure: Figure, outputs: Sequence[Path]) -> None:
     """Write a figure to every output, without the time at which it was drawn."""
     for output in outputs:
-        kind = output.suffix[1:].lower()
-        about: dict[str, dict[str, Any]] = {
-            "png": {"Software": NAME},
-            "svg": {"Creator": NAME, "Date": None},
-            "pdf": {"Creator": NAME, "CreationDate": None},
-        }
-        with atomic(output) as partial:
-            figure.savefig(partial, format=kind, metadata=about[kind])
+        save_figure(figure, output)
 
 
 def finish(figure: Figure, panels: Sequence[Axes], title: str) -> None:

@@ -8,17 +8,19 @@ from typing import Any
 
 import yaml
 
+from hw_models.device import shows_power
 from hw_models.predictors import Cost, predict
 from search.accuracy import accuracy_model
 from search.describe import command, question, space_names
 from search.query import DEVICE_METRICS
 from search.report.html_data import certificate_hash
 from search.runs.reader import Run, load_run
-from zoo._version import __version__
+from zoo._version import version
 from zoo.bulk.choices import Choices
 from zoo.config import Config
 from zoo.errors import ConfigError
 from zoo.files import atomic
+from zoo.markdown import table
 from zoo.registry import lower
 from zoo.specs import Spec, as_dict
 
@@ -63,7 +65,7 @@ def _write(path: Path, text: str) -> None:
 def spec_yaml(spec: Spec, name: str) -> str:
     """A spec as the YAML that `zoo` takes as MODEL, and zoo.yaml under `models:`."""
     body = yaml.safe_dump(as_dict(spec), sort_keys=False, default_flow_style=None, allow_unicode=True)
-    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {__version__}.\n{body}"
+    return f"# Candidate {_plain(name)}, written by edgeseg-zoo {version()}.\n{body}"
 
 
 def card(
@@ -86,12 +88,12 @@ def card(
         f"Weights in {_code(file.name)}: {weights or 'random, the network is untrained'}.",
         *([] if spec == run.spec(rank) else [_differs(run.spec(rank), spec)]),
         "## Spec",
-        _table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
+        table(("field", "value"), [(key, _value(value)) for key, value in as_dict(spec).items()]),
         f"{_code(file.with_suffix('.yaml').name)} is a model to every command: "
         f"{_code('zoo show ' + file.with_suffix('.yaml').name)}. In zoo.yaml it is a model with a name of its own:",
         _block(_model_entry(spec), "yaml"),
         f"## Counts at {width}x{height}",
-        _table(
+        table(
             ("parameters", "weights, MB (32-bit floats)", "MACs, G", "weights and peak activations, MB"),
             [
                 (
@@ -115,7 +117,7 @@ def card(
         *([_block(space, "yaml")] if space else []),
         _block(repeat, "sh"),
         *([] if run.study else [f"Check the original: {_code(shlex.join(['zoo', 'verify', str(run.folder)]))}."]),
-        f"Written by edgeseg-zoo {__version__}.",
+        f"Written by edgeseg-zoo {version()}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -153,9 +155,11 @@ def _costs(run: Run, entry: Mapping[str, Any]) -> str:
             ("power_w", "power", "W", 1.0),
             ("energy_j", "energy of an image", "mJ", 1e3),
         ):
+            if metric != "latency_s" and not shows_power(label.partition("@")[0]):
+                continue
             mean, low, high = (scale * float(cost[metric][part]) for part in ("mean", "low", "high"))
             rows.append((label, f"{title}, {unit}", f"{mean:.4g}", f"{low:.4g} to {high:.4g}"))
-    return _table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
+    return table(("device", "", "predicted", f"{run.query.confidence:.0%} interval"), rows)
 
 
 def _rests_on(label: str, cost: Cost) -> str:
@@ -204,7 +208,7 @@ def _search(run: Run) -> str:
         trials = run.document.get("trials", {})
         rows += [(f"trials {name}", str(trials[name])) for name in ("complete", "stopped", "failed") if name in trials]
     rows += [(name, _code(str(value))) for name, value in hashes.items() if value]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _own_names(run: Run) -> tuple[str, ...]:
@@ -251,8 +255,3 @@ def _code(text: str) -> str:
 
 def _block(text: str, kind: str) -> str:
     return f"```{kind}\n{text.strip()}\n```"
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, tuple("---" for _ in heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

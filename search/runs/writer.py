@@ -22,7 +22,7 @@ from search.union import read_space
 from zoo import claims, reading
 from zoo.config import Limits
 from zoo.errors import ConfigError, ZooError
-from zoo.files import atomic, make_folder
+from zoo.files import atomic
 from zoo.reading import exists
 from zoo.text import csv_cell, one_line, shown
 
@@ -38,7 +38,6 @@ def default_folder(query: Query) -> Path:
 @contextmanager
 def claimed(folder: Path, asked: Query) -> Iterator[None]:
     """Hold a folder for writing. Raises ZooError where another run holds it or where it answers another query."""
-    make_folder(folder)
     with claims.claimed(folder, claims.SEARCH):
         held = folder / "certificate.json"
         if exists(held) and read_json(held).get("asked") != asked.describe():

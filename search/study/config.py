@@ -8,47 +8,19 @@ from typing import Any, get_type_hints
 from search.study.evaluators import Evaluator, Published, Train
 from search.study.samplers import check_sampler
 from search.study.storage import absolute, masked
+from zoo.config_study import StudyOptions
 from zoo.errors import ConfigError
 from zoo.specs import mismatch
 
-PLAN = "study.json"
-
-MOST = 2**32 - 1
-"""Largest whole number of a plan."""
+STUDY_FILE = "study.json"
 
 MEASURED = ("published", "train")
 """Where the mIOU of a trial may come from."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a study goes about its question; plain values, which the run's folder keeps.
-
-    trials: of the search. budget_s: seconds for everything. limit_s: for one trial. promote: how many train by
-    the long protocol. repeats: with how many other seeds the front's members train again. storage: URL of an
-    Optuna storage, None for a journal in the folder. epochs, long_epochs, size (height, width), recipe, changes,
-    train_on, threads: of the training.
-    """
-
-    sampler: str = "auto"
-    trials: int = 30
-    seed: int = 0
-    budget_s: float | None = None
-    limit_s: float | None = None
-    storage: str | None = None
-    accuracy: str = "published"
-    dataset: str | None = None
-    data: str | None = None
-    epochs: int = 10
-    long_epochs: int = 40
-    size: tuple[int, int] = (360, 480)
-    recipe: str = "zoo"
-    changes: Mapping[str, Any] | None = None
-    train_on: str = "cpu"
-    threads: int = 1
-    halving: bool = True
-    promote: int = 4
-    repeats: int = 2
+class StudyConfig(StudyOptions):
+    """The options of a study, checked, with what they make."""
 
     def __post_init__(self) -> None:
         check_sampler(self.sampler)
@@ -58,11 +30,7 @@ class Plan:
             raise ConfigError(f"accuracy {self.accuracy!r}: a study measures by one of {', '.join(MEASURED)}")
         if self.accuracy == "train" and not self.dataset:
             raise ConfigError("--accuracy train needs a data set; name it with --dataset (and --data)")
-        low = {"trials": 1, "epochs": 1, "long_epochs": 1, "seed": 0, "promote": 0, "repeats": 0, "threads": 1}
-        for name, least in low.items():
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= MOST:
-                raise ConfigError(f"{name} must be at least {least} and at most {MOST}, but is {value!r}")
+        super().__post_init__()
 
     def evaluators(self, folder: Path) -> tuple[Evaluator, Evaluator]:
         """Short and long protocol."""
@@ -86,16 +54,16 @@ class Plan:
         return asdict(self) | {"size": list(self.size), "storage": self.storage and masked(self.storage)}
 
 
-def plan_from(document: Mapping[str, Any]) -> Plan:
-    """The plan that `Plan.document` described. Raises ConfigError for a damaged one."""
+def config_from(document: Mapping[str, Any]) -> StudyConfig:
+    """The plan that `StudyConfig.document` described. Raises ConfigError for a damaged one."""
     try:
         values = {**document, "size": tuple(document["size"])}
-        for name, hint in get_type_hints(Plan).items():
+        for name, hint in get_type_hints(StudyConfig).items():
             wrong = mismatch(values.get(name), hint) if name in values and name not in ("changes", "size") else None
             if wrong:
                 raise TypeError(f"{name}: {wrong}")
-        return Plan(**values)
+        return StudyConfig(**values)
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{PLAN}: is damaged ({error}); start the study again in another folder") from None
+        raise ConfigError(f"{STUDY_FILE}: is damaged ({error}); start the study again in another folder") from None

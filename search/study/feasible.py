@@ -27,7 +27,7 @@ UNKNOWN_MIOU = (5.0, 50.0, 95.0)
 
 
 @dataclass(frozen=True)
-class Candidates:
+class FeasibleSet:
     """Every candidate within the limits. Everything but mIOU is known of them before any is trained.
 
     query: with every clock settled. rows: numbers in the space, (N,). known: the objectives beside mIOU, to
@@ -50,9 +50,18 @@ class Candidates:
         """Place of mIOU among the objectives."""
         return next(i for i, (metric, _, _) in enumerate(self.query.axes()) if metric == "miou")
 
-    def points(self, index: Any, miou: Any) -> Floats:
-        """Objectives of candidates, all to be minimised, given their mIOU in percent."""
-        return np.insert(self.known[index], self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
+    def points(self, index: Any, miou: Any, latency_s: Any = None) -> Floats:
+        """Objectives of candidates, all to be minimised, given their mIOU in percent.
+
+        latency_s: as measured on the only device, NaN where it was not.
+        """
+        known = self.known[index]
+        metrics = [metric for metric, _, _ in self.query.axes() if metric != "miou"]
+        if latency_s is not None and "latency_s" in metrics:
+            at, measured = metrics.index("latency_s"), np.asarray(latency_s, dtype=float)
+            known = known.copy()
+            known[..., at] = np.where(np.isnan(measured), known[..., at], measured)
+        return np.insert(known, self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
 
     @property
     def expected(self) -> float:
@@ -120,7 +129,7 @@ def evaluator(query: Query) -> Evaluator:
     return found
 
 
-def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
+def feasible_set(asked: Query, progress: Progress | None = None) -> FeasibleSet:
     """All candidates within the limits at one setting of the clocks.
 
     An open clock is settled where the best candidate is expected, of equal ones at the fastest setting.
@@ -132,7 +141,7 @@ def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
             f"objectives {', '.join(asked.objectives)}: none of them is measured by training; add miou, or search "
             "exactly, without --trials and --sampler"
         )
-    best: Candidates | None = None
+    best: FeasibleSet | None = None
     for price in evaluator(asked).at_settings(settings_of(asked)):
         found = _within(price, progress)
         if len(found) and (best is None or found.expected > best.expected):
@@ -143,7 +152,7 @@ def candidates(asked: Query, progress: Progress | None = None) -> Candidates:
     raise ConfigError("the space has no valid spec at this size; widen its choices")
 
 
-def _within(price: Evaluator, progress: Progress | None) -> Candidates:
+def _within(price: Evaluator, progress: Progress | None) -> FeasibleSet:
     query = price.query
     axes = [axis for axis in query.axes() if axis[0] != "miou"]
     rows, known, miou, failures = [], [], [], []
@@ -160,6 +169,8 @@ def _within(price: Evaluator, progress: Progress | None) -> Candidates:
         if progress:
             progress(int(chunk[-1]) + 1, query.space.combinations)
     if not rows:
-        return Candidates(query, 0, np.empty(0, np.int64), np.empty((0, len(axes))), np.empty((0, 3)), np.empty((0, 0)))
+        return FeasibleSet(
+            query, 0, np.empty(0, np.int64), np.empty((0, len(axes))), np.empty((0, 3)), np.empty((0, 0))
+        )
     joined = np.concatenate(known, axis=1).T
-    return Candidates(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(failures))
+    return FeasibleSet(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(failures))

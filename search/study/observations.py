@@ -3,30 +3,36 @@
 import numpy as np
 
 from search.accuracy.linear import points
+from search.study.feasible import FeasibleSet
 from search.study.samplers import History, Tried
 from search.study.surrogate import Observations, observations_of
-from search.study.trials import Entry
+from search.study.timing import keeps_limits
+from search.study.trials import Trial
 
 
-def history(entries: list[Entry]) -> History:
+def history(trials: list[Trial], feasible: FeasibleSet) -> History:
     """What samplers see of the trials."""
-    tried = tuple(Tried(e.index, e.miou, e.notes) for e in entries if e.state == "complete" and e.miou is not None)
+    tried = tuple(
+        Tried(trial.index, trial.miou, trial.notes)
+        for trial in trials
+        if trial.state == "complete" and trial.miou is not None and keeps_limits(feasible, trial.index, trial.latency)
+    )
     return History(
         tried=tried,
-        told=observed(entries),
-        running=np.array([e.index for e in entries if e.state == "running"], np.int64),
-        taken=np.array([e.index for e in entries], np.int64),
+        told=observed(trials),
+        running=np.array([e.index for e in trials if e.state == "running"], np.int64),
+        taken=np.array([e.index for e in trials], np.int64),
     )
 
 
-def observed(entries: list[Entry]) -> Observations:
+def observed(trials: list[Trial]) -> Observations:
     """Complete trials, and stopped ones raised by what complete ones gained after the same epoch.
 
     A stopped trial tells nothing before three complete ones have shown what is gained.
     """
-    complete = [e for e in entries if e.state == "complete"]
+    complete = [e for e in trials if e.state == "complete"]
     out: list[tuple[int, float, float]] = []
-    for entry in entries:
+    for entry in trials:
         if entry.miou is None:
             continue
         if entry.state == "complete":
@@ -42,7 +48,7 @@ def observed(entries: list[Entry]) -> Observations:
     return observations_of(out)
 
 
-def _best(entry: Entry, epoch: int) -> float:
+def _best(entry: Trial, epoch: int) -> float:
     return max(miou for at, miou in entry.reports.items() if at <= epoch)
 
 

@@ -5,22 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.pareto import nondominated
-from search.study.config import Plan
-from search.study.feasible import Candidates
+from search.study.config import StudyConfig
+from search.study.feasible import FeasibleSet
 from search.study.promotion import follow_ups
-from search.study.repeats import Measured, measured
-from search.study.trials import Entry
+from search.study.repeats import Repeats, front_of, latencies_of, repeats_of
+from search.study.trials import Trial
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StudyProgress:
     """What is known at one moment. slots: trials at a time. budget_s: seconds left of the budget, None for no end."""
 
-    found: Candidates
-    plan: Plan
-    searched: list[Entry]
-    followed: list[Entry]
+    feasible: FeasibleSet
+    config: StudyConfig
+    searched: list[Trial]
+    followed: list[Trial]
     slots: int
     budget_s: float | None
 
@@ -30,7 +29,7 @@ class Outlook:
         return "follow-up" if self.followed else "search"
 
     @property
-    def trials(self) -> list[Entry]:
+    def trials(self) -> list[Trial]:
         """Those of the stage that count."""
         return [e for e in self.followed or self.searched if not e.void]
 
@@ -38,22 +37,20 @@ class Outlook:
     def due(self) -> int:
         """How many trials the stage comes to."""
         if not self.followed:
-            return min(self.plan.trials, len(self.found))
-        return len(follow_ups(self.found, self.searched, self.followed, self.plan))
+            return min(self.config.trials, len(self.feasible))
+        return len(follow_ups(self.feasible, self.searched, self.followed, self.config))
 
     @property
-    def running(self) -> list[Entry]:
+    def running(self) -> list[Trial]:
         """Trials of the stage that have not ended."""
         return [e for e in self.trials if not e.ended]
 
     @property
-    def front(self) -> list[Measured]:
+    def front(self) -> list[Repeats]:
         """Measured candidates that no other dominates, the best mIOU first; of the last stage that measured any."""
-        known = measured(self.followed, "long") or measured(self.searched, "short")
-        if not known:
-            return []
-        keep = nondominated(self.found.points(np.array([m.index for m in known]), [m.mean for m in known]))
-        return sorted((m for m, k in zip(known, keep, strict=True) if k), key=lambda m: -m.mean)
+        latencies = latencies_of(self.searched)
+        known = repeats_of(self.followed, "long", latencies) or repeats_of(self.searched, "short", latencies)
+        return front_of(self.feasible, known)
 
     @property
     def left_s(self) -> float | None:
@@ -65,20 +62,22 @@ class Outlook:
         ended = [e.seconds for e in self.searched if e.ended and not e.void]
         if not ended:
             return None
-        cost, plan = float(np.mean(ended)), self.plan
+        cost, config = float(np.mean(ended)), self.config
         left = 0.0 if self.followed else self._left(self.due, cost)
-        if plan.accuracy == "train" and plan.promote:
+        if config.accuracy == "train" and config.promote:
             long = [e.seconds for e in self.followed if e.ended and not e.void]
             whole = [e.seconds for e in self.searched if e.state == "complete"]
-            each = float(np.mean(long or whole or ended)) * (1 if long else plan.long_epochs / plan.epochs)
-            most = min(plan.promote, len(self.found)) * (1 + plan.repeats)
+            each = float(np.mean(long or whole or ended)) * (1 if long else config.long_epochs / config.epochs)
+            most = min(config.promote, len(self.feasible)) * (1 + config.repeats)
             left += self._left(self._follow_due(most), each) if self.followed else most * each
         left /= self.slots
         return left if self.budget_s is None else min(left, max(0.0, self.budget_s))
 
     def _follow_due(self, most: int) -> int:
         """While the promoted ones train, nobody knows how many of them will be on the front."""
-        promoted = sum(seed == self.plan.seed for _, seed in follow_ups(self.found, self.searched, [], self.plan))
+        promoted = sum(
+            seed == self.config.seed for _, seed in follow_ups(self.feasible, self.searched, [], self.config)
+        )
         return most if sum(e.ended for e in self.trials) < promoted else self.due
 
     def _left(self, due: int, cost: float) -> float:
@@ -86,7 +85,7 @@ class Outlook:
         return max(0.0, (due - sum(e.ended for e in self.trials)) * cost - begun)
 
 
-Watch = Callable[[Outlook], None]
+Watch = Callable[[StudyProgress], None]
 """Is shown a study every second or so."""
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from search.accuracy.linear import points
 from search.accuracy.published import NOISE_SD
-from search.study.trials import Entry
+from search.pareto import nondominated
+from search.study.feasible import FeasibleSet
+from search.study.timing import Latency, keeps_limits
+from search.study.trials import Trial
 from zoo.statistics import pooled_sd, t_quantile
 
 Floats = NDArray[np.float64]
@@ -20,13 +23,17 @@ GAIN_VARIANCE = 0.25
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A candidate and the mIOU of its runs by one protocol, in percent; the number of its first trial."""
+class Repeats:
+    """A candidate and the mIOU of its runs by one protocol, in percent; the number of its first trial.
+
+    latency: as this machine runs it, where it was timed.
+    """
 
     index: int
     miou: tuple[float, ...]
     protocol: str
     trial: int
+    latency: Latency | None = None
 
     @property
     def mean(self) -> float:
@@ -56,19 +63,41 @@ class Gain:
     pairs: int
 
 
-def measured(entries: Sequence[Entry], protocol: str) -> list[Measured]:
-    """Candidates with their complete runs, in the order of their first one."""
-    runs: dict[int, list[Entry]] = defaultdict(list)
-    for one in entries:
+def repeats_of(trials: Sequence[Trial], protocol: str, latencies: Mapping[int, Latency] | None = None) -> list[Repeats]:
+    """Candidates with their complete runs, in the order of their first one. latencies: of candidates, by index."""
+    runs: dict[int, list[Trial]] = defaultdict(list)
+    for one in trials:
         if one.state == "complete" and one.miou is not None:
             runs[one.index].append(one)
     return [
-        Measured(index, tuple(e.miou for e in same if e.miou is not None), protocol, same[0].number)
+        Repeats(
+            index,
+            tuple(trial.miou for trial in same if trial.miou is not None),
+            protocol,
+            same[0].number,
+            (latencies or {}).get(index),
+        )
         for index, same in runs.items()
     ]
 
 
-def noise_of(known: Sequence[Measured], *, exact: bool) -> Noise:
+def latencies_of(trials: Sequence[Trial]) -> dict[int, Latency]:
+    """Measured latencies by candidate."""
+    return {trial.index: trial.latency for trial in trials if trial.latency is not None}
+
+
+def front_of(feasible: FeasibleSet, known: Sequence[Repeats]) -> list[Repeats]:
+    """Measured candidates within the limits that no other dominates, the best mIOU first."""
+    inside = [one for one in known if keeps_limits(feasible, one.index, one.latency)]
+    if not inside:
+        return []
+    latency = [math.nan if one.latency is None else one.latency.mean for one in inside]
+    costs = feasible.points(np.array([one.index for one in inside]), [one.mean for one in inside], latency)
+    kept = [one for one, keep in zip(inside, nondominated(costs), strict=True) if keep]
+    return sorted(kept, key=lambda one: -one.mean)
+
+
+def noise_of(known: Sequence[Repeats], *, exact: bool) -> Noise:
     """Pooled over the candidates that ran more than once; without any, what is assumed of published runs."""
     if exact:
         return Noise(0.0, 0)

@@ -20,10 +20,11 @@ from search.pareto import nondominated
 from search.runs.weights import described
 from search.runs.writer import _csv, _write
 from search.study.observations import observed
-from search.study.repeats import Gain, Measured, gain_of, measured, noise_of
-from search.study.study import Studied
+from search.study.open_study import StudyState
+from search.study.repeats import Gain, Repeats, front_of, gain_of, latencies_of, noise_of, repeats_of
 from search.study.surrogate import CHUNK, Surrogate, conflict, fit
-from search.study.trials import Entry
+from search.study.timing import keeps_limits
+from search.study.trials import Trial
 from zoo.specs import as_dict
 
 Floats = NDArray[np.float64]
@@ -32,24 +33,24 @@ MAX_PREDICTED = 200
 SAMPLE = 1500
 
 
-class Findings:
+class StudyResults:
     """The answer of a study. The front is of the long protocol where anything trained by it, else of the search.
 
     folder: of the run, where weights are looked for.
     """
 
-    def __init__(self, study: Studied, folder: Path | None = None) -> None:
-        self.study, self.found, self.folder = study, study.found, folder
-        long, short = measured(study.followed, "long"), measured(study.searched, "short")
+    def __init__(self, study: StudyState, folder: Path | None = None) -> None:
+        self.study, self.feasible, self.folder = study, study.feasible, folder
+        latencies = latencies_of(study.searched)
+        long = repeats_of(study.followed, "long", latencies)
+        short = repeats_of(study.searched, "short", latencies)
         self.measured, self.short = long or short, short
-        self.noise = noise_of(self.measured, exact=study.plan.accuracy == "published")
+        self.noise = noise_of(self.measured, exact=study.config.accuracy == "published")
 
     @cached_property
-    def front(self) -> list[Measured]:
+    def front(self) -> list[Repeats]:
         """Measured candidates that no other dominates, the best mIOU first."""
-        index = np.array([m.index for m in self.measured])
-        keep = nondominated(self.found.points(index, [m.mean for m in self.measured]))
-        return sorted((m for m, k in zip(self.measured, keep, strict=True) if k), key=lambda m: -m.mean)
+        return front_of(self.feasible, self.measured)
 
     @cached_property
     def surrogate(self) -> Surrogate:
@@ -73,31 +74,31 @@ class Findings:
     @cached_property
     def _everywhere(self) -> tuple[Floats, Floats, Floats]:
         """Mean, low and high of every candidate's mIOU by the protocol of the front, as far as that is known."""
-        parts = [self.surrogate.points_at(np.arange(s, min(s + CHUNK, len(self.found)))) for s in self._starts]
+        parts = [self.surrogate.points_at(np.arange(s, min(s + CHUNK, len(self.feasible)))) for s in self._starts]
         mean, variance = (np.concatenate(part) for part in zip(*parts, strict=True))
         if self.gain:
             mean, variance = mean + self.gain.mean, variance + self.gain.variance
-        reach = NormalDist().inv_cdf((1 + self.found.query.confidence) / 2) * np.sqrt(variance)
+        reach = NormalDist().inv_cdf((1 + self.feasible.query.confidence) / 2) * np.sqrt(variance)
         return percent(mean), percent(mean - reach), percent(mean + reach)
 
     @property
     def _starts(self) -> range:
-        return range(0, len(self.found), CHUNK)
+        return range(0, len(self.feasible), CHUNK)
 
     def document(self) -> dict[str, Any]:
         """Everything as plain values: what front.json holds."""
-        query, study = self.found.query, self.study
+        query, study = self.feasible.query, self.study
         return {
             "kind": "study",
             "query": query.describe(),
-            "enumerated": self.found.enumerated,
-            "feasible": len(self.found),
+            "enumerated": self.feasible.enumerated,
+            "feasible": len(self.feasible),
             "complete": False,
             "chosen": 1,
             "accuracy": self._accuracy(),
-            "plan": study.plan.document(),
-            "sampler": {"name": study.sampler, "why": study.why, "seed": study.plan.seed},
-            "trials": _counts(study.searched) | {"follow_up": _counts(study.followed)},
+            "plan": study.config.document(),
+            "sampler": {"name": study.sampler, "why": study.why, "seed": study.config.seed},
+            "trials": _counts(study.searched) | {"follow_up": _counts(study.followed), "outside": self._outside()},
             "front": [
                 one | self._weights(m) for one, m in zip(self._measured_entries(self.front), self.front, strict=True)
             ],
@@ -105,6 +106,10 @@ class Findings:
             "differences": list(self._differences()),
             "predicted": list(self._predicted_entries()),
         }
+
+    def _outside(self) -> int:
+        """Candidates whose measured latency breaks a limit that the predicted one kept."""
+        return sum(not keeps_limits(self.feasible, one.index, one.latency) for one in self.short)
 
     def _accuracy(self) -> dict[str, Any]:
         short, long = self.study.evaluators
@@ -132,7 +137,7 @@ class Findings:
 
     def _expected(self) -> str:
         """What the expected mIOU of a candidate is, in words."""
-        if self.study.plan.accuracy == "published":
+        if self.study.config.accuracy == "published":
             return "from the trials"
         if self.gain is None:
             return "from the trials, for the short protocol"
@@ -141,7 +146,7 @@ class Findings:
             f"gained by the long one: {self.gain.mean:+.1f} ± {np.sqrt(self.gain.variance):.1f} points at 50 %"
         )
 
-    def _others(self) -> list[Measured]:
+    def _others(self) -> list[Repeats]:
         """What was measured but is not on the front, the short protocol's where the front is of the long one too."""
         front = {(m.index, m.protocol) for m in self.front}
         known = {(m.index, m.protocol): m for m in (*self.measured, *self.short)}
@@ -161,15 +166,15 @@ class Findings:
             "within_90": round(float((np.abs(error) <= 1.645 * sd).mean()), 3),
         }
 
-    def _measured_entries(self, shown: list[Measured]) -> Iterator[dict[str, Any]]:
+    def _measured_entries(self, shown: list[Repeats]) -> Iterator[dict[str, Any]]:
         if not shown:
             return
-        query = self.found.query
-        columns = self.found.columns([m.index for m in shown])
+        query = self.feasible.query
+        columns = self.feasible.columns([m.index for m in shown])
         for i, one in enumerate(shown):
             reach = self.noise.reach(len(one.miou), len(one.miou)) / sqrt(2)
             low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
-            yield entry(query, columns, i, self._spec(one.index)) | {
+            yield _timed(entry(query, columns, i, self._spec(one.index)), one) | {
                 "miou": {"mean": one.mean, "low": low, "high": high},
                 "miou_source": self._source(one),
                 "runs": list(one.miou),
@@ -178,12 +183,12 @@ class Findings:
                 **self._weights(one),
             }
 
-    def _source(self, one: Measured) -> str:
-        if self.study.plan.accuracy == "published":
+    def _source(self, one: Repeats) -> str:
+        if self.study.config.accuracy == "published":
             return f"predicted ({one.protocol})"
         return f"trained ({one.protocol} protocol, {len(one.miou)} run{'s'[: len(one.miou) - 1]}; interval at 0.95)"
 
-    def _weights(self, one: Measured) -> dict[str, Any]:
+    def _weights(self, one: Repeats) -> dict[str, Any]:
         """The weights of the first run: the best of several would be the luckiest."""
         short, long = self.study.evaluators
         folder = getattr(long if one.protocol == "long" else short, "folder", None)
@@ -195,29 +200,29 @@ class Findings:
     def _predicted_entries(self) -> Iterator[dict[str, Any]]:
         """The front over all candidates by the belief, spread evenly where it is long."""
         mean, _, _ = self._everywhere
-        index = np.flatnonzero(nondominated(self.found.points(np.arange(len(self.found)), mean)))
+        index = np.flatnonzero(nondominated(self.feasible.points(np.arange(len(self.feasible)), mean)))
         index = index[np.argsort(-mean[index], kind="stable")]
         index = index[np.unique(np.linspace(0, len(index) - 1, min(MAX_PREDICTED, len(index))).round().astype(int))]
         yield from self._rows(index)
 
     def _rows(self, index: Any) -> Iterator[dict[str, Any]]:
-        columns = self.found.columns(index)
+        columns = self.feasible.columns(index)
         for i, at in enumerate(index):
-            yield entry(self.found.query, columns, i, self._spec(int(at))) | {
+            yield entry(self.feasible.query, columns, i, self._spec(int(at))) | {
                 "miou": self._interval(int(at)),
                 "miou_source": "predicted (from the trials)",
             }
 
     def sample(self) -> list[dict[str, Any]]:
         """Candidates spread evenly over the space, by the belief."""
-        return list(self._rows(np.arange(0, len(self.found), 1 + len(self.found) // SAMPLE)))
+        return list(self._rows(np.arange(0, len(self.feasible), 1 + len(self.feasible) // SAMPLE)))
 
     def _interval(self, index: int) -> dict[str, float]:
         mean, low, high = (float(part[index]) for part in self._everywhere)
         return {"mean": mean, "low": low, "high": high}
 
     def _spec(self, index: int) -> Any:
-        return self.found.query.space.spec(int(self.found.rows[index]))
+        return self.feasible.query.space.spec(int(self.feasible.rows[index]))
 
     def _differences(self) -> Iterator[dict[str, Any]]:
         """Neighbours on the front, and whether one is really better than the next."""
@@ -246,9 +251,9 @@ class Findings:
         ]
 
 
-def write_findings(study: Studied, folder: Path) -> dict[str, Any]:
+def write_results(study: StudyState, folder: Path) -> dict[str, Any]:
     """Write the files of a study that has ended; returns the document of front.json."""
-    findings = Findings(study, folder)
+    findings = StudyResults(study, folder)
     document = findings.document()
     _write(
         folder / "front.csv",
@@ -260,8 +265,24 @@ def write_findings(study: Studied, folder: Path) -> dict[str, Any]:
     return document
 
 
-def _counts(entries: list[Entry]) -> dict[str, Any]:
-    kept = [e for e in entries if not e.void]
+def _timed(row: dict[str, Any], one: Repeats) -> dict[str, Any]:
+    """A row with the latency that was measured here, and what makes the row known by it."""
+    if one.latency is None:
+        return row
+    devices = {
+        name: cost
+        | {
+            "latency_s": one.latency.document(),
+            "predicted_latency_s": cost["latency_s"],
+            "latency_source": "measured on this machine (median of the quietest burst, 90 % interval)",
+        }
+        for name, cost in row["devices"].items()
+    }
+    return row | {"devices": devices}
+
+
+def _counts(trials: list[Trial]) -> dict[str, Any]:
+    kept = [e for e in trials if not e.void]
     states = {state: sum(e.state == state for e in kept) for state in ("complete", "stopped", "failed", "running")}
     return {"asked": len(kept), **states, "seconds": round(sum(e.seconds for e in kept), 3)}
 

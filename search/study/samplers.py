@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from search.pareto import nondominated
 from search.study.ehvi import Surface, surface
-from search.study.feasible import Candidates
+from search.study.feasible import FeasibleSet
 from search.study.surrogate import ENOUGH, Observations, Prior, Scale, Surrogate, fit
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
@@ -36,8 +36,8 @@ class Tried:
 class History:
     """Everything that a proposal depends on, in the order of the trials' numbers.
 
-    tried: completed trials. told: the same and stopped ones, as evidence. running: candidates being
-    evaluated. taken: all that were ever asked.
+    tried: completed trials, within the limits also where they were timed. told: completed and stopped ones, as
+    evidence. running: candidates being evaluated. taken: all that were ever asked.
     """
 
     tried: tuple[Tried, ...]
@@ -48,10 +48,11 @@ class History:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A candidate, and what its sampler wants to be told again about it."""
+    """A candidate, and what its sampler wants to be told again about it; the study gives the seed."""
 
     index: int
     notes: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
 
 
 class Sampler(Protocol):
@@ -70,11 +71,17 @@ class Exhausted(Exception):
 class Setting:
     """What samplers are made from. trials: how many are planned."""
 
-    found: Candidates
+    feasible: FeasibleSet
     prior: Prior
     scale: Scale
     seed: int
     trials: int
+
+    @property
+    def found(self) -> FeasibleSet:
+        """The name of `feasible` until 0.2, until 1.0."""
+        warnings.warn("setting.found is called setting.feasible since 0.3", DeprecationWarning, stacklevel=2)
+        return self.feasible
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
@@ -98,7 +105,7 @@ class Random:
     name = "random"
 
     def __init__(self, setting: Setting) -> None:
-        self.count, self.seed = len(setting.found), setting.seed
+        self.count, self.seed = len(setting.feasible), setting.seed
 
     def __call__(self, history: History, number: int) -> Proposal:
         return Proposal(int(generator(self.seed, number).choice(untried(self.count, history))))
@@ -119,8 +126,8 @@ class Improvement:
     name = "ehvi"
 
     def __init__(self, setting: Setting) -> None:
-        self.setting, self.found = setting, setting.found
-        known = setting.found.known
+        self.setting, self.feasible = setting, setting.feasible
+        known = setting.feasible.known
         self.known = known if known.shape[1] else np.zeros((len(known), 1))
         self.worst, self.floor = np.full(self.known.shape[1], np.inf), 0.0
         self._set: tuple[Any, Scale, Ints] | None = None
@@ -134,7 +141,7 @@ class Improvement:
         return nadir[1:], float(-nadir[0])
 
     def __call__(self, history: History, number: int) -> Proposal:
-        left = untried(len(self.found), history)
+        left = untried(len(self.feasible), history)
         scale, shortlist = self._settled(history.told)
         told = self._with_running(history, scale)
         listed = shortlist[np.isin(shortlist, left, assume_unique=True)]
@@ -161,19 +168,19 @@ class Improvement:
         key = (count, first.index.tobytes(), first.miou.tobytes(), first.extra.tobytes())
         if self._set is None or self._set[0] != key:
             scale = fit(self.setting.prior, first, self.setting.scale)
-            mean, sd = Surrogate(self.setting.prior, first, scale).everywhere(len(self.found))
+            mean, sd = Surrogate(self.setting.prior, first, scale).everywhere(len(self.feasible))
             self.worst, self.floor = self._reference(mean)
             self._set = (key, scale, self._shortlist(first, scale, mean, sd))
         return self._set[1], self._set[2]
 
     def _shortlist(self, told: Observations, scale: Scale, mean: Floats, sd: Floats) -> Ints:
-        if len(self.found) <= KEEP:
-            return np.arange(len(self.found))
+        if len(self.feasible) <= KEEP:
+            return np.arange(len(self.feasible))
         gain = self._front(told, scale).improvement(mean, sd, self.known)
         axes = self.known.shape[1]
         per_axis = max(2, int(BINS ** (1 / axes)))
         order = np.argsort(np.argsort(self.known, axis=0, kind="stable"), axis=0)
-        place = (order * per_axis // len(self.found)) @ per_axis ** np.arange(axes)
+        place = (order * per_axis // len(self.feasible)) @ per_axis ** np.arange(axes)
         ranked = np.lexsort((-gain, place))
         starts = np.searchsorted(place[ranked], np.arange(per_axis**axes))
         within = np.arange(len(ranked)) - starts[place[ranked]]
@@ -193,18 +200,22 @@ class FromOptuna:
 
     def __init__(self, name: str, make: Callable[[int], Any], setting: Setting) -> None:
         self.name, self.make, self.setting = name, make, setting
-        self.counts = {field: len(setting.found.query.one_space.choices.values[field]) for field in setting.found.codes}
+        self.counts = {
+            field: len(setting.feasible.query.one_space.choices.values[field]) for field in setting.feasible.codes
+        }
 
     def __call__(self, history: History, number: int) -> Proposal:
         import optuna
 
-        left = untried(len(self.setting.found), history)
+        left = untried(len(self.setting.feasible), history)
         randomness = generator(self.setting.seed, number)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that Optuna calls a sampler experimental
             sampler = self.make(int(randomness.integers(2**31)))
-        study = optuna.create_study(directions=["minimize"] * (self.setting.found.known.shape[1] + 1), sampler=sampler)
+        study = optuna.create_study(
+            directions=["minimize"] * (self.setting.feasible.known.shape[1] + 1), sampler=sampler
+        )
         distributions: dict[str, Any] = {
             name: optuna.distributions.IntDistribution(0, n - 1) for name, n in self.counts.items()
         }
@@ -217,18 +228,18 @@ class FromOptuna:
     def _trial(self, one: Tried, distributions: Mapping[str, Any]) -> Any:
         import optuna
 
-        found = self.setting.found
+        feasible = self.setting.feasible
         return optuna.trial.create_trial(
-            params={name: int(code[one.index]) for name, code in found.codes.items()},
+            params={name: int(code[one.index]) for name, code in feasible.codes.items()},
             distributions=dict(distributions),
-            values=found.points(one.index, one.miou).tolist(),
+            values=feasible.points(one.index, one.miou).tolist(),
             system_attrs=dict(one.notes),
         )
 
     def _nearest(self, params: Mapping[str, int], left: Ints, randomness: np.random.Generator) -> int:
-        found = self.setting.found
+        feasible = self.setting.feasible
         target = np.array([params[name] / (n - 1) for name, n in self.counts.items()] or [0.0])
-        distance = np.abs(found.positions[left] - target).sum(axis=1)
+        distance = np.abs(feasible.positions[left] - target).sum(axis=1)
         nearest = left[distance <= distance.min() + 1e-12]
         return int(randomness.choice(nearest))
 

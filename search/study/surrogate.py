@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from search.accuracy.effects import EFFECTS
 from search.accuracy.linear import OFFSET_SD, percent, points
 from search.accuracy.published import fitted
-from search.study.feasible import Candidates
+from search.study.feasible import FeasibleSet
 from zoo.bulk.choices import Ints, by_fields
 from zoo.gp import Posterior, squared_exponential
 
@@ -86,31 +86,31 @@ class Prior:
     positions: Floats
 
 
-def prior(found: Candidates, *, same_protocol: bool) -> Prior:
+def prior(feasible: FeasibleSet, *, same_protocol: bool) -> Prior:
     """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
-    family = found.query.one_space.choices.family
-    features, mean, covariance = _published(found) if family in EFFECTS else uninformed(found)
+    family = feasible.query.one_space.choices.family
+    features, mean, covariance = _published(feasible) if family in EFFECTS else uninformed(feasible)
     if not same_protocol:
         covariance = covariance + np.diag((SHARE * mean) ** 2)
         covariance[0, 0] += OFFSET_SD**2
-    return Prior(features, mean, covariance, found.positions)
+    return Prior(features, mean, covariance, feasible.positions)
 
 
-def _published(found: Candidates) -> tuple[Floats, Floats, Floats]:
-    choices = found.query.one_space.choices
-    model, codes = fitted(choices.family), choices.codes(found.rows)
+def _published(feasible: FeasibleSet) -> tuple[Floats, Floats, Floats]:
+    choices = feasible.query.one_space.choices
+    model, codes = fitted(choices.family), choices.codes(feasible.rows)
     columns = [by_fields(choices, codes, effect.value) for effect in model.effects]
     features = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])
     mean, covariance = model.posterior
     return features, mean, covariance
 
 
-def uninformed(found: Candidates) -> tuple[Floats, Floats, Floats]:
+def uninformed(feasible: FeasibleSet) -> tuple[Floats, Floats, Floats]:
     """Features, mean and covariance of slopes along the fields, of a family of which nothing is known."""
-    features = np.column_stack([np.ones(len(found)), found.positions - 0.5])
+    features = np.column_stack([np.ones(len(feasible)), feasible.positions - 0.5])
     mean = np.zeros(features.shape[1])
     mean[0] = 50.0
-    return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * found.positions.shape[1]])
+    return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * feasible.positions.shape[1]])
 
 
 @dataclass(frozen=True, eq=False)

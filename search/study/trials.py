@@ -6,23 +6,28 @@ next process that asks, under the same number and seed.
 """
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from search.study.engines.local import Outcome, Task
-from search.study.feasible import Candidates
+from search.study.feasible import FeasibleSet
+from search.study.optuna_study import OptunaStudy
+from search.study.samplers import Proposal
 from search.study.storage import FolderLock, reachable
+from search.study.timing import Latency, failures, latency_from
 from search.study.workers import Sight, Worker, seen
 from zoo.errors import ConfigError
 from zoo.specs import as_dict
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A trial. state: running, complete, stopped or failed. reports: mIOU after each epoch, in percent."""
+class Trial:
+    """A trial. state: running, complete, stopped or failed. reports: mIOU after each epoch, in percent.
+
+    latency: as this machine runs the network, where it was timed.
+    """
 
     number: int
     state: str
@@ -36,6 +41,7 @@ class Entry:
     worker: Any
     age_s: float
     void: bool
+    latency: Latency | None = None
 
     @property
     def ended(self) -> bool:
@@ -43,27 +49,18 @@ class Entry:
         return self.state != "running"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to evaluate next."""
-
-    index: int
-    seed: int
-    notes: Mapping[str, Any]
+Propose = Callable[[list[Trial]], Proposal | None]
+"""From all trials so far, in the order of their numbers, to the next, with its seed; None for no more."""
 
 
-Propose = Callable[[list[Entry]], Wanted | None]
-"""From all trials so far, in the order of their numbers, to the next; None for no more."""
-
-
-class Ledger:
+class Trials:
     """One Optuna study; `shared` says that processes without this folder's lock may use it too."""
 
     def __init__(
         self,
         storage: Any,
         name: str,
-        found: Candidates,
+        feasible: FeasibleSet,
         asked: Mapping[str, Any],
         *,
         lock: FolderLock,
@@ -73,30 +70,24 @@ class Ledger:
     ) -> None:
         import optuna
 
-        self.found, self.lock, self.worker, self.shared, self.limit_s = found, lock, worker, shared, limit_s
-        self.storage, self.name, self.mine = storage, name, dict[int, int]()
+        self.feasible, self.lock, self.worker, self.shared, self.limit_s = feasible, lock, worker, shared, limit_s
+        self.name, self.mine = name, set[int]()
+        directions = ["maximize" if sign < 0 else "minimize" for _, _, sign in feasible.query.axes()]
         with self._held():
-            self.study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                directions=["maximize" if sign < 0 else "minimize" for _, _, sign in found.query.axes()],
-                load_if_exists=True,
-            )
-            saved = self.study.user_attrs.get("asked")
+            self.study = OptunaStudy(storage, name, directions)
+            saved = self.study.attrs.get("asked")
             if saved is None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that Optuna calls metric names experimental
-                    self.study.set_metric_names(metric_names(found))
-            elif saved != asked and (_search(saved) != _search(asked) or self.study.get_trials(deepcopy=False)):
+                self.study.name_metrics(metric_names(feasible))
+            elif saved != asked and (_search(saved) != _search(asked) or self.study.trials()):
                 raise ConfigError(
                     f"study {name!r}: was made for another search: {difference(saved, asked)}; go on with its own "
                     "options, or start another with -o"
                 )
             if saved != asked:
-                self.study.set_user_attr("asked", dict(asked))
+                self.study.keep("asked", dict(asked))
         self._distributions: dict[str, Any] = {
-            field: optuna.distributions.IntDistribution(0, len(found.query.one_space.choices.values[field]) - 1)
-            for field in found.codes
+            field: optuna.distributions.IntDistribution(0, len(feasible.query.one_space.choices.values[field]) - 1)
+            for field in feasible.codes
         }
 
     @contextmanager
@@ -104,21 +95,20 @@ class Ledger:
         with self.lock(), reachable(self.name):
             yield
 
-    def entries(self) -> list[Entry]:
+    def all(self) -> list[Trial]:
         """All trials in the order of their numbers."""
-        with reachable(self.name):
-            return [self._entry(trial) for trial in self.study.get_trials(deepcopy=False)]
+        return [self._trial(frozen) for frozen in self.study.trials()]
 
-    def _entry(self, trial: Any) -> Entry:
+    def _trial(self, trial: Any) -> Trial:
         attrs = trial.user_attrs
         states = {"RUNNING": "running", "WAITING": "running", "COMPLETE": "complete", "PRUNED": "stopped"}
         state, reports = states.get(trial.state.name, "failed"), dict(trial.intermediate_values)
-        miou = trial.values[self.found.miou_axis] if state == "complete" else max(reports.values(), default=None)
+        miou = trial.values[self.feasible.miou_axis] if state == "complete" else max(reports.values(), default=None)
         outcome = attrs.get("outcome", {})
-        return Entry(
+        return Trial(
             number=trial.number,
             state=state,
-            index=self.found.index(attrs["row"]),
+            index=self.feasible.index(attrs["row"]),
             seed=attrs["seed"],
             miou=miou if state in ("complete", "stopped") else None,
             reports=reports,
@@ -128,6 +118,7 @@ class Ledger:
             worker=attrs["worker"],
             age_s=time.time() - attrs["since"],
             void=bool(outcome.get("void", False)),
+            latency=latency_from(attrs.get("latency_s")),
         )
 
     def ask(self, propose: Propose, most: int | None = None) -> Task | None:
@@ -136,97 +127,94 @@ class Ledger:
         most: how many trials there may be; what other machines ask at the same time is seen only afterwards.
         """
         with self._held():
-            entries = self.entries()
-            for entry in entries:
-                if not entry.ended and entry.number not in self.mine and self._gone(entry):
-                    return self._take_over(entry)
+            trials = self.all()
+            for trial in trials:
+                if not trial.ended and trial.number not in self.mine and self._seen(trial).gone:
+                    return self._take_over(trial)
             while True:
-                wanted = propose(entries)
-                if wanted is None:
+                proposal = propose(trials)
+                if proposal is None:
                     return None
-                task = self._create(wanted)
-                entries = self.entries()
-                if not self.shared or _first(entries, task.number, most):
+                task = self._create(proposal)
+                trials = self.all()
+                if not self.shared or _first(trials, task.number, most):
                     return task
                 void = Outcome("failed", None, 0.0, "asked by another process at the same time")
                 self._end(task.number, void, void=True)
 
-    def _gone(self, entry: Entry) -> bool:
-        return self._seen(entry).gone
-
-    def _seen(self, entry: Entry) -> Sight:
-        return seen(entry.worker, self.worker.folder, entry.age_s, self.limit_s)
+    def _seen(self, trial: Trial) -> Sight:
+        return seen(trial.worker, self.worker.folder, trial.age_s, self.limit_s)
 
     def waiting(self) -> list[tuple[int, Sight]]:
         """Trials that other processes evaluate, with what is seen of these."""
-        return [(e.number, self._seen(e)) for e in self.entries() if not e.ended and e.number not in self.mine]
+        return [(e.number, self._seen(e)) for e in self.all() if not e.ended and e.number not in self.mine]
 
     def _task(self, number: int, index: int, seed: int) -> Task:
-        return Task(number, self.found.query.space.spec(int(self.found.rows[index])), seed)
+        return Task(number, self.feasible.query.space.spec(int(self.feasible.rows[index])), seed)
 
-    def _take_over(self, entry: Entry) -> Task:
-        trial_id = self.study.get_trials(deepcopy=False)[entry.number]._trial_id
-        self.storage.set_trial_user_attr(trial_id, "worker", self.worker.name)
-        self.storage.set_trial_user_attr(trial_id, "since", time.time())
-        self.mine[entry.number] = trial_id
-        return self._task(entry.number, entry.index, entry.seed)
+    def _take_over(self, trial: Trial) -> Task:
+        self.study.set_attr(trial.number, "worker", self.worker.name)
+        self.study.set_attr(trial.number, "since", time.time())
+        self.mine.add(trial.number)
+        return self._task(trial.number, trial.index, trial.seed)
 
-    def _create(self, wanted: Wanted) -> Task:
-        import optuna
-
-        found, index = self.found, wanted.index
-        row = int(found.rows[index])
-        template = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.RUNNING,
-            params={field: int(code[index]) for field, code in found.codes.items()},
+    def _create(self, proposal: Proposal) -> Task:
+        feasible, index = self.feasible, proposal.index
+        row = int(feasible.rows[index])
+        assert proposal.seed is not None
+        number = self.study.create(
+            params={field: int(code[index]) for field, code in feasible.codes.items()},
             distributions=self._distributions,
-            constraints=constraints(found, index),
+            constraints=constraints(feasible, feasible.failures[index]),
             user_attrs={
                 "row": row,
-                "spec": as_dict(found.query.space.spec(row)),
-                **{f"spec.{field}": plain_value(found, field, int(code[index])) for field, code in found.codes.items()},
-                "seed": wanted.seed,
-                "notes": dict(wanted.notes),
+                "spec": as_dict(feasible.query.space.spec(row)),
+                **{
+                    f"spec.{field}": plain_value(feasible, field, int(code[index]))
+                    for field, code in feasible.codes.items()
+                },
+                "seed": proposal.seed,
+                "notes": dict(proposal.notes),
                 "worker": self.worker.name,
                 "since": time.time(),
             },
         )
-        trial_id = self.storage.create_new_trial(self.study._study_id, template_trial=template)
-        number = int(self.storage.get_trial(trial_id).number)
-        self.mine[number] = trial_id
-        return self._task(number, index, wanted.seed)
+        self.mine.add(number)
+        return self._task(number, index, proposal.seed)
 
     def report(self, number: int, epoch: int, miou: float) -> None:
         """Keep the mIOU after an epoch."""
         with self._held():
-            self.storage.set_trial_intermediate_value(self.mine[number], epoch, miou)
+            self.study.report(number, epoch, miou)
 
-    def tell(self, number: int, outcome: Outcome) -> None:
-        """End a trial; it counts once, whoever told it first."""
+    def tell(self, number: int, outcome: Outcome, latency: Latency | None = None) -> None:
+        """End a trial, with the latency of its network where it was timed; it counts once, whoever told it first."""
         with self._held():
-            self._end(number, outcome)
+            self._end(number, outcome, latency=latency)
 
-    def _end(self, number: int, outcome: Outcome, *, void: bool = False) -> None:
-        import optuna
-
-        trial_id = self.mine.pop(number)
-        if self.storage.get_trial(trial_id).state.is_finished():
+    def _end(self, number: int, outcome: Outcome, *, latency: Latency | None = None, void: bool = False) -> None:
+        self.mine.remove(number)
+        if self.study.finished(number):
             return
+        index = self.feasible.index(self.study.attrs_of(number)["row"])
+        if latency is not None:
+            self.study.set_attr(number, "latency_s", latency.document())
+            chances = failures(self.feasible.query, self.feasible.failures[index], latency)
+            for name, value in constraints(self.feasible, chances).items():
+                self.study.set_constraint(number, name, value)
         about = {"seconds": outcome.seconds, "error": outcome.error} | ({"void": True} if void else {})
-        self.storage.set_trial_user_attr(trial_id, "outcome", about)
-        entry = self.found.index(self.storage.get_trial(trial_id).user_attrs["row"])
+        self.study.set_attr(number, "outcome", about)
         values = None
         if outcome.state == "complete":
-            signs = [sign for _, _, sign in self.found.query.axes()]
-            values = [sign * v for sign, v in zip(signs, self.found.points(entry, outcome.miou), strict=True)]
-        states = optuna.trial.TrialState
-        state = {"complete": states.COMPLETE, "stopped": states.PRUNED, "failed": states.FAIL}[outcome.state]
-        self.storage.set_trial_state_values(trial_id, state, values=values)
+            signs = [sign for _, _, sign in self.feasible.query.axes()]
+            costs = self.feasible.points(index, outcome.miou, latency and latency.mean)
+            values = [sign * v for sign, v in zip(signs, costs, strict=True)]
+        self.study.finish(number, outcome.state, values)
 
 
-def plain_value(found: Candidates, field: str, code: int) -> Any:
+def plain_value(feasible: FeasibleSet, field: str, code: int) -> Any:
     """The value of a field that a code stands for, as optuna-dashboard shows it."""
-    value = found.query.one_space.choices.values[field][code]
+    value = feasible.query.one_space.choices.values[field][code]
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -235,25 +223,28 @@ def _search(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in asked.items() if key != "follow_up"}
 
 
-def _first(entries: list[Entry], number: int, most: int | None) -> bool:
+def _first(trials: list[Trial], number: int, most: int | None) -> bool:
     """Whether no earlier trial has the same candidate and seed, and the trial is among the first `most`."""
-    own, earlier = entries[number], [e for e in entries[:number] if not e.void]
+    own, earlier = trials[number], [e for e in trials[:number] if not e.void]
     same = any((e.index, e.seed) == (own.index, own.seed) for e in earlier)
     return not same and (most is None or len(earlier) < most)
 
 
-def metric_names(found: Candidates) -> list[str]:
+def metric_names(feasible: FeasibleSet) -> list[str]:
     """Names of the objectives, with the device where there are several."""
-    query = found.query
+    query = feasible.query
     several = len(query.devices) > 1
     return [m if d is None or not several else f"{m}@{query.devices[d]}" for m, d, _ in query.axes()]
 
 
-def constraints(found: Candidates, index: int) -> dict[str, float]:
-    """The probability of passing each limit over what is allowed for all, less 1; below zero is within."""
-    out, allowed = {}, 1 - found.query.confidence
-    for bound, value in zip(found.query.bounds(), found.failures[index], strict=True):
-        where = "" if bound.device is None else f"@{found.query.devices[bound.device]}"
+def constraints(feasible: FeasibleSet, failures: Any) -> dict[str, float]:
+    """A candidate's probability of passing each limit, (limits,), over what is allowed for all, less 1.
+
+    Below zero is within.
+    """
+    out, allowed = {}, 1 - feasible.query.confidence
+    for bound, value in zip(feasible.query.bounds(), failures, strict=True):
+        where = "" if bound.device is None else f"@{feasible.query.devices[bound.device]}"
         out[f"{bound.limit}{where}"] = float(value / allowed - 1)
     return out
 

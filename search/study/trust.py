@@ -8,31 +8,31 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from search.study.config import Plan
+from search.study.config import StudyConfig
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.folders import data_home
 from zoo.reading import exists
 
 
-def remember(folder: Path, plan: Plan) -> None:
+def remember(folder: Path, config: StudyConfig) -> None:
     """Keep in mind that the user gave this study's storage and data; without a home folder nothing is kept."""
-    if plan.storage is None and plan.data is None:
+    if config.storage is None and config.data is None:
         return
-    with suppress(ZooError, OSError), atomic(_mark(folder, plan)) as partial:
+    with suppress(ZooError, OSError), atomic(_mark(folder, config)) as partial:
         partial.write_text("begun or resumed here\n", encoding="utf-8")
 
 
-def is_trusted(folder: Path, plan: Plan) -> bool:
+def is_trusted(folder: Path, config: StudyConfig) -> bool:
     """Whether nothing outside the folder is named, or the user gave it here before."""
-    if plan.storage is None and plan.data is None:
+    if config.storage is None and config.data is None:
         return True
     try:
-        return exists(_mark(folder, plan))
+        return exists(_mark(folder, config))
     except (ZooError, OSError):
         return False
 
 
-def _mark(folder: Path, plan: Plan) -> Path:
-    said = [str(folder.resolve()), plan.document()["storage"], plan.data]
+def _mark(folder: Path, config: StudyConfig) -> Path:
+    said = [str(folder.resolve()), config.document()["storage"], config.data]
     return data_home() / "studies" / hashlib.sha256(json.dumps(said).encode()).hexdigest()

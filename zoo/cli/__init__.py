@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zoo._version import __version__
 from zoo.cli import terminal
 from zoo.cli.arguments import Parser, check_numbers
 from zoo.cli.command import Command, UsageError
@@ -91,6 +90,16 @@ def parser() -> argparse.ArgumentParser:
     return _parsers(commands())[0]
 
 
+class _Version(argparse.Action):
+    """Prints the version, which only this option reads."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from zoo._version import version
+
+        print(f"zoo {version()}")
+        parser.exit()
+
+
 def _parsers(every: Sequence[Command]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of some commands, and each command's own."""
     root = Parser(
@@ -100,7 +109,7 @@ def _parsers(every: Sequence[Command]) -> tuple[argparse.ArgumentParser, dict[st
         epilog=_grouped(every),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root.add_argument("--version", action="version", version=f"zoo {__version__}")
+    root.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     below = root.add_subparsers(prog="zoo", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     return root, {command.name: _below(below, command) for command in every}
 

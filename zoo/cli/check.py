@@ -78,6 +78,8 @@ def _print(console: "Console", name: str, device: "Device", confidence: float, r
         f"{name} {verdict} {device.name}: all hold with probability at least {result.probability:.2f} "
         f"({confidence:g} asked); {si(result.cost.latency_s.mean, 's')}, {si(result.cost.memory_bytes, 'B')}"
     )
+    for sentence in result.cost.reading_notes:
+        console.print(sentence, markup=False)
     if any(limit in result.margins for limit in ("max_power_w", "max_energy_mj")):
         console.print(device.power_basis)
 

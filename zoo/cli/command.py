@@ -151,11 +151,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def config_of(args: Arguments) -> "Config":
     """The configuration that the command runs under."""
-    from search.device_ref import check_devices
-    from zoo.config import load_config
+    from zoo.config import load_config, user_file
 
     config = load_config(args.config)
-    check_devices(config)
+    if user_file(args.config):
+        from search.device_ref import check_devices
+
+        check_devices(config)
     return config
 
 

@@ -89,6 +89,8 @@ def _of_model(text: str, config: "Config", size: "tuple[int, int] | None", devic
 
 
 def _print(console: "Console", document: Mapping[str, Any]) -> None:
+    from hw_models.device import shows_power
+
     rows = [
         (
             one["name"],
@@ -98,7 +100,7 @@ def _print(console: "Console", document: Mapping[str, Any]) -> None:
             one["miou_of"],
             si(one["params"], ""),
             _interval(one["latency_s"], 1e3, 1),
-            _interval(one["power_w"], 1.0, 2),
+            _interval(one["power_w"], 1.0, 2) if shows_power(one["device"].partition("@")[0]) else "not read",
         )
         for one in document["rows"]
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli.command import Arguments, Command, emit, note, table
 from zoo.cli.outputs import add_force, check_outputs
 from zoo.cli.terminal import console_of
+from zoo.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,20 +44,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(args: Arguments) -> int:
-    from rich.progress import Progress
-
     from zoo.data.check import check
 
     check_outputs(args, args.out)
-    errors = console_of(None, stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("reading")
+    with progress("reading", console=console_of(None, stderr=True)) as show:
         report = check(
             args.dataset,
             args.folder,
             args.split,
             samples=PICTURED if args.out else 0,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show,
         )
     if args.out:
         _draw(report, args.out)

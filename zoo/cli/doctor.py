@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo._version import __version__
+from zoo._version import version
 from zoo.cli.command import Arguments, Command, config_of, emit, si
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     *("torch", "numpy", "pillow", "safetensors", "onnx", "onnxruntime", "openvino", "optuna", "ray"),
-    *("matplotlib", "moocore", "pydantic", "fvcore", "ptflops"),
+    *("matplotlib", "moocore", "fvcore", "ptflops"),
 )
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm")
@@ -36,7 +36,7 @@ def report(args: Arguments) -> dict[str, Any]:
     from zoo.folders import cache_home, data_home
 
     return {
-        "version": __version__,
+        "version": version(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpu": {"name": _cpu_name(), "cores": available_cores(), **_features()},

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from search.study.progress import Outlook
-    from search.study.trials import Entry
+    from search.study.progress import StudyProgress
+    from search.study.trials import Trial
 
 ROWS = 8
 EVERY_S = 30.0
@@ -41,7 +41,7 @@ class Watched:
         else:
             self.console.print(text, markup=False, highlight=False)
 
-    def watch(self, outlook: "Outlook") -> None:
+    def watch(self, outlook: "StudyProgress") -> None:
         """Show how a study stands."""
         self.first()
         if self.console is not None:
@@ -64,7 +64,7 @@ class Watched:
             self.live.stop()
 
 
-def _ended(outlook: "Outlook") -> Any:
+def _ended(outlook: "StudyProgress") -> Any:
     return outlook.stage, sum(e.ended for e in outlook.trials)
 
 
@@ -79,7 +79,7 @@ def watching(first: Callable[[], None] = lambda: None) -> Iterator[Watched]:
         watched.close()
 
 
-def headline(outlook: "Outlook") -> str:
+def headline(outlook: "StudyProgress") -> str:
     """Stage, trials, time left and front in one line."""
     from search.study.progress import spelt
 
@@ -91,17 +91,17 @@ def headline(outlook: "Outlook") -> str:
     return ", ".join(parts)
 
 
-def view(outlook: "Outlook") -> Any:
+def view(outlook: "StudyProgress") -> Any:
     """The front so far and what runs, as rich draws it."""
     from rich.console import Group
     from rich.text import Text
 
-    found, shown = outlook.found, outlook.front[:ROWS]
-    devices = [str(device) for device in found.query.devices]
+    feasible, shown = outlook.feasible, outlook.front[:ROWS]
+    devices = [str(device) for device in feasible.query.devices]
     parts: list[Any] = []
     if shown:
-        columns = found.columns([m.index for m in shown])
-        _, specs = apart([_spec(outlook, m.index) for m in shown], list(found.codes))
+        columns = feasible.columns([m.index for m in shown])
+        _, specs = apart([_spec(outlook, m.index) for m in shown], list(feasible.codes))
         rows = [
             (
                 spec,
@@ -119,13 +119,13 @@ def view(outlook: "Outlook") -> Any:
     return Group(*parts, Text(headline(outlook), style="bold"))
 
 
-def _spec(outlook: "Outlook", index: int) -> dict[str, Any]:
+def _spec(outlook: "StudyProgress", index: int) -> dict[str, Any]:
     """The fields that vary."""
-    values = outlook.found.query.one_space.choices.values
-    return {name: values[name][int(code[index])] for name, code in outlook.found.codes.items()}
+    values = outlook.feasible.query.one_space.choices.values
+    return {name: values[name][int(code[index])] for name, code in outlook.feasible.codes.items()}
 
 
-def _state(outlook: "Outlook", trial: "Entry") -> str:
+def _state(outlook: "StudyProgress", trial: "Trial") -> str:
     from search.study.progress import spelt
 
     reports, spec = trial.reports, _spec(outlook, trial.index)

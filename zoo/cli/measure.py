@@ -1,8 +1,6 @@
 """`zoo measure`: a device of one's own."""
 
 import argparse
-import sys
-import time
 from math import exp
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from zoo.cli.command import (
     table,
 )
 from zoo.cli.repeat import command_line
+from zoo.progress import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +66,8 @@ def _measure(args: Arguments) -> int:
     from hw_models.measure import plan
     from zoo.bulk.choices import Choices
 
-    args.device, clock_mhz = _name(args.device)
+    asked = args.device
+    args.device, clock_mhz = _name(asked)
     refuse_taken(args.device, replaces=args.replace)
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
@@ -84,7 +84,7 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
-    again = _again(args, settings, sizes)
+    again = _again(args, asked, settings, sizes)
     document = {
         "device": report.device.name,
         "rows": report.rows,
@@ -126,10 +126,10 @@ def _check_clock(settings: "Settings", clock_mhz: float | None) -> None:
         raise ZooError(f"this machine runs at {now:.0f} MHz and not at {clock_mhz:g}; set its clock, or leave out @MHZ")
 
 
-def _again(args: Arguments, settings: "Settings", sizes: tuple[tuple[int, int], ...]) -> str:
-    """The command that repeats a measurement."""
+def _again(args: Arguments, device: str, settings: "Settings", sizes: tuple[tuple[int, int], ...]) -> str:
+    """The command that repeats a measurement; device: NAME or NAME@MHZ, as it was asked for."""
     options = {
-        "device": args.device,
+        "device": device,
         "space": args.space,
         "size": list(sizes),
         "count": args.count,
@@ -176,23 +176,11 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
     journal = Journal(journal_path(args.device))
     with journal.held():
         visits = journal.open(now, recipe, args.resume)
-        measure.run(todo, visits, journal, settings, _progress())
+        with progress("measuring") as bar:
+            measure.run(todo, visits, journal, settings, lambda done, planned, left_s: bar(done, planned))
         report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
         journal.path.unlink()
     return report
-
-
-def _progress() -> Any:
-    shown = [0.0]
-
-    def show(done: int, planned: int, left: float) -> None:
-        now = time.monotonic()
-        if now - shown[0] > (2 if sys.stderr.isatty() else 30):
-            shown[0] = now
-            end = "\r" if sys.stderr.isatty() else "\n"
-            print(f"{done} of about {planned} visits, about {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
-
-    return show
 
 
 def _print_report(console: "Console", report: "Report") -> None:

@@ -56,7 +56,7 @@ def _list(args: Arguments) -> int:
 
     def show(console: "Console") -> None:
         cells = [(r["name"], r["alias_of"] or "", _weights_text(r["weights"]), f"{r['params']:,}") for r in rows]
-        console.print(table(None, ("model", "alias of", "weights (mIOU %, data set)", "parameters"), cells, left=3))
+        console.print(table(None, ("model", "alias of", "weights, val mIOU %", "parameters"), cells, left=3))
         console.print("* taken where no tag is named, by `zoo segment`, `eval` and `get`")
 
     emit(args, rows, show)
@@ -73,10 +73,12 @@ def _weights(model: str) -> list[dict[str, Any]]:
 
 
 def _weights_text(weights: list[dict[str, Any]]) -> str:
-    return ", ".join(
-        f"{w['tag']}{'*' * w['default']}" + ("" if w["miou"] is None else f" ({w['miou']:g}, {w['dataset']})")
-        for w in weights
-    )
+    """A line for each: tag, mIOU, and the data set where the tag does not begin with it."""
+    lines = []
+    for w in weights:
+        on = "" if w["tag"].startswith(w["dataset"]) else f" {w['dataset']}"
+        lines.append(f"{w['tag']}{'*' * w['default']}" + ("" if w["miou"] is None else f" {w['miou']:g}{on}"))
+    return "\n".join(lines)
 
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:

@@ -158,6 +158,7 @@ def _document(case: _Case, cost: "Cost") -> dict[str, Any]:
         "model": case.model.name,
         "size": f"{case.size[1]}x{case.size[0]}",
         **asdict(cost),
+        **({} if case.device.reads_power else {"power_w": None, "energy_j": None}),
         "stack": case.device.stack,
         "precision": case.device.precision,
         "scaled_by": list(case.device.scaled_by),
@@ -175,8 +176,11 @@ def _print_costs(console: "Console", cases: list[_Case], costs: "list[Cost]") ->
             case.model.name,
             f"{case.device.name}@{cost.clock_mhz:g}" + ("" if len(sizes) == 1 else f" {case.size[1]}x{case.size[0]}"),
             with_bounds(cost.latency_s, "s"),
-            with_bounds(cost.power_w, "W"),
-            with_bounds(cost.energy_j, "J"),
+            *(
+                (with_bounds(cost.power_w, "W"), with_bounds(cost.energy_j, "J"))
+                if case.device.reads_power
+                else ("not read", "not read")
+            ),
         )
         for case, cost in zip(cases, costs, strict=True)
     ]
@@ -184,9 +188,13 @@ def _print_costs(console: "Console", cases: list[_Case], costs: "list[Cost]") ->
     title += f", {cases[0].size[1]}x{cases[0].size[0]}" if len(sizes) == 1 else ""
     title += f", batch {costs[0].batch}" if costs[0].batch > 1 else ""
     console.print(table(title, ("model", "device@MHz", "latency", "power", "energy"), rows, left=2))
+    for case, cost in zip(cases, costs, strict=True):
+        for sentence in cost.reading_notes:
+            console.print(f"{case.model.name} on {case.device.name}@{cost.clock_mhz:g}: {sentence}", markup=False)
     for device in dict.fromkeys(case.device.name for case in cases):
-        covers = next(case.device.power_covers for case in cases if case.device.name == device)
-        console.print(f"{device}: power is that of the {covers}", markup=False)
+        found = next(case.device for case in cases if case.device.name == device)
+        covers = f"{device}: power is that of the {found.power_covers}"
+        console.print(covers if found.reads_power else found.power_basis, markup=False)
 
 
 def _share_by_kind(cost: "Cost") -> dict[str, float]:
@@ -199,11 +207,10 @@ def _share_by_kind(cost: "Cost") -> dict[str, float]:
 def _print_cost(console: "Console", case: _Case, cost: "Cost") -> None:
     name, device, (height, width) = case.model.name, case.device, case.size
     clock = f"{cost.clock_mhz:g} MHz" + (f", batch {cost.batch}" if cost.batch > 1 else "")
-    rows = [
-        ("latency", *_cells(cost.latency_s, "s")),
-        (f"power ({device.power_covers})", *_cells(cost.power_w, "W")),
-        ("energy", *_cells(cost.energy_j, "J")),
-    ]
+    rows = [("latency", *_cells(cost.latency_s, "s"))]
+    if device.reads_power:
+        rows.append((f"power ({device.power_covers})", *_cells(cost.power_w, "W")))
+        rows.append(("energy", *_cells(cost.energy_j, "J")))
     title = f"{name} on {device.title}, {clock}, {width}x{height}"
     console.print(table(title, ("", "predicted", f"{cost.confidence:.0%} interval"), rows))
     bound = "the host's dispatch" if cost.host_bound else "the device"
@@ -219,8 +226,12 @@ def _print_cost(console: "Console", case: _Case, cost: "Cost") -> None:
     columns = ("most expensive kernels", "kind", "time", "share", "of peak", "of bandwidth")
     console.print(table(None, columns, cells, left=2))
     console.print("time by kind: " + ", ".join(f"{k} {v:.0%}" for k, v in list(_share_by_kind(cost).items())[:6]))
-    console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
-    console.print(device.power_note)
+    if "latency_s" not in cost.readings:
+        console.print("rests on: " + ", ".join(f"{_in_words(p, device)} {v:.0%}" for p, v in cost.provenance.items()))
+    for sentence in cost.reading_notes:
+        console.print(sentence, markup=False)
+    if device.reads_power:
+        console.print(device.power_note)
     console.print(device.power_basis)
 
 
@@ -247,6 +258,7 @@ def _sweep(args: Arguments, case: _Case) -> int:
     document["points"] = [
         {"at": step.at, "value": step.value}
         | {key: value for key, value in asdict(step.cost).items() if key != "kernels"}
+        | ({} if device.reads_power else {"power_w": None, "energy_j": None})
         for step in steps
     ]
     if args.sweep == "clock":
@@ -277,12 +289,11 @@ def _print_sweep(console: "Console", name: str, device: "Device", steps: "tuple[
             "#" * max(1, round(10 * step.cost.fps / longest)),
             f"{step.cost.fps:.3g}",
             with_bounds(step.cost.latency_s, "s"),
-            with_bounds(step.cost.power_w, "W"),
-            si(step.cost.energy_j.mean, "J"),
+            *((with_bounds(step.cost.power_w, "W"), si(step.cost.energy_j.mean, "J")) if device.reads_power else ()),
         )
         for step in steps
     ]
-    columns = ("", "", "fps", "latency", f"power ({device.power_covers})", "energy")
+    columns = ("", "", "fps", "latency", *((f"power ({device.power_covers})", "energy") if device.reads_power else ()))
     console.print(table(f"{name} on {device.title}", columns, rows, left=2))
 
 

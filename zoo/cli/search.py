@@ -2,13 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo._version import __version__
+from zoo._version import version
 from zoo.cli.charting import draw_here, drawing
 from zoo.cli.command import (
     Arguments,
@@ -25,6 +24,7 @@ from zoo.cli.command import (
 from zoo.cli.outputs import add_force, check_outputs, check_run_folder
 from zoo.cli.shortlist import print_answer
 from zoo.cli.study import configure_study, is_study, refresh, run_study
+from zoo.progress import progress
 from zoo.quantities import LIMITS
 from zoo.reading import exists
 
@@ -114,16 +114,6 @@ def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple
     return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
 
 
-@contextmanager
-def _progress(label: str) -> "Iterator[Progress]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task(label)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _list_with_weights(args: Arguments) -> int:
     """Released and shipped networks within the limits; nothing is written."""
     from search.with_weights import with_weights
@@ -148,7 +138,7 @@ def _search(args: Arguments) -> int:
     if args.with_weights:
         return _list_with_weights(args)
     if is_study(args):
-        return run_study(args, _study_query, _progress, draw_here)
+        return run_study(args, _study_query, progress, draw_here)
     from search.exact import NothingFeasible, answer
     from search.runs.writer import claimed, default_folder, write
     from search.table_files import table_files
@@ -160,9 +150,9 @@ def _search(args: Arguments) -> int:
     check_run_folder(args, folder)
     with claimed(folder, query), drawing(not args.no_plots) as draw:
         try:
-            with lowering_pool() as pool, _progress("enumerating") as progress:
+            with lowering_pool() as pool, progress("enumerating") as bar:
                 tables = tables_of(query.space, None if args.no_cache else table_files(), pool)
-                result = answer(query, progress, tables)
+                result = answer(query, bar, tables)
         except NothingFeasible as nothing:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
@@ -201,8 +191,8 @@ def _verify(args: Arguments) -> int:
             f"{folder}: holds a study, whose front is of what was measured; only exact searches are verified"
         )
     try:
-        with _progress("verifying") as progress:
-            checked = verify(folder, one_by_one=args.one_by_one, progress=progress)
+        with progress("verifying") as show:
+            checked = verify(folder, one_by_one=args.one_by_one, progress=show)
     except NotVerified as wrong:
         if args.json:
             print(json.dumps({"ok": False, "checked": 0, "reason": str(wrong)}, indent=2))
@@ -214,10 +204,8 @@ def _verify(args: Arguments) -> int:
             f"zoo: {folder} was written by version {written_by}, whose certificate covers the "
             "front and its counts only; they were checked by its rule. Search again for a certificate of every file."
         )
-    elif written_by != __version__:
-        note(
-            f"zoo: {folder} was written by version {written_by}; this is {__version__}, which computes the same values"
-        )
+    elif written_by != version():
+        note(f"zoo: {folder} was written by version {written_by}; this is {version()}, which computes the same values")
     emit(
         args,
         {"ok": True, "checked": checked},

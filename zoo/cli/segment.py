@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import glob
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,7 @@ from zoo.cli.command import (
 from zoo.cli.outputs import add_force, check_outputs
 from zoo.cli.video import outputs_of, segment_video, source_of
 from zoo.errors import ZooError
+from zoo.progress import tracked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -167,7 +167,7 @@ def _segment(args: Arguments) -> int:
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
     done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)
-    for image, outcome in _progress(done, "images", len(images)) if len(images) > 1 else done:
+    for image, outcome in tracked(done, "images", len(images)) if len(images) > 1 else done:
         if isinstance(outcome, ImageError):
             note(f"zoo: {outcome}")
             failed.append(image)
@@ -342,17 +342,7 @@ def _peak_memory() -> int | None:
 
 
 def _tiles(tiles: list[Any]) -> Iterable[Any]:
-    return _progress(tiles, "tiles", len(tiles))
-
-
-def _progress(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-    """The items one by one, with a bar on a terminal's stderr."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=count, console=Console(stderr=True), transient=True)
+    return tracked(tiles, "tiles", len(tiles))
 
 
 def _say_end(rows: list[dict[str, Any]], failed: list[Path], seconds: float) -> None:

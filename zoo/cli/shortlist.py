@@ -1,8 +1,9 @@
 """The answer of an exact search in the terminal: the shortlist first, then how many are on the front."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hw_models.device import shows_power
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
 from zoo.quantities import LIMITS
@@ -71,10 +72,15 @@ def _print_rows(
     if common and specs:
         console.print(f"the same in all rows: {common}")
     open_clock = any(device["clock_mhz"] is None for device in query["devices"])
+    powered = _powered(query)
     rows = []
     for k, (one, spec) in enumerate(zip(shown, differing, strict=True)):
         chance = [_percent(listed[k]["p_best"])] if listed else []
-        costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock)]
+        costs = [
+            cell
+            for name, cost in one["devices"].items()
+            for cell in _cost_cells(cost, open_clock, _name(name) in powered)
+        ]
         knee = " knee" if listed and listed[k]["knee"] else ""
         rows.append(
             (
@@ -86,9 +92,7 @@ def _print_rows(
                 *costs,
             )
         )
-    metrics = (*(("MHz",) if open_clock else ()), "latency, ms", "power, W")
-    several = len(shown[0]["devices"]) > 1
-    heads = [f"{name} {metric}" if several else metric for name in shown[0]["devices"] for metric in metrics]
+    heads = _heads(shown[0]["devices"], open_clock, powered)
     chance_head = ("P(best)",) if listed else ()
     names = ("rank", *(("spec",) if specs else ()))
     console.print(table(title, (*names, "mIOU, %", *chance_head, "parameters", *heads), rows, left=len(names)))
@@ -103,12 +107,36 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.005 else "< 1%"
 
 
-def _cost_cells(cost: Mapping[str, Any], open_clock: bool) -> tuple[str, ...]:
-    latency, power = cost["latency_s"], cost["power_w"]
+def _powered(query: Mapping[str, Any]) -> set[str]:
+    """Devices whose power is shown: those of which one was read, or all where the question asks for power."""
+    asked = {"max_power_w", "max_energy_mj"} & set(query["limits"]) or {"power", "energy"} & set(query["objectives"])
+    return {device["name"] for device in query["devices"] if asked or shows_power(device["name"])}
+
+
+def _name(label: str) -> str:
+    """The device of NAME or NAME@MHZ."""
+    return label.partition("@")[0]
+
+
+def _heads(devices: Iterable[str], open_clock: bool, powered: Collection[str]) -> list[str]:
+    """Columns of the devices, under their names where there are several."""
+    several = len(list(devices)) > 1
+    return [
+        f"{name} {metric}" if several else metric
+        for name in devices
+        for metric in (
+            *(("MHz",) if open_clock else ()),
+            "latency, ms",
+            *(("power, W",) if _name(name) in powered else ()),
+        )
+    ]
+
+
+def _cost_cells(cost: Mapping[str, Any], open_clock: bool, powered: bool) -> tuple[str, ...]:
     return (
         *((f"{cost['clock_mhz']:g}",) if open_clock else ()),
-        _interval(latency, 1e3, 1),
-        _interval(power, 1.0, 2),
+        _interval(cost["latency_s"], 1e3, 1),
+        *((_interval(cost["power_w"], 1.0, 2),) if powered else ()),
     )
 
 
@@ -163,10 +191,14 @@ def _brief(one: Mapping[str, Any]) -> str:
 
 def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
     """Networks with weights, by data set and measured mIOU, and how to get the first."""
-    found = document["with_weights"]
+    found, powered = document["with_weights"], _powered(document["query"])
     rows = []
     for one in found:
-        costs = [cell for cost in one["devices"].values() for cell in _cost_cells(cost, open_clock=True)]
+        costs = [
+            cell
+            for name, cost in one["devices"].items()
+            for cell in _cost_cells(cost, open_clock=True, powered=_name(name) in powered)
+        ]
         miou, predicted = one["miou"], one["miou_predicted"]
         rows.append(
             (
@@ -179,10 +211,7 @@ def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
                 *costs,
             )
         )
-    names = [d["name"] for d in document["query"]["devices"]]
-    several = len(names) > 1
-    metrics = ("MHz", "latency, ms", "power, W")
-    heads = [f"{name} {metric}" if several else metric for name in names for metric in metrics]
+    heads = _heads(found[0]["devices"], True, powered)
     title = "networks with weights within the limits; mIOU of different data sets does not compare"
     columns = ("weights", "size", "mIOU, %", "measured on", "predicted", "parameters", *heads)
     console.print(table(title, columns, rows, left=2))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.study.options import PLANNED
 from zoo.cli.command import (
     Arguments,
     config_of,
@@ -24,7 +23,7 @@ from zoo.cli.command import (
 from zoo.cli.live import watching
 from zoo.cli.outputs import check_run_folder
 from zoo.cli.specs import apart
-from zoo.config_study import seconds
+from zoo.config_study import option_name, options, seconds, setting
 from zoo.errors import ZooError
 from zoo.reading import exists
 from zoo.text import quoted
@@ -33,16 +32,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from search.query import Query
-    from search.study.config import Plan
-    from search.study.study import MakeEngine
+    from search.study.config import StudyConfig
+    from search.study.course import MakeEngine
 
 STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""
-
-CHANGEABLE = (
-    "trials", "budget", "time_limit", "data", "storage", "train_on", "threads", "promote", "repeats", "long_epochs",
-)  # fmt: skip
-"""Options that may differ when a study goes on; the last as long as nothing has trained by the long protocol."""
 
 
 def duration_argument(text: str) -> float:
@@ -64,68 +58,48 @@ def _whole(text: str) -> int:
 
 
 class _Settings(argparse.Action):
-    """Collects KEY=VALUE; values are as in JSON, or else text."""
+    """Collects KEY=VALUE."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        key, equals, _ = values.partition("=")
-        if not key or not equals:
-            parser.error(f"{option_string} {values}: must be KEY=VALUE, as lr=2e-3")
-        setattr(namespace, self.dest, (getattr(namespace, self.dest) or {}) | _setting(values))
+        try:
+            setattr(namespace, self.dest, (getattr(namespace, self.dest) or {}) | setting(values))
+        except ValueError as error:
+            parser.error(f"{option_string} {error}")
 
 
-def _setting(text: str) -> dict[str, Any]:
-    """Key and value of KEY=VALUE."""
-    key, _, value = text.partition("=")
-    try:
-        return {key: json.loads(value)}
-    except ValueError:
-        return {key: value}
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "text": {},
+    "count": {"type": count_argument, "metavar": "N"},
+    "whole": {"type": _whole, "metavar": "N"},
+    "duration": {"type": duration_argument},
+    "size": {"type": size_argument, "metavar": "WxH"},
+    "flag": {"action": argparse.BooleanOptionalAction},
+    "settings": {"action": _Settings, "metavar": "KEY=VALUE"},
+}
+"""How argparse reads each kind of option."""
 
 
 def configure_study(parser: argparse.ArgumentParser) -> None:
-    """Options of a study."""
+    """Options of a study, of each None where it isn't given."""
     group = parser.add_argument_group("a study: candidates are measured, one trial after the other")
+    training = parser.add_argument_group("--accuracy train")
+    for own, option in options():
+        about = dict(ARGUMENTS[option.kind]) | ({"metavar": option.metavar} if option.metavar else {})
+        add = (training if option.training else group).add_argument
+        add("--" + option_name(own).replace("_", "-"), default=None, help=option.help, **about)
     add = group.add_argument
-    add("--sampler", metavar="S", help="auto (default), ehvi, gp, tpe, nsga2, nsga3, random")
-    add("--trials", type=count_argument, metavar="N", help="candidates to measure (default 30)")
-    add("--seed", type=_whole, metavar="N", help="all randomness follows from it (default 0)")
     add("--resume", metavar="RUN", help="go on with the study in this folder, also beside a process that does")
-    add("--budget", type=duration_argument, metavar="T", help="time for everything, as 2h")
-    add("--time-limit", type=duration_argument, metavar="T", help="time for one trial; a longer one has failed")
-    add("--storage", metavar="URL", help="any Optuna storage (default: a journal in the run's folder)")
     add("--engine", choices=("local", "ray"), help="local (default): one trial at a time; ray: on every worker")
     add("--address", metavar="A", help="a running Ray cluster: auto, or HOST:PORT (default: one of its own)")
     add("--gpus-per-trial", type=positive_argument, metavar="X", help="GPUs that Ray gives each trial (default 0)")
-    train = parser.add_argument_group("--accuracy train")
-    add = train.add_argument
-    add("--dataset", metavar="D", help="camvid, cityscapes, …, or scenes, which is generated")
-    add("--data", metavar="DIR", help="folder of the data set")
-    add("--epochs", type=count_argument, metavar="N", help="of the short protocol (default 10)")
-    add("--long-epochs", type=count_argument, metavar="N", help="of the long protocol (default 40)")
-    add("--train-size", type=size_argument, metavar="WxH", help="images in training (default 480x360)")
-    add("--promote", type=_whole, metavar="N", help="candidates trained by the long protocol (default 4)")
-    add("--repeats", type=_whole, metavar="N", help="other seeds that the front's members train with (default 2)")
-    add("--halving", action=argparse.BooleanOptionalAction, default=None, help="stop what lags (default)")
-    add("--recipe", metavar="NAME", help="zoo (default) or authors")
-    add(
-        "--train-set",
-        action=_Settings,
-        metavar="KEY=VALUE",
-        help="change a field of the recipe, as lr=2e-3; repeatable",
-    )
-    add("--train-on", metavar="DEVICE", help="cpu (default) or cuda")
-    add("--threads", type=count_argument, metavar="N", help="CPU threads a trial (default 1)")
 
 
 def named_study(args: Arguments) -> dict[str, Any] | None:
-    """The options that the named search of zoo.yaml gives a study; None where it is no study."""
+    """Values of a study that the named search of zoo.yaml gives it; None where it is no study."""
     named = config_of(args).search(args.name)
     if args.resume is not None or (named.study is None and named.accuracy != "train"):
         return None
-    given = dict(named.study.given()) if named.study else {}
-    given |= {name: seconds(given[name]) for name in ("budget", "time_limit") if name in given}
-    if "train_set" in given:
-        given["train_set"] = {key: value for text in given["train_set"] for key, value in _setting(text).items()}
+    given: dict[str, Any] = named.study.given() if named.study else {}
     return given | ({"accuracy": "train"} if named.accuracy == "train" else {})
 
 
@@ -144,17 +118,17 @@ def run_study(
 ) -> int:
     """Start a study or go on with one; print its front."""
     from search.exact import NothingFeasible
-    from search.study.results import write_findings
+    from search.study.results import write_results
     from search.study.study import start
 
-    query, plan, folder = _resumed(args) if args.resume is not None else _planned(args, query_of(args))
+    query, config, folder = _resumed(args) if args.resume is not None else _configured(args, query_of(args))
     if args.resume is None:
         check_run_folder(args, folder)
     try:
         with ExitStack() as bar, watching(bar.close) as watched:
             done = start(
                 query,
-                plan,
+                config,
                 folder,
                 engine=_engine(args),
                 say=watched.say,
@@ -167,88 +141,90 @@ def run_study(
             print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
         raise
     except KeyboardInterrupt:
-        _write_so_far(query, plan, folder)
+        _write_so_far(query, config, folder)
         raise
-    document = {"run": str(folder)} | write_findings(done, folder)
+    document = {"run": str(folder)} | write_results(done, folder)
     if not args.no_plots:
         draw(folder)
     emit(args, document, lambda console: _print(console, document, args.top or 10))
     return 0
 
 
-def _write_so_far(query: "Query", plan: "Plan", folder: Path) -> None:
+def _write_so_far(query: "Query", config: "StudyConfig", folder: Path) -> None:
     """Of a study that was interrupted, the front of what was told."""
-    from search.study.results import write_findings
+    from search.study.results import write_results
     from search.study.study import so_far
 
     with suppress(ZooError):
-        write_findings(so_far(query, plan, folder), folder)
+        write_results(so_far(query, config, folder), folder)
         note(f"zoo: what was measured so far is in {folder}/front.csv; go on with zoo search --resume {quoted(folder)}")
 
 
 def refresh(folder: Path) -> None:
     """Bring the front of a study that has not ended up to date, where its storage is at hand; else leave it."""
-    from search.study.results import write_findings
+    from search.study.results import write_results
     from search.study.study import resumed, so_far
     from search.study.trust import is_trusted
 
     if exists(folder / "study.json") and not exists(folder / "front.json"):
-        query, plan = resumed(folder)
-        if not is_trusted(folder, plan):
+        query, config = resumed(folder)
+        if not is_trusted(folder, config):
             raise ZooError(
                 f"{folder}: the study was not begun here, and its trials are not in its folder; go on with "
                 f"zoo search --resume {quoted(folder)} and --storage or --data"
             )
-        write_findings(so_far(query, plan, folder), folder)
+        write_results(so_far(query, config, folder), folder)
 
 
 def _given(args: Arguments) -> dict[str, Any]:
-    return {PLANNED[name]: value for name in PLANNED if (value := getattr(args, name)) is not None}
+    """Values of `StudyConfig` that the command line gives."""
+    given = {own.name: getattr(args, option_name(own)) for own, _ in options()}
+    return {name: value for name, value in ({"accuracy": args.accuracy} | given).items() if value is not None}
 
 
-def _planned(args: Arguments, query: "Query") -> "tuple[Query, Plan, Path]":
+def _configured(args: Arguments, query: "Query") -> "tuple[Query, StudyConfig, Path]":
     from search.space import digest
-    from search.study.config import Plan
+    from search.study.config import StudyConfig
 
-    given = {PLANNED[name]: value for name, value in (named_study(args) or {}).items()} | _given(args)
-    plan = Plan(**given)
-    named = digest(query.describe() | plan.document())[:10]
-    return query, plan, Path(args.folder) if args.folder else Path("runs") / f"study-{named}"
+    config = StudyConfig(**((named_study(args) or {}) | _given(args)))
+    named = digest(query.describe() | config.document())[:10]
+    return query, config, Path(args.folder) if args.folder else Path("runs") / f"study-{named}"
 
 
-def _resumed(args: Arguments) -> "tuple[Query, Plan, Path]":
+def _resumed(args: Arguments) -> "tuple[Query, StudyConfig, Path]":
     from search.study.study import resumed
 
-    fixed = [name for name in PLANNED if name not in CHANGEABLE and getattr(args, name) is not None]
+    fixed = [option_name(own) for own, option in options() if not option.changeable]
+    fixed = [name for name in ("accuracy", *fixed) if getattr(args, name) is not None]
     fixed += [name for name in ("device", "space", "objective", "size", "confidence", "folder") if getattr(args, name)]
     if fixed:
-        options = ", ".join("-o" if name == "folder" else "--" + name.replace("_", "-") for name in fixed)
-        raise usage(f"--resume goes on with the study as it was begun, so that {options} cannot be given with it")
+        names = ", ".join("-o" if name == "folder" else "--" + name.replace("_", "-") for name in fixed)
+        raise usage(f"--resume goes on with the study as it was begun, so that {names} cannot be given with it")
     folder = Path(args.resume)
-    query, plan = resumed(folder)
-    _refuse_strange(folder, plan, args)
-    if plan.storage and "***" in plan.storage and not args.storage:
+    query, config = resumed(folder)
+    _refuse_strange(folder, config, args)
+    if config.storage and "***" in config.storage and not args.storage:
         raise usage(
-            f"{folder}: its storage {plan.storage} has a password, which is not kept; give the URL with --storage"
+            f"{folder}: its storage {config.storage} has a password, which is not kept; give the URL with --storage"
         )
-    return query, replace(plan, **_given(args)), folder
+    return query, replace(config, **_given(args)), folder
 
 
-def _refuse_strange(folder: Path, plan: "Plan", args: Arguments) -> None:
+def _refuse_strange(folder: Path, config: "StudyConfig", args: Arguments) -> None:
     """Raise UsageError where the folder names a database or data that the user did not give on this machine."""
     from search.study.trust import is_trusted
 
-    named = [name for name in ("storage", "data") if getattr(plan, name) is not None and not getattr(args, name)]
-    if named and not is_trusted(folder, plan):
-        options = " and ".join(f"--{name}" for name in named)
+    named = [name for name in ("storage", "data") if getattr(config, name) is not None and not getattr(args, name)]
+    if named and not is_trusted(folder, config):
+        names = " and ".join(f"--{name}" for name in named)
         raise usage(
             f"{folder}: the study was not begun here, so that the {' and '.join(named)} that its folder names "
-            f"{'are' if len(named) > 1 else 'is'} not used unasked; give {options}"
+            f"{'are' if len(named) > 1 else 'is'} not used unasked; give {names}"
         )
 
 
 def _engine(args: Arguments) -> "MakeEngine":
-    from search.study.study import local
+    from search.study.course import local
 
     if args.engine != "ray":
         if args.address or args.gpus_per_trial:
@@ -263,9 +239,13 @@ def _print_conflict(console: "Console", prior: Mapping[str, Any] | None) -> None
     """Where the trials contradict the published figures; studies of older versions do not say."""
     if prior and prior["conflict"]:
         console.print(
-            f"the trials contradict the published figures: they are {prior['times_as_probable']:.3g} times as probable "
+            f"the trials contradict the published figures: they are {_times(prior['times_as_probable'])} as probable "
             f"where those count for {prior['weight']:.0%}, as they do here"
         )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.3g} times" if factor < 1e6 else "more than a million times"
 
 
 def _print(console: "Console", document: dict[str, Any], top: int) -> None:
@@ -279,6 +259,11 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
     )
     miou = document["accuracy"]
     console.print(f"mIOU: {miou['protocol']}; noise of one run {miou['noise_sd']:.2f} points ({miou['noise_from']})")
+    if any("latency_source" in cost for row in (*front, *document["tried"]) for cost in row["devices"].values()):
+        outside = trials.get("outside", 0)
+        console.print(
+            f"latency: measured on this machine; {outside} of the networks measured are outside the limits here"
+        )
     _print_conflict(console, miou.get("prior"))
     shown = front[:top]
     common, specs = apart([searched(document["query"]["space"], one["spec"]) for one in shown])

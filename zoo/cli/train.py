@@ -50,6 +50,11 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
         "--recipe", help="zoo (default), authors, the published one, or classifier (default with folders)"
     )
     parser.add_argument("--init", metavar="MODEL", help="a MODEL with weights to start from; what fits is taken")
+    parser.add_argument(
+        "--slice",
+        action="store_true",
+        help="cut the start out of --init's wider or deeper network of the same K: first channels, first units",
+    )
     parser.add_argument("--teacher", metavar="MODEL", help="a MODEL with weights to distil from")
     parser.add_argument("--resume", action="store_true", help="go on after the run's last epoch")
     parser.add_argument("--stop-after", type=int, metavar="N", help="stop after epoch N, to be resumed")
@@ -109,9 +114,11 @@ def _job(args: Arguments) -> "Job":
     from zoo.train.checkpoint import identity_of
     from zoo.train.parallel import ranks
     from zoo.train.recipe import recipe, recipe_from
-    from zoo.train.start import begin, check_task
+    from zoo.train.start import begin, begin_sliced, check_task
     from zoo.train.trainer import Job
 
+    if args.slice and not args.init:
+        raise usage("--slice cuts the start out of the weights of --init; give --init MODEL")
     use_threads(args.threads)
     torch_device(args.device)
     _take_up(args)
@@ -125,13 +132,18 @@ def _job(args: Arguments) -> "Job":
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
     init = args.init or (_own_weights(model) if not saved else None)
     start = start_from(resolve(init, config)) if init else None
-    begun = begin(model.spec, data.labels, how.size, how.seed, start)
+    if start and args.slice:
+        begun = begin_sliced(model.spec, data, how.size, how.seed, start)
+    else:
+        begun = begin(model.spec, data.labels, how.size, how.seed, start)
     if saved and not init:
         begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
         init = saved.get("init")
     check_task(begun.module, data, how)
     if reason := why_not(how.amp, args.device):
         note(f"zoo: {reason}")
+    if begun.cut:
+        note(f"{init}: sliced, {begun.cut}; BN statistics made again")
     if begun.transfer:
         note(f"{init}: {begun.transfer}")
     return Job(
@@ -141,7 +153,8 @@ def _job(args: Arguments) -> "Job":
         val,
         how,
         run,
-        {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher},
+        {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher}
+        | ({"slice": True} if args.slice else {}),
         args.device,
         args.workers,
         args.score_every,
@@ -231,7 +244,7 @@ def _curve(done: "Trained") -> None:
 
 def _again(args: Arguments, run: Path) -> str:
     """The command that repeats a training, in a folder of its own."""
-    names = ("init", "teacher", "recipe", "workers", "score_every", "device", *OPTIONS)
+    names = ("init", "slice", "teacher", "recipe", "workers", "score_every", "device", *OPTIONS)
     options = {"set": args.settings, "dataset": args.dataset, "data": args.data, "out": Path(f"{run}-again")}
     options |= {name: getattr(args, name) for name in names}
     off = [f"no-{name.replace('_', '-')}" for name in OPTIONS if getattr(args, name) is False]

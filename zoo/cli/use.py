@@ -126,7 +126,7 @@ def _export(args: Arguments) -> int:
         "dynamic": args.dynamic,
         "passes": list(written.passes),
         **(opened.taken.document() if opened else {"weights": None}),
-        **_kit(args, path, written.about, board, scripts=variant.plain and not int8),
+        **_kit(args, path, {**written.about, **said, **({"precision": "int8"} if int8 else {})}, board),
     }
     if model.kind == "candidate":
         document |= _papers(args, model, path, document["weights"], module.spec if opened else None)
@@ -186,17 +186,14 @@ def _board(args: Arguments, model: "Model") -> "Board | None":
     return Board(device.name, device.title, device.clock(at.clock_mhz), device.clocks.modes)
 
 
-def _kit(
-    args: Arguments, path: Path, about: "Mapping[str, str]", board: "Board | None", *, scripts: bool
-) -> dict[str, Any]:
-    """Commands for the board and, for a plain file, notes and a script, which describe float32 input and logits."""
+def _kit(args: Arguments, path: Path, about: "Mapping[str, str]", board: "Board | None") -> dict[str, Any]:
+    """Commands for the board, and notes and a script for the form of the file."""
     from zoo.kit import clock_commands, trtexec, write_kit
 
-    command = trtexec(path, about["size"], dynamic=args.dynamic) + (" --int8" if args.int8 else "")
-    commands: dict[str, Any] = {"trtexec": command}
+    commands: dict[str, Any] = {"trtexec": trtexec(path, about, dynamic=args.dynamic)}
     if board and board.jetson:
         commands["clock"] = clock_commands(board)
-    if args.no_kit or not scripts:
+    if args.no_kit:
         return {"commands": commands}
     kit: Kit = write_kit(path, about, dynamic=args.dynamic, board=board)
     return {"commands": commands, "notes": str(kit.notes), "script": str(kit.script) if kit.script else None}

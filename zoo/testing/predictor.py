@@ -51,6 +51,15 @@ class PredictorContract:
                 whole = getattr(together, f"{metric}_mean")
                 np.testing.assert_allclose(whole[i], getattr(prices.finish(row), f"{metric}_mean"), rtol=1e-9)
 
+    def test_no_networks_are_priced_as_well(self) -> None:
+        prices = self.make()
+        none = np.empty((0, prices.terms(self.graphs()[0].layers).shape[-1]))
+        for metric in self.metrics:
+            assert getattr(prices.finish(none), f"{metric}_mean").shape == (0,)
+            assert prices.quantile(none, metric, np.empty(0)).shape == (0,)
+            assert prices.exceeding(none, metric, 1.0).shape == (0,)
+            assert all(len(part) == 0 for part in prices.errors(none, metric))
+
     def test_intervals_nest(self) -> None:
         prices = self.make()
         terms = np.stack([prices.terms(graph.layers) for graph in self.graphs()])

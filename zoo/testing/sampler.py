@@ -7,7 +7,7 @@ import numpy as np
 from search.device_at import DeviceAt
 from search.query import Query
 from search.space import SearchSpace
-from search.study.feasible import Candidates, candidates
+from search.study.feasible import FeasibleSet, feasible_set
 from search.study.samplers import Exhausted, History, Proposal, Sampler, Setting, Tried
 from search.study.surrogate import Scale, observations_of, prior
 from zoo.bulk.choices import Choices
@@ -17,10 +17,10 @@ CHOICES = {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3
 
 
 @cache
-def feasible() -> Candidates:
+def feasible() -> FeasibleSet:
     """Some twenty candidates on a TX2."""
     space = SearchSpace(Choices("espnet", CHOICES), (256, 512))
-    return candidates(Query(space=space, devices=(DeviceAt("tx2"),), limits=Limits(max_params=300_000)))
+    return feasible_set(Query(space=space, devices=(DeviceAt("tx2"),), limits=Limits(max_params=300_000)))
 
 
 class SamplerContract:

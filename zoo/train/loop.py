@@ -47,10 +47,11 @@ def train(
     current epoch is kept. Raises TrainingError where the loss is no longer finite, and ZooError where the
     folder holds another run or cannot be written, or the data are not what they should be.
     """
-    make_folder(job.run)
     with ExitStack() as claim:
         if job.ranks.first:
             claim.enter_context(claimed(job.run, TRAINING))
+        else:
+            make_folder(job.run)
         if not resume and exists(job.run / STATE):
             raise ZooError(f"{job.run}: holds a run already; go on with it by --resume, or give another folder with -o")
         return _train(job, resume, progress, stop_after)

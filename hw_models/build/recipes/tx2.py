@@ -155,9 +155,10 @@ TX2 = Recipe(
         "with ESPNet, 3.1 with ENet and 2.3 with ERFNet, while paired convolutions (SysIdentif) and whole boards "
         "(QuTiBench) give a power of the clock near 2.2, which is 2.0 times. The law of the clock is therefore those "
         "sources', and two readings of one network may differ by its own error.",
-        "A watt limit ranks networks here; it guarantees nothing. Three networks are the evidence of every interval of "
-        "power, so their quantiles are Student's. The spreads of this prior were chosen among six settings, with these "
-        "readings in view, as one that keeps the published order of the three networks.",
+        "A watt limit is as good as the readings for the three networks that were read, assumes that networks like "
+        "them err alike, and only ranks others. Three networks are the evidence of every interval of power, so their "
+        "quantiles are Student's. The spreads of this prior were chosen among six settings, with these readings in "
+        "view, as one that keeps the published order of the three networks.",
         BENCHMARK,
     ),
 )

@@ -23,8 +23,8 @@ from zoo.errors import ZooError
 from zoo.text import one_line
 
 if TYPE_CHECKING:
-    from search.study.config import Plan
-    from search.study.study import MakeEngine
+    from search.study.config import StudyConfig
+    from search.study.course import MakeEngine
 
 RETRIES = 1
 """How often a trial whose worker was lost is evaluated again."""
@@ -259,17 +259,19 @@ def on_ray(*, address: str | None = None, gpus_per_trial: float = 0.0) -> "MakeE
     """
     connect(address)
 
-    def make(evaluator: Evaluator, decide: Callable[[int, int, float], bool], logs: Path, plan: "Plan") -> OnRay:
+    def make(
+        evaluator: Evaluator, decide: Callable[[int, int, float], bool], logs: Path, config: "StudyConfig"
+    ) -> OnRay:
         import ray
 
-        cpus, gpus = float(plan.threads), gpus_per_trial
+        cpus, gpus = float(config.threads), gpus_per_trial
         if room(cpus, gpus) < 1:
             total = ray.cluster_resources()  # type: ignore[no-untyped-call]
             raise ZooError(
                 f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs, and the Ray cluster has {total.get('CPU', 0):g} and "
                 f"{total.get('GPU', 0):g}; lower --threads or --gpus-per-trial, or add workers"
             )
-        return OnRay(evaluator, decide, cpus=cpus, gpus=gpus, limit_s=plan.limit_s)
+        return OnRay(evaluator, decide, cpus=cpus, gpus=gpus, limit_s=config.limit_s)
 
     return make
 
