@@ -766,7 +766,7 @@ SEVERAL = replace(
     space=union_of(
         [ONE.space, SearchSpace(Choices("espnetv2", {"scale": (0.5, 1.0), "depth4": (1, 7)}), ONE.space.size)]
     ),
-    limits=Limits(max_latency_ms=200.0),
+    limits=Limits(max_latency_ms=200.0, max_power_w=3.0),
     objectives=("miou", "latency", "size"),
 )
 BOTH = replace(ONE, devices=(DeviceAt("tx2", 1300.0), DeviceAt("titanx")), limits=Limits(max_energy_mj=400.0))
