@@ -239,3 +239,12 @@ def test_no_write_leaves_plots_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     plots.leave_alone()
     plots.save(plots.figure()[0], tmp_path / "two.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["one.svg"]
+
+
+def test_the_page_of_precisions_is_written_from_its_rows() -> None:
+    from benchmarks import precision
+
+    found = precision.kept()
+    assert precision.PAGE.read_text(encoding="utf-8") == precision.page(found)
+    assert {row["name"] for row in found["files"]} <= set(precision.FILES)
+    assert all(0 < row["miou"] < 100 and row["images"] == 101 for row in found["files"])

@@ -110,6 +110,28 @@ def test_scores_on_generated_scenes(tmp_path: Path) -> None:
     assert scores["float"] > 5
 
 
+def test_eight_bits_score_on_generated_scenes(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    from zoo.compress.quantise import calibration, quantise_onnx, quantise_openvino
+    from zoo.evaluate.openvino import openvino_scored
+
+    size = (88, 120)
+    first = export_onnx(load("espnet-c-3.camvid"), tmp_path / "first.onnx", size=size).path
+    street = Scenes("train", size, 4)
+    (tmp_path / "street").mkdir()
+    for i in range(4):
+        Image.fromarray(street.load(i)[0]).save(tmp_path / "street" / f"{i}.png")
+    data = calibration(first, tmp_path / "street", 3)
+    files = {
+        "float": onnx_scored(first),
+        "onnx": onnx_scored(quantise_onnx(first, data, tmp_path / "8.onnx", allowed=0.9).path),
+        "openvino": openvino_scored(quantise_openvino(first, data, tmp_path / "8.xml", allowed=0.9).path),
+    }
+    scores = {name: evaluate(scored, Scenes("val", size, 2)).scores.miou for name, scored in files.items()}
+    assert all(score == pytest.approx(scores["float"], abs=3.0) for score in scores.values()), scores
+    assert scores["float"] > 5
+
+
 def test_eight_bits(exported: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     from zoo.compress.quantise import calibration, quantise_onnx, quantise_openvino
