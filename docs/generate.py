@@ -44,7 +44,7 @@ def models() -> str:
             )
 
     columns = ("model", "parameters", "GMACs", "weights, MB", "peak activations, MB", "weights: tag, mIOU %")
-    return table(columns, "lrrrrl", rows())
+    return table(columns, rows(), "lrrrrl")
 
 
 def devices() -> str:
@@ -61,7 +61,7 @@ def devices() -> str:
             )
             yield f"`{name}`", device.title, span, device.stack, device.power_covers
 
-    return table(("device", "", "clock, MHz", "software", "power covers"), "lllll", rows())
+    return table(("device", "", "clock, MHz", "software", "power covers"), rows(), "lllll")
 
 
 MODELS = """# Models
