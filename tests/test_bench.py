@@ -243,8 +243,12 @@ def test_measure_makes_a_device_on_this_machine(capsys):
     found = json.loads(capsys.readouterr().out)
     assert {"device", "rows", "skipped", "seconds"} <= set(found)
     assert found["device"] == "here"
-    assert main(["predict", "espnet-c-3", "--device", "here", "--size", "64x32", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latency_s"]["mean"] > 0
+    code = main(["predict", "espnet-c-3", "--device", "here", "--size", "64x32", "--json"])
+    out, err = capsys.readouterr()
+    if found["skipped"]:  # a busy machine: what could not be timed is an error, never zero
+        assert code == 0 or "has no measurement of" in err
+    else:
+        assert json.loads(out)["latency_s"]["mean"] > 0
     assert main([*command, "--threads", "1"]) == 1
     assert "add --replace" in capsys.readouterr().err
 
@@ -281,7 +285,7 @@ def test_a_row_is_reproduced_or_the_condition_is_named(capsys, tmp_path):
     assert main(["bench", "--reproduce", f"{path}#1", "--max-spread", "1e9", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["reproduced"]["ok"] and found["reproduced"]["differs"] == []
-    assert main(["bench", "--reproduce", f"{path}#2", "--max-spread", "1"]) == 3
+    assert main(["bench", "--reproduce", f"{path}#2", "--max-spread", "1e6"]) == 3
     error = capsys.readouterr().err
     assert "is not reproduced" in error and "versions.torch was 1.0 and is" in error
 
