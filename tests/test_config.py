@@ -453,7 +453,10 @@ def test_what_a_field_takes_is_what_no_mismatch_is_said_of(name, data):
     spec = FAMILIES[name].spec
     field, fits = data.draw(st.sampled_from(_checks(spec)))
     scalars = st.one_of(
-        st.integers(-2, 5000), st.booleans(), st.floats(0, 10, allow_subnormal=False), st.sampled_from(["C", "esp", "1.0", ""])
+        st.integers(-2, 5000),
+        st.booleans(),
+        st.floats(0, 10, allow_subnormal=False),
+        st.sampled_from(["C", "esp", "1.0", ""]),
     )
     value = data.draw(st.one_of(scalars, st.none(), st.lists(scalars, max_size=4), st.lists(scalars).map(tuple)))
     assert fits(value) is (mismatch(value, field_types(spec)[field]) is None)

@@ -858,6 +858,7 @@ out.expected = drawn("expected");
 out.tried = drawn("tried");
 out.legend = document.querySelector("#legend").textContent;
 out.text = document.querySelector("main").textContent;
+out.ways = [...document.querySelectorAll("nav a")].filter((a) => !a.hidden).map((a) => a.textContent);
 """
 
 
@@ -868,6 +869,7 @@ def test_a_study_in_chromium(run, tmp_path):
     assert out["seen"] == []
     assert (out["trained"], out["expected"], out["tried"]) == (2, len(load_run(run).front), 3)
     assert "most by the short protocol" in out["legend"]
+    assert "Fronts" in out["ways"] and "Shortlist" not in out["ways"], "no way to what is not there"
     said = ("Squares were measured", "expected from the trials", "scenes, 12 epochs", "#1 and #2")
     for part in (*said, "A study has no certificate"):
         assert part in out["text"]

@@ -680,6 +680,7 @@ costs();
 parts();
 sources();
 proof();
+for (const link of document.querySelectorAll("nav a")) link.hidden = $(link.hash.slice(1)).hidden;
 let pending = 0;
 window.addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(() => { charts.forEach(draw); redraw.forEach((f) => f()); }); });
 document.documentElement.dataset.ready = "true";
