@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.alone import single_entry, single_within
 from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
 from search.clocks import settings_of, settled
+from search.differences import check_csv, same
 from search.exact import entry
 from search.pareto import dominated_by, levels
 from search.pricing import Columns, Evaluator, join
 from search.query import Query
 from search.runs.writer import _csv, basis_of_miou, query_from, read_json
-from search.same import check_csv, same
 from search.shortlist import entries_of, shortlist_of
-from search.single import single_entry, single_within
 from search.space import digest
 from search.structure import structure
 from search.tables import lowering_pool, tables_of

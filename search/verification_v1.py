@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.alone import single_entry
 from search.certificate import NotVerified, basis, scale, valid_specs
+from search.differences import same
 from search.exact import entry
 from search.pareto import dominated_by
 from search.pricing import Evaluator, Priced
 from search.query import Query
 from search.runs.writer import query_from
-from search.same import same
-from search.single import single_entry
 from search.space import digest
 from zoo.registry import spec_from_dict
 

@@ -16,11 +16,11 @@ from search.accuracy.linear import points
 from search.certificate import NotVerified
 from search.compare import Subject, compare
 from search.device_at import DeviceAt
+from search.differences import check_csv
 from search.exact import search as exact
 from search.query import Query
 from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
-from search.same import check_csv
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
 from search.verification import Again, verify

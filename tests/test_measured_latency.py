@@ -9,14 +9,15 @@ pytest.importorskip("optuna", reason="optuna is not installed; pip install 'edge
 from test_study import QUERY, found  # noqa: F401
 
 import search.study.study as study_module
+from hw_models.cost import Interval
 from hw_models.device import load_device
 from hw_models.measure.environment import conditions
 from search.device_at import DeviceAt
-from search.study import timing
+from search.study import measured_latency
 from search.study.config import StudyConfig
+from search.study.measured_latency import check_measurable, exceeding, keeps_limits
 from search.study.results import StudyResults, write_results
 from search.study.study import resumed, so_far, start
-from search.study.timing import Latency, check_measurable, keeps_limits
 from zoo.cli import main
 from zoo.config import Limits
 from zoo.errors import ConfigError, NegativeAnswer, ZooError
@@ -35,9 +36,9 @@ def clock(monkeypatch):
         seconds = taken["of"](spec)
         if seconds is None:
             raise NegativeAnswer("the machine is too noisy")
-        return Latency(seconds, seconds * 0.99, seconds * 1.01)
+        return Interval(seconds, seconds * 0.99, seconds * 1.01)
 
-    monkeypatch.setattr(timing, "timed", timed)
+    monkeypatch.setattr(measured_latency, "timed", timed)
     monkeypatch.setattr(study_module, "check_measurable", lambda query: None)
     return taken
 
@@ -47,10 +48,10 @@ def slow_with_decoder(spec):
 
 
 def test_a_latency_is_exceeded_as_its_interval_says():
-    latency = Latency(0.1, 0.08, 0.125)
-    assert latency.exceeding(0.1) == pytest.approx(0.5)
-    assert latency.exceeding(0.125) == pytest.approx(0.05)
-    assert latency.exceeding(0.08) == pytest.approx(0.95)
+    latency = Interval(0.1, 0.08, 0.125)
+    assert exceeding(latency, 0.1) == pytest.approx(0.5)
+    assert exceeding(latency, 0.125) == pytest.approx(0.05)
+    assert exceeding(latency, 0.08) == pytest.approx(0.95)
 
 
 def test_what_was_timed_replaces_what_was_predicted(clock, tmp_path):
@@ -128,8 +129,8 @@ def test_a_study_does_not_begin_to_time_half_way(clock, tmp_path):
 def test_a_candidate_is_within_the_limits_with_the_confidence_asked_for(found):  # noqa: F811
     feasible = replace(found, query=LIMITED, failures=found.failures[:, :0].repeat(1, axis=1))
     feasible = replace(feasible, failures=found.known[:, :1] * 0)
-    assert keeps_limits(feasible, 0, Latency(0.14, 0.13, 0.15)), "0.95 within"
-    assert not keeps_limits(feasible, 0, Latency(0.145, 0.13, 0.162)), "0.7 within"
+    assert keeps_limits(feasible, 0, Interval(0.14, 0.13, 0.15)), "0.95 within"
+    assert not keeps_limits(feasible, 0, Interval(0.145, 0.13, 0.162)), "0.7 within"
     assert keeps_limits(feasible, 0, None)
 
 
@@ -140,7 +141,7 @@ def test_only_this_machine_is_timed(monkeypatch):
         check_measurable(replace(QUERY, devices=(DeviceAt("tx2"), DeviceAt("gtx960m"))))
     here = conditions("onnxruntime", 1)
     own = replace(load_device("tx2"), conditions=here.document())
-    monkeypatch.setattr(timing, "load_device", lambda name: own)
+    monkeypatch.setattr(measured_latency, "load_device", lambda name: own)
     check_measurable(QUERY)
     own = replace(own, conditions=here.document() | {"machine": "another"})
     with pytest.raises(ZooError, match=r"was measured with machine another, .*; set it back, or measure .* --replace"):
@@ -151,3 +152,19 @@ def test_the_command_says_it_before_anything_is_measured(tmp_path, capsys):
     words = ["search", "--space", "tiny", "--device", "tx2", "--trials", "2", "--measure-latency"]
     assert main([*words, "-o", str(tmp_path / "run")]) == 1
     assert "was not measured on this machine" in capsys.readouterr().err
+
+
+def test_a_study_with_nothing_within_the_limits_yet_says_so_where_it_is_read(clock, tmp_path):
+    clock["of"] = lambda spec: 0.4
+    with pytest.raises(NegativeAnswer, match="none of the 8"):
+        start(LIMITED, TIMED, tmp_path)
+    query, config = resumed(tmp_path)
+    with pytest.raises(NegativeAnswer, match="none of the 8"):
+        so_far(query, config, tmp_path)
+    assert main(["report", str(tmp_path)]) == 3
+
+
+def test_the_option_alone_makes_a_study(tmp_path, capsys):
+    assert main(["search", "--space", "tiny", "--device", "tx2", "--measure-latency", "-o", str(tmp_path / "run")]) == 1
+    assert "was not measured on this machine" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

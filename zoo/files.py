@@ -99,23 +99,6 @@ def atomic_folder(target: Path, remedy: str = REMEDY) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def copy_folder(source: Path, into: Path, *, most_files: int, most_bytes: int) -> None:
-    """Copy the ordinary files of a folder, none of its folders; refuses links, pipes and what is too large."""
-    files = sorted(source.iterdir())
-    if len(files) > most_files:
-        raise ZooError(f"{shown(source)}: holds more than {most_files} files; leave only those that it names")
-    total = 0
-    for path in files:
-        about = path.lstat()
-        wrong = kind_of(about.st_mode)
-        total += about.st_size
-        if wrong or total > most_bytes:
-            why = f"is {wrong}" if wrong else f"makes the folder larger than {most_bytes:,} bytes"
-            raise ZooError(f"{shown(path)}: {why}; leave only ordinary files that the folder names")
-    for path in files:
-        shutil.copyfile(path, into / path.name, follow_symlinks=False)
-
-
 def recover_folders(root: Path) -> None:
     """Put right what killed writers left in a folder of folders: old ones take their names back, leftovers go."""
     if not is_folder(root):

@@ -26,9 +26,10 @@ def progress(label: str, *columns: Any, console: "Console | None" = None) -> Ite
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def tracked(items: Iterable[T], label: str, count: int) -> Iterator[T]:
+def tracked(items: Iterable[T], label: str, count: int) -> Iterable[T]:
     """The items one by one, with a bar."""
-    with progress(label) as show:
-        for done, item in enumerate(items):
-            show(done, count)
-            yield item
+    from rich.console import Console
+    from rich.progress import track
+
+    errors = Console(stderr=True)
+    return track(items, label, total=count, console=errors, transient=True, disable=not errors.is_terminal)

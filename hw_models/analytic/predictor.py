@@ -186,6 +186,8 @@ class Predictor:
             raise ZooError(f"metric {metric!r} has no distribution; choose one of {', '.join(METRICS)}")
         if metric == "latency_s":
             return self._latency(terms, self._student("latency_s"))
+        if metric == "power_w":
+            return self._power(terms, self._student("power_w"))
         return self._distributions(terms)[metric]
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:

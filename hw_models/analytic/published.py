@@ -38,19 +38,16 @@ def readings_of(prices: "Predictor", metric: str) -> Readings:
     device = prices.device
     if not device.look_up:
         return Readings((), prices.clock_mhz, 0.0)
-    readings = tuple(_seen_from(prices, fitted) for fitted in _fitted_readings(_maker(prices), device, metric))
+    make: Maker = type(prices)
+    readings = tuple(_seen_from(prices, make, fitted) for fitted in _fitted_readings(make, device, metric))
     network_sd = (device.latency if metric == "latency_s" else device.power).network_sd
     return Readings(readings, prices.clock_mhz, clock_share(readings, metric, network_sd))
 
 
-def _maker(prices: "Predictor") -> Maker:
-    return type(prices)
-
-
-def _seen_from(prices: "Predictor", fitted: FittedReading) -> Reading:
+def _seen_from(prices: "Predictor", make: Maker, fitted: FittedReading) -> Reading:
     point, clock = fitted.point, prices.clock_mhz
     same_batch = point.batch == prices.batch
-    here = prices if same_batch else _bare(_maker(prices), prices.device, clock, point.batch)
+    here = prices if same_batch else _bare(make, prices.device, clock, point.batch)
     return Reading(
         terms=here.terms(known_graph(point).layers),
         same_setting=same_batch and abs(point.clock_mhz - clock) < SAME_CLOCK_MHZ,

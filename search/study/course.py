@@ -7,10 +7,10 @@ from pathlib import Path
 from search.study.config import StudyConfig
 from search.study.engines.local import Engine, Inline, Outcome, Processes, Task
 from search.study.evaluators import Evaluator
+from search.study.measured_latency import time_candidate
 from search.study.open_study import OpenStudy
 from search.study.progress import StudyProgress, Watch
 from search.study.samplers import SAMPLERS
-from search.study.timing import attempt
 from search.study.trials import Propose, Trials
 from zoo.errors import ZooError
 from zoo.files import atomic
@@ -145,7 +145,7 @@ def _tell(course: Course, trials: Trials, evaluator: Evaluator, task: Task, outc
             ) from None
     latency, how = None, ""
     if study.config.measure_latency and trials is course.search and outcome.state == "complete":
-        latency, how = attempt(task.spec, study.feasible.query)
+        latency, how = time_candidate(task.spec, study.feasible.query)
     trials.tell(number, outcome, latency)
     result = {"complete": f"mIOU {outcome.miou} %", "stopped": f"stopped at mIOU {outcome.miou} %"}.get(
         outcome.state, f"failed: {outcome.error}"

@@ -6,7 +6,7 @@ from search.pareto import nondominated
 from search.study.config import StudyConfig
 from search.study.feasible import FeasibleSet
 from search.study.halving import ranks
-from search.study.timing import keeps_limits
+from search.study.measured_latency import keeps_limits
 from search.study.trials import Trial
 
 

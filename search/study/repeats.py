@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hw_models.cost import Interval
 from search.accuracy.linear import points
 from search.accuracy.published import NOISE_SD
 from search.pareto import nondominated
 from search.study.feasible import FeasibleSet
-from search.study.timing import Latency, keeps_limits
+from search.study.measured_latency import keeps_limits
 from search.study.trials import Trial
 from zoo.statistics import pooled_sd, t_quantile
 
@@ -33,7 +34,7 @@ class Repeats:
     miou: tuple[float, ...]
     protocol: str
     trial: int
-    latency: Latency | None = None
+    latency: Interval | None = None
 
     @property
     def mean(self) -> float:
@@ -63,7 +64,9 @@ class Gain:
     pairs: int
 
 
-def repeats_of(trials: Sequence[Trial], protocol: str, latencies: Mapping[int, Latency] | None = None) -> list[Repeats]:
+def repeats_of(
+    trials: Sequence[Trial], protocol: str, latencies: Mapping[int, Interval] | None = None
+) -> list[Repeats]:
     """Candidates with their complete runs, in the order of their first one. latencies: of candidates, by index."""
     runs: dict[int, list[Trial]] = defaultdict(list)
     for one in trials:
@@ -81,7 +84,7 @@ def repeats_of(trials: Sequence[Trial], protocol: str, latencies: Mapping[int, L
     ]
 
 
-def latencies_of(trials: Sequence[Trial]) -> dict[int, Latency]:
+def latencies_of(trials: Sequence[Trial]) -> dict[int, Interval]:
     """Measured latencies by candidate."""
     return {trial.index: trial.latency for trial in trials if trial.latency is not None}
 

@@ -5,6 +5,7 @@ Files beside the study's own: `front.json`, `front.csv`, `trials.csv`, `sample.c
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cached_property
 from math import sqrt
 from pathlib import Path
@@ -19,11 +20,11 @@ from search.exact import entry
 from search.pareto import nondominated
 from search.runs.weights import described
 from search.runs.writer import _csv, _write
+from search.study.measured_latency import keeps_limits
 from search.study.observations import observed
 from search.study.open_study import StudyState
 from search.study.repeats import Gain, Repeats, front_of, gain_of, latencies_of, noise_of, repeats_of
 from search.study.surrogate import CHUNK, Surrogate, conflict, fit
-from search.study.timing import keeps_limits
 from search.study.trials import Trial
 from zoo.specs import as_dict
 
@@ -272,7 +273,7 @@ def _timed(row: dict[str, Any], one: Repeats) -> dict[str, Any]:
     devices = {
         name: cost
         | {
-            "latency_s": one.latency.document(),
+            "latency_s": asdict(one.latency),
             "predicted_latency_s": cost["latency_s"],
             "latency_source": "measured on this machine (median of the quietest burst, 90 % interval)",
         }

@@ -15,10 +15,10 @@ from search.runs.writer import query_from, read_json
 from search.study.config import STUDY_FILE, StudyConfig, config_from
 from search.study.course import Course, MakeEngine, Say, local, run
 from search.study.feasible import FeasibleSet, Progress
+from search.study.measured_latency import check_measurable, keeps_limits
 from search.study.open_study import OpenStudy, StudyState
 from search.study.progress import Watch
 from search.study.storage import JOURNAL
-from search.study.timing import check_measurable, keeps_limits
 from search.study.trials import Trial, difference
 from search.study.trust import remember
 from zoo import claims
@@ -101,6 +101,7 @@ def so_far(query: Query, config: StudyConfig, folder: Path) -> StudyState:
         searched, followed = search.all(), follow.all()
     if all(e.miou is None for e in searched):
         raise ZooError(f"{folder}: no trial of the study in it has ended yet; go on with --resume {folder}")
+    _check_within(study.feasible, searched, folder)
     return _studied(study, searched, followed)
 
 

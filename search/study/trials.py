@@ -8,15 +8,16 @@ next process that asks, under the same number and seed.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from hw_models.cost import Interval
 from search.study.engines.local import Outcome, Task
 from search.study.feasible import FeasibleSet
+from search.study.measured_latency import failures, latency_from
 from search.study.optuna_study import OptunaStudy
 from search.study.samplers import Proposal
 from search.study.storage import FolderLock, reachable
-from search.study.timing import Latency, failures, latency_from
 from search.study.workers import Sight, Worker, seen
 from zoo.errors import ConfigError
 from zoo.specs import as_dict
@@ -41,7 +42,7 @@ class Trial:
     worker: Any
     age_s: float
     void: bool
-    latency: Latency | None = None
+    latency: Interval | None = None
 
     @property
     def ended(self) -> bool:
@@ -187,18 +188,18 @@ class Trials:
         with self._held():
             self.study.report(number, epoch, miou)
 
-    def tell(self, number: int, outcome: Outcome, latency: Latency | None = None) -> None:
+    def tell(self, number: int, outcome: Outcome, latency: Interval | None = None) -> None:
         """End a trial, with the latency of its network where it was timed; it counts once, whoever told it first."""
         with self._held():
             self._end(number, outcome, latency=latency)
 
-    def _end(self, number: int, outcome: Outcome, *, latency: Latency | None = None, void: bool = False) -> None:
+    def _end(self, number: int, outcome: Outcome, *, latency: Interval | None = None, void: bool = False) -> None:
         self.mine.remove(number)
         if self.study.finished(number):
             return
         index = self.feasible.index(self.study.attrs_of(number)["row"])
         if latency is not None:
-            self.study.set_attr(number, "latency_s", latency.document())
+            self.study.set_attr(number, "latency_s", asdict(latency))
             chances = failures(self.feasible.query, self.feasible.failures[index], latency)
             for name, value in constraints(self.feasible, chances).items():
                 self.study.set_constraint(number, name, value)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from search.study.config import StudyConfig
     from search.study.course import MakeEngine
 
-STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "engine", "address")
+STARTS = ("sampler", "trials", "resume", "dataset", "storage", "budget", "measure_latency", "engine", "address")
 """Options that only a study has; any of them, or --accuracy train, makes one."""
 
 

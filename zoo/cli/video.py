@@ -24,9 +24,9 @@ SHOWN_EVERY_S = 0.5
 
 def source_of(args: Arguments) -> str | None:
     """The one video or camera that is asked for; None for images. Raises ZooError for a mixture."""
-    from zoo.inference.video import FORMATS
+    from zoo.inference.video import is_video
 
-    videos: list[str] = [text for text in args.images if Path(text).suffix.lower() in FORMATS]
+    videos: list[str] = [text for text in args.images if is_video(Path(text))]
     if args.camera and args.images:
         raise ZooError("--camera takes the place of images; leave out one of them")
     if not videos:

@@ -1,10 +1,10 @@
-"""Latency of a study's candidates as this machine runs them, where the device of the study is this machine."""
+"""Measured latency of a study's candidates as this machine runs them, where the device of the study is this machine."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from math import log
 from typing import Any, cast
 
+from hw_models.cost import Interval
 from hw_models.device import Device, load_device
 from hw_models.normal import score, upper_tail
 from search.query import Bound, Query
@@ -13,27 +13,15 @@ from zoo.errors import ConfigError, NegativeAnswer
 from zoo.specs import Spec
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """A network's measured latency in seconds: median with its 90 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def exceeding(self, seconds: float) -> float:
-        """Probability that the latency is longer, log-normal about the median."""
-        sd = max(log(self.high / self.low) / (2 * float(score(0.95))), 1e-9)
-        return float(upper_tail((log(seconds) - log(self.mean)) / sd))
-
-    def document(self) -> dict[str, float]:
-        """Plain values."""
-        return asdict(self)
+def exceeding(latency: Interval, seconds: float) -> float:
+    """Probability that a measured latency (90 % interval) is longer than this: log-normal about its median."""
+    sd = max(log(latency.high / latency.low) / (2 * float(score(0.95))), 1e-9)
+    return float(upper_tail((log(seconds) - log(latency.mean)) / sd))
 
 
-def latency_from(document: Mapping[str, Any] | None) -> Latency | None:
-    """What `Latency.document` described; None for a trial that was not timed."""
-    return None if document is None else Latency(*(float(document[key]) for key in ("mean", "low", "high")))
+def latency_from(document: Mapping[str, Any] | None) -> Interval | None:
+    """What `asdict` made of a measured latency; None for a trial that was not timed."""
+    return None if document is None else Interval(*(float(document[key]) for key in ("mean", "low", "high")))
 
 
 def check_measurable(query: Query) -> None:
@@ -56,7 +44,7 @@ def check_measurable(query: Query) -> None:
 _WAY = "set it back, or measure this machine anew with zoo measure --replace"
 
 
-def timed(spec: Spec, query: Query) -> Latency:
+def timed(spec: Spec, query: Query) -> Interval:
     """Time a network at the query's size as the device's own blocks were timed; its weights don't matter.
 
     Raises NegativeAnswer where the machine is too busy for it.
@@ -65,7 +53,7 @@ def timed(spec: Spec, query: Query) -> Latency:
 
     device = load_device(query.devices[0].name)
     timing = bench("candidate", spec, query.space.size, _settings(device)).timing
-    return Latency(timing.median_s, timing.low_s, timing.high_s)
+    return Interval(timing.median_s, timing.low_s, timing.high_s)
 
 
 def _settings(device: Device) -> Any:
@@ -75,16 +63,16 @@ def _settings(device: Device) -> Any:
     return Settings(cast(Backend, conditions["backend"]), conditions["threads"], conditions["batch"])
 
 
-def failures(query: Query, predicted: Any, latency: Latency) -> list[float]:
+def failures(query: Query, predicted: Any, latency: Interval) -> list[float]:
     """Probability that a timed candidate passes each limit: those on latency by what was measured."""
 
     def chance(bound: Bound, before: float) -> float:
-        return latency.exceeding(bound.bound) if bound.metric == "latency_s" else before
+        return exceeding(latency, bound.bound) if bound.metric == "latency_s" else before
 
     return [chance(bound, float(value)) for bound, value in zip(query.bounds(), predicted, strict=True)]
 
 
-def keeps_limits(feasible: FeasibleSet, index: int, latency: Latency | None) -> bool:
+def keeps_limits(feasible: FeasibleSet, index: int, latency: Interval | None) -> bool:
     """Whether a candidate is within the limits still, once it was timed here."""
     if latency is None:
         return True
@@ -92,7 +80,7 @@ def keeps_limits(feasible: FeasibleSet, index: int, latency: Latency | None) -> 
     return bool(query.admits(query.failure(failures(query, feasible.failures[index], latency))))
 
 
-def attempt(spec: Spec, query: Query) -> tuple[Latency | None, str]:
+def time_candidate(spec: Spec, query: Query) -> tuple[Interval | None, str]:
     """What was measured, and in words how it went."""
     try:
         latency = timed(spec, query)
