@@ -24,6 +24,7 @@ from hw_models.tables import METRICS
 from hw_models.validate import Check, Validation, interval_of, validate
 from zoo.files import atomic
 from zoo.graph import Graph
+from zoo.markdown import table
 from zoo.registry import lower, spec_from_dict
 from zoo.statistics import spearman
 
@@ -185,11 +186,9 @@ def page(devices: Sequence[Device], results: Mapping[str, Validation], left: Lef
     return "\n".join([*parts, *_relations(), PROVENANCE])
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> Iterator[str]:
-    """A Markdown table whose last `numbers` columns are right-aligned."""
-    yield "| " + " | ".join(columns) + " |"
-    yield "|" + "---|" * (len(columns) - numbers) + "--:|" * numbers
-    yield from ("| " + " | ".join(row) + " |" for row in rows)
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> Iterator[str]:
+    """A table whose last `numbers` columns stand at the right, and an empty line."""
+    yield table(columns, rows, numbers)
     yield ""
 
 

@@ -26,6 +26,7 @@ FILES = {
     "net.deploy.md": ("export", "espnet-c-3.camvid", "--size", "64x32", "-o"),
     "net.infer.py": ("export", "espnet-c-3.camvid", "--size", "64x32", "-o"),
     "out/x.labels.png": ("segment", "IMAGE", "--model", "espnet-c-3.camvid", "--size", "64x32", "--overlay", "-o"),
+    "out/x.probabilities.npz": ("segment", "IMAGE", "--model", "espnet-c-3.camvid", "--probabilities", "-o"),
     "out/x.overlay.png": ("segment", "IMAGE", "--model", "espnet-c-3.camvid", "--size", "64x32", "--overlay", "-o"),
 }
 """File -> the command that writes it, or the folder that it stands in, where -o says."""

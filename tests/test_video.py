@@ -18,6 +18,7 @@ from zoo.inference import video as library  # noqa: E402
 from zoo.inference.images import ImageError  # noqa: E402
 from zoo.inference.segment import Settings, segment  # noqa: E402
 from zoo.inference.video import Frame, Newest, Smoothed, Video, Writer, ahead, open_video  # noqa: E402
+from zoo.ownership import is_ours  # noqa: E402
 
 SIZE = (48, 64)
 RATE = Fraction(12)
@@ -62,6 +63,16 @@ def test_labels_read_back_exactly(tmp_path):
         found = [(float(f.time), f.to_ndarray(format="gray")) for f in container.decode(video=0)]
     assert [when for when, _ in found] == pytest.approx([0, 2 / 12, 4 / 12], abs=1e-3)
     assert all((own == wanted).all() for (_, own), wanted in zip(found, labels, strict=True))
+
+
+@pytest.mark.parametrize(("name", "labels"), [("x.labels.mkv", True), ("x.overlay.mp4", False)])
+def test_a_video_says_who_wrote_it(name, labels, tmp_path):
+    """So that the same command twice may replace it."""
+    pixels = np.zeros(SIZE if labels else (*SIZE, 3), np.uint8)
+    with Writer(tmp_path / name, SIZE, RATE, labels=labels) as file:
+        for i in range(30):
+            file.write(pixels, Frame(np.zeros(0, np.uint8), i, 1 / RATE))
+    assert is_ours(tmp_path / name)
 
 
 def test_an_interrupted_video_leaves_no_file(tmp_path):

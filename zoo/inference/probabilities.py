@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo._version import version
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.label_map import BAND_BYTES
@@ -83,8 +84,12 @@ def softmax_of(logits: Tensor, size: Size, temperature: float = 1.0) -> Halves:
 
 
 def save_probabilities(path: Path, found: Probabilities, classes: tuple[str, ...]) -> None:
-    """Write a compressed NumPy archive: `probabilities`, `classes` (names by channel), `temperature`."""
+    """Write a compressed NumPy archive: `probabilities`, `classes` (names by channel), `temperature`, `zoo_version`.
+
+    The last one says who wrote it, so that the next run may replace it.
+    """
     names = np.array(classes[: len(found.values)])
     arrays = {"probabilities": found.values, "classes": names, "temperature": np.float64(found.temperature)}
+    arrays["zoo_version"] = np.array(version())
     with atomic(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -21,6 +21,7 @@ from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.images import BYTES_PER_PIXEL, MAX_PIXELS, ImageError, Pixels
 from zoo.memory import free_bytes
+from zoo.ownership import NAME
 from zoo.reading import exists, is_folder
 from zoo.text import one_line, shown
 
@@ -263,6 +264,7 @@ class Writer:
         partial = self._stack.enter_context(atomic(path))
         try:
             self._container: Any = av.open(str(partial), "w", format="matroska" if labels else "mp4")
+            self._container.metadata["comment"] = NAME  # by which the next run knows that it may replace it
             self._stream = cast("Any", self._container.add_stream("ffv1" if labels else _encoder(), rate=rate))
         except (av.FFmpegError, OSError, ValueError) as error:
             self._stack.__exit__(type(error), error, None)
