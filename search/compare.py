@@ -179,6 +179,8 @@ def _joint_cost(subjects: Sequence[Subject], metric: str) -> JointNormal:
 
 def _errors(one: Subject, metric: str) -> tuple[float, Floats, float]:
     prices = prices_at(one.device)
+    if metric != "latency_s" and not prices.device.shows_power:
+        return float("nan"), np.zeros(1), 0.0  # what nobody read says nothing of who needs less
     try:
         center, loadings, own = prices.errors(prices.terms(one.graph.layers), metric)
     except ZooError:

@@ -172,3 +172,7 @@ def test_a_search_shows_watts_only_where_one_was_read(tmp_path, capsys):
     assert "a limit of power means nothing" in err
     assert main(["compare", "espnet", "espnet-c", "--device", "orin-nano"]) == 0
     assert "not read" in capsys.readouterr().out
+    assert main(["compare", "espnet", "espnet-c", "--device", "orin-nano", "--json"]) == 0
+    chances = json.loads(capsys.readouterr().out)["better"]["espnet-c>espnet"]
+    assert chances["power"] is chances["energy"] is None
+    assert chances["latency"] > 0.5

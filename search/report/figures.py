@@ -190,7 +190,7 @@ def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequen
     points = [(values(run, entry, x), values(run, entry, y)) for entry in run.front]
     means = np.array([(px[0], py[0]) for px, py in points])
     best = nondominated(means * np.array([x.better, y.better]))
-    rest = "on the front of all objectives" if alone else None
+    rest = "on the front of all objectives" if alone and not best.all() else None
     shades = _shades(run, colour, alone)
     panel.scatter(means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=rest, lw=0)
     if alone and len(run.query.families) > 1:
@@ -231,6 +231,8 @@ def _by_family(panel: Axes, run: Run, means: Any, best: Any, shades: Any) -> Non
     own = np.array([entry["spec"]["family"] for entry in run.front])
     for k, name in enumerate(run.query.families):
         rows = best & (own == name)
+        if not rows.any():
+            continue
         colour = shades[rows] if _clocks(run) else COLOURS[k % len(COLOURS)]
         marker, (xs, ys) = MARKERS[k % len(MARKERS)], means[rows].T
         panel.scatter(xs, ys, s=18, marker=marker, color=colour, zorder=4, lw=0, label=name)
