@@ -1,7 +1,10 @@
 """Fixtures of all tests."""
 
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +33,6 @@ SLOW_TESTS = frozenset(
     {
         # of every family
         "test_macs_are_fvcores",
-        "test_odd_sizes_work_or_are_refused_while_lowering",
         "test_onnx_file_can_leave_sizes_free",
         "test_onnx_file_computes_the_same",
         # processes, databases, compilers, files of torch
@@ -45,7 +47,6 @@ SLOW_TESTS = frozenset(
         "test_file_of_an_optimized_network",
         "test_killed_at_any_moment_it_ends_as_if_never_interrupted",
         "test_machines_without_a_common_folder_share_a_database",
-        "test_module_keeps_the_graphs_promises",
         "test_onnx_file_carries_the_same_papers",
         "test_optunas_gp_asks_within_the_limits",
         "test_output_folder_that_cannot_be_or_is_full",
@@ -75,10 +76,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, so that the reasons stand in one place."""
     for item in items:
+        if repeats(item):
+            item.add_marker(pytest.mark.slow)
         names = {item.name, getattr(item, "originalname", item.name)}
         parent = item.parent.name if item.parent else ""
         if item.path.stem in SLOW_FILES or names & SLOW_TESTS or parent in SLOW_CLASSES:
             item.add_marker(pytest.mark.slow)
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Whether a test of `FamilyContract` tries an example like one that the fast run tries (`contract.FAST`)."""
+    from contract import FAST, FamilyContract
+
+    owner, spec = getattr(item, "cls", None), getattr(item, "callspec", None) and item.callspec.params.get("spec")
+    return owner is not None and issubclass(owner, FamilyContract) and spec is not None and spec not in FAST
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +100,25 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of homes: none of this session's fixtures reads or writes the user's cache, configuration or mirrors."""
+    folder = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(folder / "session"))
+        patch.delenv("ZOO_CONFIG", raising=False)
+        patch.delenv("ZOO_WEIGHTS_MIRROR", raising=False)
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache, configuration or mirrors."""
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.delenv("ZOO_CONFIG", raising=False)
-    monkeypatch.delenv("ZOO_WEIGHTS_MIRROR", raising=False)
+def own_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a home of its own, which is made when something is written to it."""
+    monkeypatch.setenv("ZOO_HOME", str(homes / str(next(NUMBERS))))
+
+
+NUMBERS = count()
+"""Names of homes: a numbered temporary folder would be looked for among all before it."""
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +142,33 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = ["--trials", "8", "--sampler", "random", "--seed", "0"]
     assert main(["search", "--space", "tiny", "--device", "tx2", *plan, "-o", str(folder), "--json"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def tables_by_space() -> dict[str, Any]:
+    """What `shared_tables` keeps, by the digest of the space."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_tables(tables_by_space: dict[str, Any]) -> Iterator[None]:
+    """The searches of a file share lowered and priced candidates, which are most of their time.
+
+    For files that search shipped devices only. Verification makes its own, and `test_tables` holds what is kept to what
+    is made anew.
+    """
+    import search.pricing
+    import search.tables
+    import search.verification  # it has the real function before that is replaced
+
+    make = search.tables.tables_of
+
+    def shared(space: Any, files: Any = None, pool: Any = None) -> Any:
+        if space.digest not in tables_by_space:
+            tables_by_space[space.digest] = make(space)
+        return tables_by_space[space.digest]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.pricing, "tables_of", shared)
+        patch.setattr(search.tables, "tables_of", shared)
+        yield

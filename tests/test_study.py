@@ -53,6 +53,8 @@ from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
 from zoo.errors import ConfigError, ZooError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 SPACE = SearchSpace(
     Choices("espnet", {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3": (3, 5, 8)}), (256, 512)
 )
