@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+pytest.register_assert_rewrite("contract")
 
 SLOW_FILES = frozenset(
     {
@@ -39,10 +40,15 @@ SLOW_TESTS = frozenset(
         "test_a_database_gives_what_the_journal_gives",
         "test_a_run_verifies",
         "test_a_search_from_end_to_end",
+        "test_a_table_that_was_changed_and_hashed_anew_does_not_verify",
         "test_a_trial_that_fails_is_kept_with_its_log",
         "test_authors_logits",
         "test_channels_that_nothing_reads_can_be_cut_off",
         "test_compiler_takes_the_whole_network",
+        "test_every_value_of_front_json_is_computed_again",
+        "test_every_value_of_the_certificate_is_checked",
+        "test_examples_of[zoo.compress.quantise]",
+        "test_examples_of[zoo.counters]",
         "test_familys_test_passes",
         "test_file_of_an_optimized_network",
         "test_killed_at_any_moment_it_ends_as_if_never_interrupted",
@@ -50,6 +56,7 @@ SLOW_TESTS = frozenset(
         "test_onnx_file_carries_the_same_papers",
         "test_optunas_gp_asks_within_the_limits",
         "test_output_folder_that_cannot_be_or_is_full",
+        "test_passwords_are_never_shown",
         "test_proxies_cover_the_design_and_are_reproduced",
         "test_released_checkpoint_gives_the_authors_logits",
         "test_ten_processes_download_once",
@@ -57,8 +64,10 @@ SLOW_TESTS = frozenset(
         "test_the_front_equals_brute_force[power]",
         "test_the_front_equals_brute_force[two devices]",
         "test_the_interval_holds_as_often_as_it_says",
+        "test_the_page_is_generated_from_the_devices",
         "test_two_processes_share_a_study",
         "test_two_processes_write_to_one_folder",
+        "test_values_of_a_run",
     }
 )
 """Tests of other files that take seconds, by name, with or without their parameters."""

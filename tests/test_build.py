@@ -123,7 +123,7 @@ def countings() -> Iterator[Any]:
             yield pytest.param(spec, tool, marks=marks, id=f"{label(spec)}-{tool}")
 
 
-@pytest.mark.parametrize(("spec", "tool"), countings())
+@pytest.mark.parametrize(("spec", "tool"), list(countings()))
 def test_other_counters_agree(spec: Spec, tool: str) -> None:
     graph = lower(spec, SIZE)
     opinion = count_with(tool, spec, SIZE)

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that was told: its candidate, mIOU in percent, and what its sampler noted about it."""
+    """A finished trial: its candidate, mIOU in percent, and what its sampler noted about it."""
 
     index: int
     miou: float
@@ -36,14 +36,20 @@ class Tried:
 class History:
     """Everything that a proposal depends on, in the order of the trials' numbers.
 
-    tried: completed trials, within the limits also where they were timed. told: completed and stopped ones, as
-    evidence. running: candidates being evaluated. taken: all that were ever asked.
+    tried: completed trials, within the limits also where they were timed. observations: completed and stopped ones.
+    running: candidates being evaluated. taken: all that were ever asked.
     """
 
     tried: tuple[Tried, ...]
-    told: Observations
+    observations: Observations
     running: Ints
     taken: Ints
+
+    @property
+    def told(self) -> Observations:
+        """The name of `observations` until 0.2, until 1.0."""
+        warnings.warn("history.told is called history.observations since 0.3", DeprecationWarning, stacklevel=2)
+        return self.observations
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Improvement:
 
     def __call__(self, history: History, number: int) -> Proposal:
         left = untried(len(self.feasible), history)
-        fitted = self._fitted(history.told)
+        fitted = self._fitted(history.observations)
         observations = self._with_running(history, fitted.scale)
         candidates = fitted.shortlist[np.isin(fitted.shortlist, left, assume_unique=True)]
         if not len(candidates):
@@ -160,7 +166,7 @@ class Improvement:
         return Proposal(int(candidates[int(ehvi.argmax())]), {"expected_improvement": float(ehvi.max())})
 
     def _with_running(self, history: History, scale: Scale) -> Observations:
-        observations, running = history.told, history.running
+        observations, running = history.observations, history.running
         if not len(running):
             return observations
         mean, _ = Surrogate(self.setting.prior, observations, scale).at(running)
