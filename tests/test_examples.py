@@ -26,7 +26,7 @@ def test_examples_of(name, tmp_path, monkeypatch):
         if (error.name or "").partition(".")[0] in PACKAGES:
             raise
         pytest.skip(f"{error.name} is not installed")
-    runner, report, tried = doctest.DocTestRunner(), [], 0
+    runner, report, tried = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS), [], 0
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         tried += runner.run(example, out=report.append).attempted
     assert tried, "the module's text has an example, but no docstring does"

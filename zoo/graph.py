@@ -130,7 +130,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Graph:
-    """A lowered network: layers in the order of execution, the first ones being its inputs."""
+    """A lowered network: layers in the order of execution, the first ones being its inputs.
+
+    >>> g = GraphBuilder()
+    >>> graph = g.graph(g.conv(g.input("image", Shape(3, 32, 32)), "conv", 8, kernel=3, stride=2, padding=1))
+    >>> graph.params, graph.macs, [str(shape) for shape in graph.output_shapes]
+    (216, 55296, ['8x16x16'])
+    """
 
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]

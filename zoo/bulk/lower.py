@@ -206,7 +206,7 @@ class Bulk:
     def total(self, function: Callable[[tuple[Layer, ...]], Any], width: int = 0) -> NDArray[Any]:
         """Sum over a candidate's pieces of a function of layers: (count,), or (count, width) of a vector function."""
         shape = (self.count, width) if width else (self.count,)
-        tables = [table for step in self.steps if (table := _table(step, function, shape[1:]))]
+        tables = [priced for step in self.steps if (priced := _table(step, function, shape[1:]))]
         if not tables:
             return np.zeros(shape)
         out = np.empty(shape, dtype=tables[0][0].dtype)
