@@ -172,16 +172,17 @@ class StudyResults:
             return
         query = self.feasible.query
         columns = self.feasible.columns([m.index for m in shown])
-        for i, row in enumerate(shown):
-            reach = self.noise.reach(len(row.miou), len(row.miou)) / sqrt(2)
-            low, high = max(0.0, row.mean - reach), min(100.0, row.mean + reach)
-            yield _timed(entry(query, columns, i, self._spec(row.index)), row) | {
-                "miou": {"mean": row.mean, "low": low, "high": high},
-                "miou_source": self._source(row),
-                "runs": list(row.miou),
-                "trial": row.trial,
-                "predicted": self._interval(row.index),
-                **self._weights(row),
+        for i, repeats in enumerate(shown):
+            reach = self.noise.reach(len(repeats.miou), len(repeats.miou)) / sqrt(2)
+            low, high = max(0.0, repeats.mean - reach), min(100.0, repeats.mean + reach)
+            yield _timed(entry(query, columns, i, self._spec(repeats.index)), repeats) | {
+                "miou": {"mean": repeats.mean, "low": low, "high": high},
+                "miou_source": self._source(repeats),
+                "miou_assumes": [],
+                "runs": list(repeats.miou),
+                "trial": repeats.trial,
+                "predicted": self._interval(repeats.index),
+                **self._weights(repeats),
             }
 
     def _source(self, repeats: Repeats) -> str:
@@ -213,6 +214,7 @@ class StudyResults:
             yield entry(self.feasible.query, columns, i, self._spec(int(at))) | {
                 "miou": self._interval(int(at)),
                 "miou_source": "predicted (from the trials)",
+                "miou_assumes": [],
             }
 
     def sample(self) -> list[dict[str, Any]]:
