@@ -13,7 +13,11 @@ METRICS = ("latency_s", "power_w", "energy_j")
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A central estimate and the bounds of its interval."""
+    """A central estimate and the bounds of its interval, in the unit of what it is of.
+
+    >>> Interval(mean=0.1, low=0.09, high=0.12).high
+    0.12
+    """
 
     mean: float
     low: float

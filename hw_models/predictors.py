@@ -23,16 +23,34 @@ __all__ = ["Cost", "CostArrays", "Interval", "KernelCost", "Predictor", "predict
 
 
 def predictor(device: str | Device, clock_mhz: float | None = None, batch: int = 1) -> Predictor:
-    """A predictor for a device, by name or loaded. Raises DeviceError for a clock outside its range."""
-    found = load_device(device) if isinstance(device, str) else device
+    """A predictor of costs on a device at one clock and batch; `predict` makes one for each call.
+
+    Args:
+        device: a name (`zoo device list`), or a loaded device.
+        clock_mhz: of the device; its default clock if None.
+        batch: images at a time, from 1 to 4096.
+
+    Returns:
+        The predictor: `terms(layers)` are additive over layers, and `finish(terms, confidence)` makes costs of them.
+
+    Raises:
+        DeviceError: the device is unknown, or the clock or the batch is outside its range.
+
+    >>> from zoo import lower
+    >>> prices = predictor("tx2", clock_mhz=850)
+    >>> costs = prices.finish(prices.terms(lower("espnet-c").layers))
+    >>> float(costs.latency_s_mean) == predict("espnet-c", "tx2", 850).latency_s.mean
+    True
+    """
+    loaded = load_device(device) if isinstance(device, str) else device
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= 4096:
         raise DeviceError(f"batch must be a whole number from 1 to 4096, but is {batch!r}")
-    kind = MeasuredPredictor if is_measured(found) else Predictor
-    if found.machine is None:
-        return kind(found, found.clock(clock_mhz), batch)
+    kind = MeasuredPredictor if is_measured(loaded) else Predictor
+    if loaded.machine is None:
+        return kind(loaded, loaded.clock(clock_mhz), batch)
     # What was read of others' machines is no measurement of this one.
-    published = replace(found.published, look_up=False)
-    return CalibratedPredictor(found, kind(published, found.clock(clock_mhz), batch))
+    published = replace(loaded.published, look_up=False)
+    return CalibratedPredictor(loaded, kind(published, loaded.clock(clock_mhz), batch))
 
 
 def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
@@ -67,10 +85,29 @@ def predict(
     confidence: float = 0.9,
     size: tuple[int, int] = (512, 1024),
 ) -> Cost:
-    """Predicted cost of a network on a device, with intervals of the given confidence.
+    """Predicted cost of a network on a device: latency, power, energy and memory.
 
-    A spec, or a name of zoo.yaml, is lowered for images of `size` = (height, width); a graph has its own. Raises
-    PriceError for an op without a price, DeviceError for an unknown device or a clock outside its range.
+    Args:
+        graph: a graph; or a spec or a name of zoo.yaml, which is lowered for images of `size`.
+        device: a name (`zoo device list`), or a loaded device.
+        clock_mhz: of the device; its default clock if None.
+        batch: images at a time; latency, power and energy are the whole batch's.
+        confidence: probability with which each interval holds the true value, between 0 and 1.
+        size: (height, width) in pixels; a graph has its own.
+
+    Returns:
+        The cost in SI units, each prediction with its interval and what it rests on.
+
+    Raises:
+        PriceError: an op has no price on the device.
+        DeviceError: the device is unknown, or the clock or the batch is outside its range.
+
+    >>> cost = predict("espnet-c", "tx2", clock_mhz=850)
+    >>> cost.latency_s.low < cost.latency_s.mean < cost.latency_s.high
+    True
+    >>> wide = predict("espnet-c", "tx2", clock_mhz=850, confidence=0.99)
+    >>> wide.latency_s.high > cost.latency_s.high
+    True
     """
     if not isinstance(graph, Graph):
         graph = lower(load_config().model(graph).spec if isinstance(graph, str) else graph, size)

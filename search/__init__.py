@@ -32,10 +32,28 @@ def run(
 ) -> "Result":
     """Enumerate a space of zoo.yaml, or several as one, and return the complete front within the limits.
 
-    limits: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above, fps from
-    below, in SI units; predicted ones hold together with probability `confidence`. size: (height, width)
-    in pixels. clock_mhz: of a single device; left open, it is settled as `search.exact.answer` says.
-    Raises ConfigError, and NothingFeasible with a report.
+    Args:
+        space: names of spaces; several are searched as one.
+        device: names of devices; on each of several the limits hold.
+        limits: by name, in SI units: latency_s, power_w, energy_j, params, macs, weight_bytes, memory_bytes from above,
+            fps and miou from below. Those that are predicted hold together with probability `confidence`.
+        objectives: what the front trades off, in the order in which it is sorted: miou, latency, power, energy, size,
+            macs, weights or memory.
+        clock_mhz: of a single device; left open, every clock that may help is tried (`search.exact.answer`).
+        size: (height, width) of the images in pixels.
+        confidence: between 0 and 1.
+        accuracy: which model predicts mIOU, `published` or `bench`.
+
+    Returns:
+        The answer; `result.front` has a mapping for each member, best first, with its spec, costs and intervals.
+
+    Raises:
+        ConfigError: a name is unknown, or a limit or an objective means nothing.
+        NothingFeasible: no candidate is within the limits; the message and `report` say which change would help.
+
+    >>> result = run(space="tiny", limits={"latency_s": 0.15, "params": 300_000}, objectives=["miou", "size"])
+    >>> all(member["params"] <= 300_000 for member in result.front)
+    True
     """
     from search.device_at import DeviceAt
     from search.exact import answer

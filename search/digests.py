@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """Folder of the packages."""
 
 SOURCES = (
-    ("zoo", ("graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
+    ("zoo", ("ops.py", "graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
     ("hw_models", ("*.py", "analytic/*.py", "measured/*.py")),
 )
 """Files of code that decide what is in a table."""

@@ -15,11 +15,11 @@ from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
 from search.tables import Tables, UnionTables
 from zoo.bulk.choices import Ints
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, ZooError
 from zoo.registry import lower
 from zoo.specs import Spec, as_dict
 
-__all__ = ["NothingFeasible", "Result", "answer", "entries", "entry", "objectives", "search"]
+__all__ = ["NothingFeasible", "Result", "answer", "entries", "entry", "nothing_feasible", "objectives", "search"]
 
 Progress = Callable[[int, int], None]
 
@@ -112,37 +112,45 @@ def answer(asked: Query, progress: Progress | None = None, tables: Tables | Unio
 
 def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
     """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
-    settings = settings_of(asked)
-    query = settled(asked, settings)
-    evaluators = (evaluator or Evaluator(query)).at(query).at_settings(settings)
-    walk = _Walk(query, settings)
-    for rows in query.space.chunks():
-        walk.see(rows, evaluators)
-        if progress:
-            progress(int(rows[-1]) + 1, query.space.combinations)
-    if not walk.enumerated:
-        raise ConfigError("the space has no valid spec at this size; widen its choices")
+    walk = _Walk.of(asked, progress, evaluator)
     if not walk.feasible:
-        raise walk.nothing(evaluators)
+        raise walk.nothing()
     return walk.result()
+
+
+def nothing_feasible(query: Query) -> ZooError:
+    """The error of a query that no candidate meets: NothingFeasible with a report, ConfigError for an empty space."""
+    return _Walk.of(query).nothing()
 
 
 class _Walk:
     """An enumeration: what it has counted and kept so far."""
 
-    def __init__(self, query: Query, settings: tuple[Setting, ...]) -> None:
-        self.query, self.settings = query, settings
+    def __init__(self, query: Query, settings: tuple[Setting, ...], evaluators: list[Evaluator]) -> None:
+        self.query, self.settings, self.evaluators = query, settings, evaluators
         self.enumerated = self.feasible = 0
         self.parts: list[Columns] = []
         self.clouds: list[Columns] = []
         self.nearest = Nearest(query, settings)
 
-    def see(self, rows: Ints, evaluators: list[Evaluator]) -> None:
+    @classmethod
+    def of(cls, asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> "_Walk":
+        """The whole space, at every clock that may help."""
+        settings = settings_of(asked)
+        query = settled(asked, settings)
+        walk = cls(query, settings, (evaluator or Evaluator(query)).at(query).at_settings(settings))
+        for rows in query.space.chunks():
+            walk.see(rows)
+            if progress:
+                progress(int(rows[-1]) + 1, query.space.combinations)
+        return walk
+
+    def see(self, rows: Ints) -> None:
         """Take some combinations into account at every setting; what a slower clock cannot help is left out of it."""
-        left = np.flatnonzero(evaluators[0].countable(rows))
+        left = np.flatnonzero(self.evaluators[0].countable(rows))
         admitted = np.zeros(len(rows), dtype=bool)
         fastest = None
-        for setting, evaluator in enumerate(evaluators):
+        for setting, evaluator in enumerate(self.evaluators):
             if not len(left):
                 break
             priced = evaluator.price_some(rows, left, fastest)
@@ -174,15 +182,17 @@ class _Walk:
         cloud = _thinned(join(self.clouds))
         return Result(self.query, self.settings, self.enumerated, self.feasible, front.take(order), cloud, counts)
 
-    def nothing(self, evaluators: list[Evaluator]) -> NothingFeasible:
+    def nothing(self) -> ZooError:
         """What to say where nothing is feasible: every candidate at every setting is looked at again."""
+        if not self.enumerated:
+            return ConfigError("the space has no valid spec at this size; widen its choices")
         for rows in self.query.space.chunks():
-            for setting, evaluator in enumerate(evaluators):
+            for setting, evaluator in enumerate(self.evaluators):
                 self.nearest.see(evaluator.price(rows), setting)
         _, row, setting, _ = self.nearest.together
         spec = self.query.space.spec(row)
-        found = entry(self.query, evaluators[setting](np.array([row])), 0, spec, self.settings[setting])
-        return self.nearest.error(self.enumerated, found)
+        nearest = entry(self.query, self.evaluators[setting](np.array([row])), 0, spec, self.settings[setting])
+        return self.nearest.error(self.enumerated, nearest)
 
 
 def _thinned(columns: Columns) -> Columns:
@@ -227,5 +237,5 @@ def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tup
 
 def objectives(query: Query, columns: Columns) -> Floats:
     """Objectives of each row, all to be minimised."""
-    found = [sign * columns.metric(name, device) for name, device, sign in query.axes()]
-    return np.stack(found, axis=1).astype(np.float64)
+    columns_of = [sign * columns.metric(name, device) for name, device, sign in query.axes()]
+    return np.stack(columns_of, axis=1).astype(np.float64)

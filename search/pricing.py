@@ -1,7 +1,6 @@
 """Prices all candidates of a space at once: columns of costs and expected mIOU."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -97,17 +96,23 @@ class Lowered:
 
 
 class Evaluator:
-    """Evaluates candidates of one query; keeps lowered pieces and priced layers between calls.
+    """Evaluates candidates of one query. What was lowered and priced is in `tables`, which evaluators may share.
 
-    Where a query has several spaces, the combinations of a call are all of one of them.
+    fastest: the evaluator of the same query at its fastest clocks, where this one is of slower ones. Where a query has
+    several spaces, the combinations of a call are all of one of them.
     """
 
-    def __init__(self, query: Query, tables: Tables | UnionTables | None = None) -> None:
+    def __init__(
+        self,
+        query: Query,
+        tables: Tables | UnionTables | None = None,
+        accuracy: AccuracyModel | None = None,
+        fastest: "Evaluator | None" = None,
+    ) -> None:
+        self.query, self._fastest = query, fastest
         self.tables = tables or tables_of(query.space)
-        self.accuracy: AccuracyModel = accuracy_of(query)
-        self._fastest: Evaluator | None = None
+        self.accuracy: AccuracyModel = accuracy or accuracy_of(query)
         self._last: Priced | None = None
-        self.query = query
 
     @property
     def predictors(self) -> tuple[Predictor, ...]:
@@ -116,16 +121,12 @@ class Evaluator:
 
     def at(self, query: Query) -> "Evaluator":
         """An evaluator of another query to the same space, which shares all that this one has lowered and priced."""
-        other = copy(self)
-        other.query, other._fastest, other._last = query, None, None
-        return other
+        return Evaluator(query, self.tables, self.accuracy)
 
     def at_settings(self, settings: Sequence[Sequence[DeviceAt]]) -> "list[Evaluator]":
         """One at each setting of the clocks, the first being the fastest, which no slower one beats in latency."""
         first = self.at(self.query.at(settings[0]))
-        others = [self.at(self.query.at(setting)) for setting in settings[1:]]
-        for other in others:
-            other._fastest = first
+        others = [Evaluator(self.query.at(s), self.tables, self.accuracy, fastest=first) for s in settings[1:]]
         return [first, *others]
 
     def lowered(self, rows: Ints) -> Lowered:
@@ -260,8 +261,8 @@ class Priced:
     @cached_property
     def failures(self) -> Floats:
         """Probability that each row passes each limit, (N, bounds): 0 or 1 for what is counted."""
-        found = [self.chance(bound) for bound in self.query.bounds()]
-        return np.stack(found, axis=1) if found else np.zeros((len(self.rows), 0))
+        chances = [self.chance(bound) for bound in self.query.bounds()]
+        return np.stack(chances, axis=1) if chances else np.zeros((len(self.rows), 0))
 
     @cached_property
     def failure(self) -> Floats:

@@ -60,6 +60,19 @@ class Bound:
 class Query:
     """A complete question to a space; equal queries have equal answers.
 
+    space: what is enumerated, at one image size (`search.space.space_of`). devices: on which the limits hold, each with
+    its clock or with None. limits: in the units of the command line. objectives: what the front trades off, in the
+    order in which it is sorted. confidence: between 0 and 1. accuracy: the model of mIOU. Raises ConfigError for what
+    means nothing.
+
+    >>> from search.device_at import DeviceAt
+    >>> from search.space import space_of
+    >>> from zoo.config import load_config
+    >>> tiny = space_of(load_config().space("tiny"), (512, 1024))
+    >>> query = Query(space=tiny, devices=(DeviceAt("tx2", 850.0),), limits=Limits(max_latency_ms=150.0))
+    >>> [(bound.metric, bound.bound) for bound in query.bounds()]
+    [('latency_s', 0.15)]
+
     A candidate is within the limits if the probabilities with which it passes each of them add up to 1 -
     `confidence` at most (Boole's inequality, which holds however the errors depend on each other). What is
     counted fails with probability 0 or 1; of two limits on one metric of a device the tighter counts.

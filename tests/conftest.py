@@ -1,11 +1,15 @@
 """Fixtures of all tests."""
 
 import os
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+pytest.register_assert_rewrite("contract")
 
 SLOW_FILES = frozenset(
     {
@@ -30,25 +34,29 @@ SLOW_TESTS = frozenset(
     {
         # of every family
         "test_macs_are_fvcores",
-        "test_odd_sizes_work_or_are_refused_while_lowering",
         "test_onnx_file_can_leave_sizes_free",
         "test_onnx_file_computes_the_same",
         # processes, databases, compilers, files of torch
         "test_a_database_gives_what_the_journal_gives",
         "test_a_run_verifies",
         "test_a_search_from_end_to_end",
+        "test_a_table_that_was_changed_and_hashed_anew_does_not_verify",
         "test_a_trial_that_fails_is_kept_with_its_log",
         "test_authors_logits",
         "test_channels_that_nothing_reads_can_be_cut_off",
         "test_compiler_takes_the_whole_network",
+        "test_every_value_of_front_json_is_computed_again",
+        "test_every_value_of_the_certificate_is_checked",
+        "test_examples_of[zoo.compress.quantise]",
+        "test_examples_of[zoo.counters]",
         "test_familys_test_passes",
         "test_file_of_an_optimized_network",
         "test_killed_at_any_moment_it_ends_as_if_never_interrupted",
         "test_machines_without_a_common_folder_share_a_database",
-        "test_module_keeps_the_graphs_promises",
         "test_onnx_file_carries_the_same_papers",
         "test_optunas_gp_asks_within_the_limits",
         "test_output_folder_that_cannot_be_or_is_full",
+        "test_passwords_are_never_shown",
         "test_proxies_cover_the_design_and_are_reproduced",
         "test_released_checkpoint_gives_the_authors_logits",
         "test_ten_processes_download_once",
@@ -56,8 +64,10 @@ SLOW_TESTS = frozenset(
         "test_the_front_equals_brute_force[power]",
         "test_the_front_equals_brute_force[two devices]",
         "test_the_interval_holds_as_often_as_it_says",
+        "test_the_page_is_generated_from_the_devices",
         "test_two_processes_share_a_study",
         "test_two_processes_write_to_one_folder",
+        "test_values_of_a_run",
     }
 )
 """Tests of other files that take seconds, by name, with or without their parameters."""
@@ -75,10 +85,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, so that the reasons stand in one place."""
     for item in items:
+        if repeats(item):
+            item.add_marker(pytest.mark.slow)
         names = {item.name, getattr(item, "originalname", item.name)}
         parent = item.parent.name if item.parent else ""
         if item.path.stem in SLOW_FILES or names & SLOW_TESTS or parent in SLOW_CLASSES:
             item.add_marker(pytest.mark.slow)
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Whether a test of `FamilyContract` tries an example like one that the fast run tries (`contract.FAST`)."""
+    from contract import FAST, FamilyContract
+
+    owner, spec = getattr(item, "cls", None), getattr(item, "callspec", None) and item.callspec.params.get("spec")
+    return owner is not None and issubclass(owner, FamilyContract) and spec is not None and spec not in FAST
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +109,25 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of homes: none of this session's fixtures reads or writes the user's cache, configuration or mirrors."""
+    folder = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_HOME", str(folder / "session"))
+        patch.delenv("ZOO_CONFIG", raising=False)
+        patch.delenv("ZOO_WEIGHTS_MIRROR", raising=False)
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache, configuration or mirrors."""
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.delenv("ZOO_CONFIG", raising=False)
-    monkeypatch.delenv("ZOO_WEIGHTS_MIRROR", raising=False)
+def own_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a home of its own, which is made when something is written to it."""
+    monkeypatch.setenv("ZOO_HOME", str(homes / str(next(NUMBERS))))
+
+
+NUMBERS = count()
+"""Names of homes: a numbered temporary folder would be looked for among all before it."""
 
 
 @pytest.fixture(scope="session")
@@ -118,3 +151,33 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = ["--trials", "8", "--sampler", "random", "--seed", "0"]
     assert main(["search", "--space", "tiny", "--device", "tx2", *plan, "-o", str(folder), "--json"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def tables_by_space() -> dict[str, Any]:
+    """What `shared_tables` keeps, by the digest of the space."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_tables(tables_by_space: dict[str, Any]) -> Iterator[None]:
+    """The searches of a file share lowered and priced candidates, which are most of their time.
+
+    For files that search shipped devices only. Verification makes its own, and `test_tables` holds what is kept to what
+    is made anew.
+    """
+    import search.pricing
+    import search.tables
+    import search.verification  # it has the real function before that is replaced
+
+    make = search.tables.tables_of
+
+    def shared(space: Any, files: Any = None, pool: Any = None) -> Any:
+        if space.digest not in tables_by_space:
+            tables_by_space[space.digest] = make(space)
+        return tables_by_space[space.digest]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.pricing, "tables_of", shared)
+        patch.setattr(search.tables, "tables_of", shared)
+        yield

@@ -1,7 +1,9 @@
 """Small specs of every family, and its contract (`zoo.testing.FamilyContract`)."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal
+
+import pytest
 
 from zoo.models.alexnet import AlexNetSpec
 from zoo.models.cfpnet import CFPNetSpec
@@ -38,7 +40,7 @@ from zoo.models.yolox import YOLOXSpec
 from zoo.specs import Spec
 from zoo.testing.family import FamilyContract, label, outputs
 
-__all__ = ["EXAMPLES", "FamilyContract", "label", "outputs"]
+__all__ = ["EXAMPLES", "FAST", "FamilyContract", "label", "outputs", "slow_but"]
 
 Block = Literal["mobilenet", "shufflenet", "inception", "resnext", "resnet", "asp"]
 
@@ -126,3 +128,20 @@ EXAMPLES: Mapping[str, tuple[Spec, ...]] = {
     "yolox": (YOLOXSpec(classes=3),),
 }
 """Small specs of each family that between them use all its parts."""
+
+FAST: Collection[Spec] = frozenset(
+    {
+        EXAMPLES["espnet"][2],  # fusion of the image, sums of neighbours left out
+        EXAMPLES["espnet"][3],  # a decoder
+        EXAMPLES["espnetv2"][0],  # depthwise units
+        EXAMPLES["enet"][0],  # pooling by indices, undone
+        EXAMPLES["pspnet"][1],  # bins of a pyramid, two outputs
+        EXAMPLES["fast-scnn"][1],  # inverted bottlenecks
+    }
+)
+"""Examples of which each differs in kind from the others: the fast run tries laws of all networks on them alone."""
+
+
+def slow_but(specs: Iterable[Spec], fast: Collection[Spec] = FAST) -> list[Any]:
+    """Parameters of a test of every spec, of which all are marked slow but a few."""
+    return [pytest.param(spec, marks=() if spec in fast else pytest.mark.slow, id=label(spec)) for spec in specs]

@@ -9,21 +9,19 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-import torch
 from zoo.allocator import keep_freed_memory
-torch.set_num_threads(1)
 print(keep_freed_memory() if sys.argv[1] == "keep" else None)
 for number in range(12):
     if number == 2:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    a, b = torch.ones(20_000_000), torch.ones(20_000_000)
+    a, b = bytearray(40_000_000), bytearray(40_000_000)
     del a, b
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def faults(way: str, **environment: str) -> tuple[str, int]:
-    """What `keep_freed_memory` said, and the page faults of ten times two tensors of 80 MB, which glibc would map."""
+    """What `keep_freed_memory` said, and the page faults of ten times two buffers of 40 MB, which glibc would map."""
     clean = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES" and not k.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, way], env=clean | environment, capture_output=True, text=True, check=True

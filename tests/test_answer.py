@@ -31,6 +31,8 @@ from zoo.config import Limits
 from zoo.errors import NegativeAnswer
 from zoo.registry import lower
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 SMALL = SearchSpace(Choices("espnet", {"variant": ("C", "ESPNet"), "alpha3": (3, 5), "k": (4, 5)}), (256, 512))
 ASKED = Query(space=SMALL, devices=(DeviceAt("tx2"),), limits=Limits(max_power_w=2.5, max_params=400_000))
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 import torch
+from contract import label, slow_but
 from torch import nn
 
 import zoo
@@ -59,19 +60,22 @@ def specs() -> list[Spec]:
     return list(dict.fromkeys(spec for start in starts() for spec in neighbours(start)))
 
 
-def label(spec: Spec) -> str:
-    default = type(spec)()
-    changed = {name: getattr(spec, name) for name in field_types(type(spec))}
-    return spec.family + "".join(f",{k}={v}" for k, v in changed.items() if v != getattr(default, k))
+FAST = (ESPNetSpec(), *starts()[-3:], FAMILIES["espnetv2"].spec(), FAMILIES["enet"].spec(), FAMILIES["yolox"].spec())
+"""Networks of which each differs in kind from the others; the rest is slow."""
+
+each_spec = pytest.mark.parametrize("spec", slow_but(specs(), FAST))
+
+LARGE = 10e6
+"""Parameters from which a network has shapes alone, which cost nothing; small ones are faster with numbers."""
 
 
-each_spec = pytest.mark.parametrize("spec", specs(), ids=label)
-
-
-def on_paper(spec: Spec) -> Network:
-    """A module that has shapes and no numbers: the largest network costs nothing."""
-    with torch.device("meta"):
+def module_of(spec: Spec) -> Network:
+    with torch.device("meta" if lower(spec, SIZE).params >= LARGE else "cpu"):
         return build(spec, SIZE).eval()
+
+
+def computed_by(module: Network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return tensors(module(images.to(next(module.parameters()).device)))
 
 
 @cache
@@ -86,13 +90,13 @@ def tensors(out: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
 @each_spec
 @torch.no_grad()
 def test_module_keeps_the_graphs_promises(spec: Spec) -> None:
-    module = on_paper(spec)
+    module = module_of(spec)
     shapes: dict[str, torch.Size] = {}
     for layer in module.graph.layers:
         if not isinstance(layer.op, Input):
             hook = lambda m, i, out, name=layer.name: shapes.update({name: tensors(out)[0].shape})  # noqa: E731
             module.get_submodule(layer.name).register_forward_hook(hook)
-    module(image().to("meta"))
+    computed_by(module, image())
     computed = [layer for layer in module.graph.layers if not isinstance(layer.op, Input)]
     expected = {x.name: (2, x.out_shape.channels, x.out_shape.height, x.out_shape.width) for x in computed}
     assert {name: tuple(shape) for name, shape in shapes.items()} == expected
@@ -106,17 +110,20 @@ def test_module_keeps_the_graphs_promises(spec: Spec) -> None:
 @each_spec
 @torch.no_grad()
 def test_no_size_is_baked_in(spec: Spec) -> None:
-    shapes = [tuple(x.shape[1:]) for x in tensors(on_paper(spec)(image(96, 64).to("meta")))]
+    shapes = [tuple(x.shape[1:]) for x in computed_by(module_of(spec), image(96, 64))]
     assert shapes == [(x.channels, x.height, x.width) for x in lower(spec, (96, 64)).output_shapes]
 
 
-def countings() -> list[tuple[Spec, str]]:
+def countings() -> Iterator[Any]:
     """The starts with torch's counter; with the two that have to run the network, the small ones."""
-    small = [spec for spec in starts() if lower(spec, SIZE).params < 10e6]
-    return [(spec, tool) for tool in TOOLS for spec in (starts() if tool == "torch" else small)]
+    small = [spec for spec in starts() if lower(spec, SIZE).params < LARGE]
+    for tool in TOOLS:
+        for spec in starts() if tool == "torch" else small:
+            marks = () if spec == ESPNetSpec() else pytest.mark.slow
+            yield pytest.param(spec, tool, marks=marks, id=f"{label(spec)}-{tool}")
 
 
-@pytest.mark.parametrize(("spec", "tool"), countings(), ids=lambda x: x if isinstance(x, str) else label(x))
+@pytest.mark.parametrize(("spec", "tool"), list(countings()))
 def test_other_counters_agree(spec: Spec, tool: str) -> None:
     graph = lower(spec, SIZE)
     opinion = count_with(tool, spec, SIZE)

@@ -7,20 +7,17 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
+from contract import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
-pytest.register_assert_rewrite("contract")
-
-from contract import EXAMPLES  # noqa: E402
-
-from zoo.bulk.choices import Choices, Ints, by_fields, distinct  # noqa: E402
-from zoo.bulk.lower import Bulk, BulkLowering  # noqa: E402
-from zoo.errors import SpecError  # noqa: E402
-from zoo.graph import GraphBuilder, Layer, Shape  # noqa: E402
-from zoo.lowering import Family, Stage, Tensors  # noqa: E402
-from zoo.registry import FAMILIES, lower  # noqa: E402
-from zoo.specs import Count, Spec, field_types  # noqa: E402
+from zoo.bulk.choices import Choices, Ints, by_fields, distinct
+from zoo.bulk.lower import Bulk, BulkLowering
+from zoo.errors import SpecError
+from zoo.graph import GraphBuilder, Layer, Shape
+from zoo.lowering import Family, Stage, Tensors
+from zoo.registry import FAMILIES, lower
+from zoo.specs import Count, Spec, field_types
 
 ESPNET = Choices(
     "espnet",

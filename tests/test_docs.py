@@ -12,8 +12,6 @@ import zoo.models
 from zoo.lowering import Family
 from zoo.registry import FAMILIES, lower
 
-pytest.register_assert_rewrite("contract")
-
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "adding-a-family.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 

@@ -4,14 +4,11 @@ import re
 import sys
 
 import pytest
+from contract import EXAMPLES, FamilyContract
 
-pytest.register_assert_rewrite("contract")
-
-from contract import EXAMPLES, FamilyContract  # noqa: E402
-
-from zoo.citations import citation  # noqa: E402
-from zoo.registry import FAMILIES, lower  # noqa: E402
-from zoo.specs import field_types  # noqa: E402
+from zoo.citations import citation
+from zoo.registry import FAMILIES, lower
+from zoo.specs import field_types
 
 for _name, _examples in EXAMPLES.items():
     _class = f"Test_{_name.replace('-', '_')}"

@@ -13,6 +13,8 @@ from zoo.cli.study import _configured, is_study
 from zoo.config import schema
 from zoo.config_study import StudySection
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 OWN = """
 searches:
   quick: {space: tiny, limits: {max_params: 300000}, study: {trials: 3, sampler: random, seed: 4}}

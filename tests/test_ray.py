@@ -249,10 +249,12 @@ from pathlib import Path
 from study_evaluators import Steady
 from test_study import QUERY
 from search.study.config import StudyConfig
+from search.study.engines import ray_cluster
 from search.study.engines.ray_cluster import on_ray
 from search.study.study import start
 from zoo.errors import ZooError
 
+ray_cluster.SILENT_S = float(sys.argv[4])
 make = on_ray(address=sys.argv[1])
 
 def say(text):
@@ -274,7 +276,7 @@ def test_a_cluster_that_is_lost_ends_in_a_sentence(tmp_path):
     try:
         await_port(port)
         path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
-        command = [sys.executable, "-c", LOST, f"127.0.0.1:{port}", str(head.pid), str(tmp_path / "run")]
+        command = [sys.executable, "-c", LOST, f"127.0.0.1:{port}", str(head.pid), str(tmp_path / "run"), "4"]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": path}, check=False
         )

@@ -42,6 +42,8 @@ from zoo.registry import lower, spec_from_dict
 from zoo.specs import as_dict
 from zoo.yaml_strict import read_yaml
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 SPACE = SearchSpace(
     Choices("espnet", {"variant": ("C", "ESPNet"), "k": (3, 4, 5, 8), "alpha2": (1, 2, 3), "alpha3": (3, 5, 8)}),
     (512, 1024),

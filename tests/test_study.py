@@ -53,6 +53,8 @@ from zoo.cli import main  # noqa: E402
 from zoo.config import Limits  # noqa: E402
 from zoo.errors import ConfigError, ZooError  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 SPACE = SearchSpace(
     Choices("espnet", {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3": (3, 5, 8)}), (256, 512)
 )
@@ -308,7 +310,7 @@ def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, f
     for entry in done.searched:
         assert max(entry.reports) == (8 if entry.state == "complete" else max(entry.reports))
         assert entry.state == "complete" or max(entry.reports) in (2, 4)
-    told = history(done.searched, done.feasible).told
+    told = history(done.searched, done.feasible).observations
     assert len(told) > sum(e.state == "complete" for e in done.searched), "stopped trials are evidence too"
     final = {e.index: found.miou[e.index, 1] for e in done.searched}
     raised = [abs(m - final[i]) for i, m, x in zip(told.index, told.miou, told.extra, strict=True) if x]

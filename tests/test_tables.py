@@ -1,6 +1,7 @@
 """Tables of spaces: what a row adds up to, where tables come from, and what a file may not do."""
 
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import search.tables
 from hw_models.pieces import prices_of
 from hw_models.predictors import predictor
 from search.device_at import DeviceAt
+from search.digests import ROOT, SOURCES
 from search.exact import answer
 from search.query import Query
 from search.space import SearchSpace
@@ -153,3 +155,13 @@ def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path):
 def test_unknown_devices_are_still_refused(tmp_path):
     with pytest.raises(ZooError, match="tx3"):
         Tables(SPACE, TableFiles(tmp_path)).terms(ROWS, DeviceAt("tx3"))
+
+
+def test_what_is_kept_is_void_when_any_code_that_lowers_changes():
+    """Every module that lowering imports is part of the digest, but those that print or refuse and count nothing."""
+    package, patterns = SOURCES[0]
+    files = [path for pattern in patterns for path in (ROOT / package).glob(pattern)]
+    hashed = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
+    imports = r"^\s*from (zoo\.[\w.]+) import"
+    imported = {name for path in files for name in re.findall(imports, path.read_text(encoding="utf-8"), re.MULTILINE)}
+    assert imported - hashed == {"zoo.errors", "zoo.graph_table", "zoo.models", "zoo.text"}

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import hw_models.measure.run
+import hw_models.measure.timing
 import search.accuracy
+import search.study.course
 import search.study.samplers
 import zoo.data.datasets
+import zoo.data.synthetic
+from hw_models.measure.timing import Effort
+from search.study.engines.local import Inline
 from zoo.cli import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -34,6 +40,19 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Few scenes, trials without a process each, and timings of a few runs: the commands are the same."""
+    for split in zoo.data.synthetic.COUNTS:
+        monkeypatch.setitem(zoo.data.synthetic.COUNTS, split, 4)
+    inline = lambda evaluator, decide, logs, limit_s: Inline(evaluator, decide)  # noqa: E731
+    monkeypatch.setattr(search.study.course, "Processes", inline)
+    monkeypatch.setattr(hw_models.measure.timing, "BURST_S", 0.002)
+    monkeypatch.setattr(hw_models.measure.run, "IDLE_S", 0.1)
+    monkeypatch.setattr(hw_models.measure.run, "VISIT", Effort(limit_s=0.05, bursts=6, least=2))
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_commands_of_a_tutorial_work(page, tmp_path, monkeypatch):
     for extra in ("torch", "onnx", "onnxruntime", "optuna", "matplotlib"):

@@ -30,6 +30,8 @@ from zoo.config import Limits
 from zoo.errors import ConfigError, SpecError, ZooError
 from zoo.registry import lower
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 SIZE = (256, 512)
 
 

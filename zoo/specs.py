@@ -32,7 +32,16 @@ class Pattern:
 
 
 class Spec:
-    """Base of all specs. Raises SpecError for a value or a combination that describes no network."""
+    """Base of all specs: a frozen dataclass of a family's fields, checked when it is made.
+
+    Raises SpecError for a value or a combination that describes no network.
+
+    >>> from zoo.models.espnet import ESPNetSpec
+    >>> ESPNetSpec(alpha3=-1)
+    Traceback (most recent call last):
+    ...
+    zoo.errors.SpecError: espnet.alpha3: ...
+    """
 
     __slots__ = ()
     family: ClassVar[str]

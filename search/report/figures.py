@@ -6,6 +6,7 @@ one. Another chart shows what a limit costs: the best mIOU for every value of it
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
 from search.accuracy import SCALES
 from search.describe import question
-from search.pareto import nondominated
+from search.pareto import Floats, nondominated
 from search.query import DEVICE_METRICS
 from search.report import layout
 from search.report.layout import (
@@ -47,6 +49,7 @@ from search.runs.reader import (
     shortlisted,
     values,
 )
+from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError
 from zoo.quantities import LIMITED, LIMITS
 from zoo.text import shown
@@ -107,8 +110,8 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _clocks(run: Run) -> list[float] | None:
     """The clock of the first device by rank, in MHz, where a search tried several and its front has more than one."""
-    found = [run.setting(rank)[0].clock_mhz for rank in range(1, len(run.front) + 1)] if not run.study else []
-    values = [mhz for mhz in found if mhz is not None]
+    clocks = [run.setting(rank)[0].clock_mhz for rank in range(1, len(run.front) + 1)] if not run.study else []
+    values = [mhz for mhz in clocks if mhz is not None]
     return values if len(values) == len(run.front) and len(set(values)) > 1 else None
 
 
@@ -168,58 +171,100 @@ def _axis_label(along: Axis, runs: Sequence[Run]) -> str:
         warning = "" if len(scales) == 1 else ": not comparable"
         return f"{along.label} (predicted, {' and '.join(scales)}{warning})"
     devices = {run.devices[device_of(run, along)] for run in runs}
-    one = along.metric in DEVICE_METRICS and len(devices) == 1
-    return along.label + (f", on {next(iter(devices))}" if one else "")
+    on_one_device = along.metric in DEVICE_METRICS and len(devices) == 1
+    return along.label + (f", on {next(iter(devices))}" if on_one_device else "")
+
+
+@dataclass(frozen=True)
+class FrontOfAxes:
+    """The front of a run along two axes: what is drawn of it, apart from how.
+
+    intervals: mean, low and high of each member along both axes, (N, 2, 3). best: which members no other dominates on
+    these two axes, (N,). order: the best by their place on the horizontal axis.
+    """
+
+    intervals: Floats
+    best: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, run: Run, x: Axis, y: Axis) -> "FrontOfAxes":
+        """The front of a run."""
+        intervals = np.array([(values(run, entry, x), values(run, entry, y)) for entry in run.front], dtype=float)
+        return cls(intervals, nondominated(intervals[:, :, 0] * np.array([x.better, y.better])))
+
+    @property
+    def means(self) -> Floats:
+        """(N, 2)."""
+        return self.intervals[:, :, 0]
+
+    @property
+    def order(self) -> Ints:
+        """Indices of the best from left to right."""
+        best = np.flatnonzero(self.best)
+        return best[np.argsort(self.means[best, 0], kind="stable")]
+
+    def marks(self, chosen: int) -> list[tuple[float, float]]:
+        """What names must not cover: the best, the corners of the staircase between them, the chosen one."""
+        means, order = self.means, self.order
+        corners = [(means[right, 0], means[left, 1]) for left, right in pairwise(order)]
+        return [(float(u), float(v)) for u, v in [*means[order], *corners, means[chosen]]]
 
 
 def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequence[Run]) -> list[tuple[float, float]]:
+    """Draw a run, layer by layer from the back; returns what names must not cover."""
     colour, alone = COLOURS[number % len(COLOURS)], len(runs) == 1
-    if run.sample and alone:
-        grey = [(sampled(run, row, x), sampled(run, row, y)) for row in run.sample]
-        xs, ys = zip(*grey, strict=True)
-        panel.scatter(
-            xs,
-            ys,
-            s=4,
-            lw=0,
-            color="0.75",
-            zorder=1,
-            label="predicted (a sample)" if run.study else "feasible (a sample)",
-            rasterized=True,
-        )
-    points = [(values(run, entry, x), values(run, entry, y)) for entry in run.front]
-    means = np.array([(px[0], py[0]) for px, py in points])
-    best = nondominated(means * np.array([x.better, y.better]))
+    front, shades = FrontOfAxes.of(run, x, y), _shades(run, colour, alone)
+    if alone:
+        _sample(panel, run, x, y)
+    _members(panel, run, front, shades, alone)
+    _staircase(panel, front, x, colour, STYLES[number % len(STYLES)], None if alone else label_of(run, runs))
+    _bars(panel, front, colour)
+    _chosen(panel, front.means[run.chosen - 1], colour, "chosen (#1)" if alone else CHOSEN_OF_EACH[min(number, 1)])
+    _numbers(panel, run, front.means, alone)
+    _trained(panel, run, front.means, colour)
+    _expected(panel, run, x, y, colour)
+    _tried(panel, run, x, y)
+    return front.marks(run.chosen - 1)
+
+
+CHOSEN_OF_EACH = ("chosen, of each run", None)
+"""Label of the chosen one of the first run, and of the others."""
+
+
+def _sample(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
+    """Some of all candidates, in grey."""
+    if run.sample:
+        xs, ys = zip(*((sampled(run, row, x), sampled(run, row, y)) for row in run.sample), strict=True)
+        name = "predicted (a sample)" if run.study else "feasible (a sample)"
+        panel.scatter(xs, ys, s=4, lw=0, color="0.75", zorder=1, label=name, rasterized=True)
+
+
+def _members(panel: Axes, run: Run, front: FrontOfAxes, shades: Any, alone: bool) -> None:
+    """The members of the front: pale where another dominates them on these axes; the best by family or by clock."""
+    means, best = front.means, front.best
     rest = "on the front of all objectives" if alone and not best.all() else None
-    shades = _shades(run, colour, alone)
     panel.scatter(means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=rest, lw=0)
     if alone and len(run.query.families) > 1:
         _by_family(panel, run, means, best, shades)
     elif alone and _clocks(run):
         panel.scatter(means[best, 0], means[best, 1], s=13, color=shades[best], zorder=4, lw=0)
-    order = np.flatnonzero(best)[np.argsort(means[best, 0], kind="stable")]
-    # Between two candidates of a front nothing can be had: the line is a staircase.
+
+
+def _staircase(panel: Axes, front: FrontOfAxes, x: Axis, colour: str, style: Any, label: str | None) -> None:
+    """The front as a line: between two candidates of it nothing can be had."""
     panel.step(
-        *means[order].T,
+        *front.means[front.order].T,
         where="post" if x.better == 1 else "pre",
         color=colour,
-        ls=STYLES[number % len(STYLES)],
+        ls=style,
         lw=1.4,
         zorder=3,
-        label="Pareto front of these two axes" if alone else label_of(run, runs),
+        label=label or "Pareto front of these two axes",
     )
-    _bars(panel, means, points, order[:: max(1, -(-len(order) // BARS))], colour)
-    chosen = means[run.chosen - 1]
-    name = "chosen (#1)" if alone else "chosen, of each run" if number == 0 else None
-    panel.scatter(
-        chosen[0], chosen[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=name
-    )
-    _numbers(panel, run, means, alone)
-    _trained(panel, run, means, colour)
-    _expected(panel, run, x, y, colour)
-    _tried(panel, run, x, y)
-    corners = [(means[b, 0], means[a, 1]) for a, b in pairwise(order)]
-    return [(float(a), float(b)) for a, b in [*means[order], *corners, chosen]]
+
+
+def _chosen(panel: Axes, at: Any, colour: str, label: str | None) -> None:
+    panel.scatter(at[0], at[1], marker="*", s=170, color=colour, edgecolor="black", lw=0.8, zorder=6, label=label)
 
 
 MARKERS = "ovPXd"
@@ -240,7 +285,7 @@ def _by_family(panel: Axes, run: Run, means: Any, best: Any, shades: Any) -> Non
 
 def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
     """The shortlist by rank, where one run is drawn."""
-    ranks = [one["rank"] for one in shortlisted(run)] if alone else []
+    ranks = [row["rank"] for row in shortlisted(run)] if alone else []
     if ranks:
         places = means[[rank - 1 for rank in ranks]]
         panel.scatter(
@@ -271,21 +316,24 @@ def _thin_out(panel: Axes) -> None:
             kept += [box] if text.get_visible() else []
 
 
-def _bars(panel: Axes, means: Any, points: Sequence[Any], shown: Any, colour: str) -> None:
+def _bars(panel: Axes, front: FrontOfAxes, colour: str) -> None:
+    """The intervals of some members, spread over the front, along both axes."""
+    shown = front.order[:: max(1, -(-len(front.order) // BARS))]
+    xs, ys = front.means[shown].T
     for side in (0, 1):
-        spread = np.array([(v[0] - v[1], v[2] - v[0]) for v in (points[i][side] for i in shown)]).T
+        mean, low, high = front.intervals[shown, side].T
+        spread = np.stack([mean - low, high - mean])
         if np.any(spread > 0):
             xerr, yerr = (np.maximum(spread, 0), None) if side == 0 else (None, np.maximum(spread, 0))
-            xs, ys = means[shown].T
             panel.errorbar(xs, ys, yerr, xerr, fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.45, zorder=2)
 
 
 def _trained(panel: Axes, run: Run, means: Any, colour: str) -> None:
     """Candidates whose mIOU was measured, apart from the predicted ones."""
     kinds = [str(entry.get("miou_source", "predicted")) for entry in run.front]
-    found = [i for i, kind in enumerate(kinds) if not kind.startswith(("predicted", "unknown"))]
-    if found:
-        xs, ys = means[found].T
+    trained = [i for i, kind in enumerate(kinds) if not kind.startswith(("predicted", "unknown"))]
+    if trained:
+        xs, ys = means[trained].T
         panel.scatter(xs, ys, marker="s", s=20, color=colour, edgecolor="black", lw=0.6, zorder=4, label="trained")
 
 

@@ -38,7 +38,7 @@ def write_report(folder: Path, output: Path | None = None, rank: int | None = No
         "bytes": len(page.encode()),
         "candidates": len(data["front"]["params"]),
         "rank": data["breakdown"]["rank"],
-        "regret": [{key: one[key] for key in ("device", "own", "joint", "lost")} for one in data["regret"]],
+        "regret": [{key: regret[key] for key in ("device", "own", "joint", "lost")} for regret in data["regret"]],
     }
 
 

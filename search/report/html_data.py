@@ -126,7 +126,7 @@ def _axes(run: Run) -> list[dict[str, Any]]:
 
 def _limits(run: Run) -> list[dict[str, Any]]:
     """Every limit that a slider moves; a frame rate is offered where the search asked for one."""
-    given = dict(run.query.limits.given())
+    values = dict(run.query.limits.given())
     return [
         {
             "name": name,
@@ -137,11 +137,11 @@ def _limits(run: Run) -> list[dict[str, Any]]:
             "scale": limit.scale,
             "prefix": limit.multiple,
             "inverse": limit.inverse,
-            "value": given.get(name),
-            "words": limit.spelt(given[name]) if name in given else None,
+            "value": values.get(name),
+            "words": limit.spelt(values[name]) if name in values else None,
         }
         for name, limit in LIMITS.items()
-        if LIMITED[name].direction == MINIMIZE and (not limit.inverse or name in given)
+        if LIMITED[name].direction == MINIMIZE and (not limit.inverse or name in values)
     ]
 
 
@@ -222,7 +222,7 @@ def _sampled(run: Run, metric: str, device: int) -> list[float]:
 
 def _sampled_sd(run: Run, metric: str, device: int) -> list[float]:
     parts = [{part: sampled_si(run, row, metric, device, part) for part in PARTS} for row in run.sample]
-    return [rounded(spread(one, run.query.confidence), 5) for one in parts]
+    return [rounded(spread(interval, run.query.confidence), 5) for interval in parts]
 
 
 def _published(run: Run, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,9 +241,9 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     """Of the limits that the search had, or else of the first objective with a limit."""
     if known is None:
         return []
-    given = {limit for limit, _ in run.query.limits.given()}
-    names = [name for name, limit in SENSITIVITIES.items() if limit in given]
-    if "min_fps" in given and "latency" not in names:
+    limited = {limit for limit, _ in run.query.limits.given()}
+    names = [name for name, limit in SENSITIVITIES.items() if limit in limited]
+    if "min_fps" in limited and "latency" not in names:
         names.insert(0, "latency")
     names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
     out = []
@@ -259,16 +259,16 @@ def _regret(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     if len(run.devices) < 2 or known is None:
         return []
     out = []
-    for one in regrets(run.query, known):
-        lost, at_ms = one.largest
-        best = {"own": float(one.own.miou[-1]), "joint": float(one.joint.miou[-1]), "lost": one.best}
+    for regret in regrets(run.query, known):
+        lost, at_ms = regret.largest
+        best = {"own": float(regret.own.miou[-1]), "joint": float(regret.joint.miou[-1]), "lost": regret.best}
         out.append(
             {
-                "device": one.device,
+                "device": regret.device,
                 **{name: rounded(value) for name, value in best.items()},
                 "largest": {"lost": rounded(lost), "latency_ms": rounded(at_ms)},
-                "own_front": _stairs(one.own),
-                "joint_front": _stairs(one.joint),
+                "own_front": _stairs(regret.own),
+                "joint_front": _stairs(regret.joint),
             }
         )
     return out

@@ -69,22 +69,22 @@ def shares(cost: Cost) -> dict[str, Any]:
 
 def device(label: str, name: str, clock_mhz: float | None) -> dict[str, Any]:
     """What predictions for a device rest on: its numbers with sources, and how they met published figures."""
-    found = load_device(name)
+    loaded = load_device(name)
     numbers = {
-        key: {"value": n.value, "unit": n.unit, "kind": n.kind, "source": n.source} for key, n in found.numbers.items()
+        key: {"value": n.value, "unit": n.unit, "kind": n.kind, "source": n.source} for key, n in loaded.numbers.items()
     }
     return {
         "label": label,
         "name": name,
-        "title": found.title,
-        "stack": found.stack,
-        "power_covers": found.power_covers,
-        "power_note": found.power_note,
-        "clocks": found.clocks.source,
-        "idle_w": found.idle_power(found.clock(clock_mhz)),
-        "limit_w": found.value("power_limit"),
+        "title": loaded.title,
+        "stack": loaded.stack,
+        "power_covers": loaded.power_covers,
+        "power_note": loaded.power_note,
+        "clocks": loaded.clocks.source,
+        "idle_w": loaded.idle_power(loaded.clock(clock_mhz)),
+        "limit_w": loaded.value("power_limit"),
         "numbers": numbers,
-        "notes": list(found.notes),
+        "notes": list(loaded.notes),
         "checked": _checked(name, str(device_folders()[name])),
     }
 
@@ -92,14 +92,14 @@ def device(label: str, name: str, clock_mhz: float | None) -> dict[str, Any]:
 @cache
 def _checked(name: str, _folder: str) -> list[dict[str, Any]]:
     """How predictions met published figures of networks that the model was not fitted to."""
-    found = validate(load_device(name))
+    validation = validate(load_device(name))
     return [
         {
             "metric": metric,
-            "points": len(found.of(metric)),
-            "mape": found.mape(metric),
-            "coverage": found.coverage(metric),
+            "points": len(validation.of(metric)),
+            "mape": validation.mape(metric),
+            "coverage": validation.coverage(metric),
         }
         for metric in DEVICE_METRICS
-        if found.of(metric)
+        if validation.of(metric)
     ]

@@ -44,21 +44,21 @@ def pool(run: Run, fields: Mapping[str, list[Any]], known: Evaluator | None) -> 
     if known is None:
         return None
     query = asked(run)
-    found = tightened(query, known)
-    if found is None:
+    candidates = tightened(query, known)
+    if candidates is None:
         return None
-    order = _front_first(run, query, found)
+    order = _front_first(run, query, candidates)
     if order is None:
         return None
-    out = _document(query, found.take(order), fields, at_settings(query, known))
+    out = _document(query, candidates.take(order), fields, at_settings(query, known))
     size = sum(len(column) for column in (out["rows"], out["setting"], *out["columns"].values()))
     return out if size <= MOST_BYTES else None
 
 
-def _front_first(run: Run, query: Query, found: Tightened) -> Ints | None:
+def _front_first(run: Run, query: Query, candidates: Tightened) -> Ints | None:
     """Places of the run's front, by rank, and then of all others; None where one of the front is missing."""
     settings = settings_of(query)
-    places = {(int(row), int(s)): i for i, (row, s) in enumerate(zip(found.rows, found.setting, strict=True))}
+    places = {(int(row), int(s)): i for i, (row, s) in enumerate(zip(candidates.rows, candidates.setting, strict=True))}
     try:
         keys = [
             (query.space.row(run.spec(rank)), settings.index(run.setting(rank)))
@@ -67,17 +67,17 @@ def _front_first(run: Run, query: Query, found: Tightened) -> Ints | None:
         front = [places[key] for key in keys]
     except (KeyError, ValueError, ZooError):
         return None
-    others = np.setdiff1d(np.arange(len(found)), front)
+    others = np.setdiff1d(np.arange(len(candidates)), front)
     return np.concatenate([np.array(front, dtype=np.int64), others])
 
 
 def _document(
-    query: Query, found: Tightened, fields: Mapping[str, list[Any]], evaluators: Sequence[Evaluator]
+    query: Query, candidates: Tightened, fields: Mapping[str, list[Any]], evaluators: Sequence[Evaluator]
 ) -> dict[str, Any]:
     return {
-        "rows": _base64(found.rows.astype("<i4")),
-        "setting": _base64(found.setting.astype("<i4")),
-        "columns": {name: _base64(column.astype("<f8")) for name, column in found.columns.items()},
+        "rows": _base64(candidates.rows.astype("<i4")),
+        "setting": _base64(candidates.setting.astype("<i4")),
+        "columns": {name: _base64(column.astype("<f8")) for name, column in candidates.columns.items()},
         "spaces": _spaces(query, fields),
         "clocks": [[s.query.devices[d].clock_mhz for s in evaluators] for d in range(len(query.devices))],
         "idle": [idle_powers(evaluators, d).tolist() for d in range(len(query.devices))],

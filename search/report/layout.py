@@ -112,7 +112,7 @@ def far_apart(series: Sequence[Sequence[float]]) -> bool:
     """Whether runs, as those on devices of two kinds, would squeeze each other on a linear axis."""
     if len(series) < 2 or min(map(min, series)) <= 0:
         return False
-    middles = [float(np.median(one)) for one in series]
+    middles = [float(np.median(values)) for values in series]
     return max(middles) > FAR * min(middles)
 
 

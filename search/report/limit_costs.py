@@ -66,9 +66,9 @@ def _staircases(run: Run, name: str, style: str) -> list[tuple[Staircase, str, s
 
 def _own_limit(panel: Axes, run: Run, name: str, colour: str, first: bool) -> None:
     """The run's own limit as a line."""
-    given = dict(run.query.limits.given())
-    value = given.get(SENSITIVITIES[name]) or (
-        1e3 / given["min_fps"] if name == "latency" and "min_fps" in given else 0
+    limits = dict(run.query.limits.given())
+    value = limits.get(SENSITIVITIES[name]) or (
+        1e3 / limits["min_fps"] if name == "latency" and "min_fps" in limits else 0
     )
     if value:
         at, label = value / {"params": 1e6, "macs": 1e9}.get(name, 1.0), "limit of the search" if first else None

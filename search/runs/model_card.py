@@ -183,7 +183,7 @@ def _accuracy(run: Run, entry: Mapping[str, Any], spec: Spec) -> str:
     figures = described.get("figures_are", "published figures")
     networks = described.get("networks_are", "published networks")
     assumes = ", ".join(entry.get("miou_assumes", ()))
-    own = next((one for one in described["points"] if one.get("spec") == as_dict(spec)), None)
+    own = next((point for point in described["points"] if point.get("spec") == as_dict(spec)), None)
     return (
         f"{head} Protocol: {described['protocol'].rstrip('.')}. Predicted from {len(described['figures'])} {figures}, "
         f"not measured: left out of the fit, each of {error['n']} {networks} is off by {error['mae']:.2f} "

@@ -150,15 +150,15 @@ def load_run(folder: Path) -> Run:
 def shortlisted(run: Run) -> list[dict[str, Any]]:
     """The shortlist of a run: ranks with what is said of them; empty for runs that have none. Raises ConfigError."""
     out = []
-    for one in [] if run.study else run.document.get("shortlist") or []:
+    for row in [] if run.study else run.document.get("shortlist") or []:
         try:
             entry = {
-                "rank": int(one["rank"]),
-                "p_best": float(one["p_best"]),
-                "indistinguishable": int(one["indistinguishable"]),
-                "cheaper": int(one["cheaper"]),
-                "knee": bool(one["knee"]),
-                "gain": float((one.get("training") or {}).get("expected_gain", 0.0)),
+                "rank": int(row["rank"]),
+                "p_best": float(row["p_best"]),
+                "indistinguishable": int(row["indistinguishable"]),
+                "cheaper": int(row["cheaper"]),
+                "knee": bool(row["knee"]),
+                "gain": float((row.get("training") or {}).get("expected_gain", 0.0)),
             }
         except (KeyError, TypeError, ValueError):
             raise ConfigError(f"{run.folder / 'front.json'}: is damaged (shortlist); run the search again") from None
@@ -215,14 +215,14 @@ def axis(name: str, runs: Sequence[Run]) -> Axis:
     base, _, device = name.partition("@")
     if base not in AXES:
         raise ConfigError(f"axis {name!r} is unknown; {did_you_mean(base, AXES)}")
-    found = AXES[base]
+    quantity = AXES[base]
     if not device:
-        return found
-    if found.metric not in DEVICE_METRICS:
+        return quantity
+    if quantity.metric not in DEVICE_METRICS:
         raise ConfigError(f"axis {name!r}: {base} does not depend on a device; write {base}")
     for run in runs:
-        device_of(run, replace(found, device=device))
-    return replace(found, device=device)
+        device_of(run, replace(quantity, device=device))
+    return replace(quantity, device=device)
 
 
 def device_of(run: Run, along: Axis) -> int:

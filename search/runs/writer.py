@@ -81,27 +81,27 @@ def basis_of_miou(query: Query) -> dict[str, Any]:
 
     Of several families the errors are over the networks of all, and `families` has those of each.
     """
-    by_family = {name: _basis_of_miou(one) for name, one in described(query).items()}
+    by_family = {name: _basis_of_miou(basis) for name, basis in described(query).items()}
     if len(by_family) == 1:
         return next(iter(by_family.values()))
-    networks_are = "; ".join(dict.fromkeys(one["networks_are"] for one in by_family.values()))
+    networks_are = "; ".join(dict.fromkeys(basis["networks_are"] for basis in by_family.values()))
     return {
         **scale(query),
         "predicted": True,
         "networks_are": networks_are,
-        "leave_one_out": pooled([one["leave_one_out"] for one in by_family.values()]),
+        "leave_one_out": pooled([basis["leave_one_out"] for basis in by_family.values()]),
         "families": by_family,
     }
 
 
-def _basis_of_miou(one: Mapping[str, Any]) -> dict[str, Any]:
-    error = one.get("leave_one_out", {"mae": None, "rmse": None, "n": 0, "within_90": None})
+def _basis_of_miou(description: Mapping[str, Any]) -> dict[str, Any]:
+    error = description.get("leave_one_out", {"mae": None, "rmse": None, "n": 0, "within_90": None})
     return {
-        "model": one["name"],
+        "model": description["name"],
         "predicted": True,
-        "protocol": one["protocol"],
-        "networks_are": one.get("networks_are", "published networks"),
-        **{key: one[key] for key in ("scale", "form", "why") if key in one},
+        "protocol": description["protocol"],
+        "networks_are": description.get("networks_are", "published networks"),
+        **{key: description[key] for key in ("scale", "form", "why") if key in description},
         "leave_one_out": {name: error[name] for name in ("mae", "rmse", "n", "within_90")},
     }
 
@@ -112,13 +112,13 @@ def pooled(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> pooled([{"mae": 1.0, "rmse": 1.0, "n": 3, "within_90": 1.0}, {"mae": 2.0, "rmse": 2.0, "n": 1, "within_90": 0}])
     {'mae': 1.25, 'rmse': 1.323, 'n': 4, 'within_90': 0.75}
     """
-    known = [one for one in errors if one["n"]]
-    count = sum(one["n"] for one in known)
+    known = [error for error in errors if error["n"]]
+    count = sum(error["n"] for error in known)
     if not count:
         return {"mae": None, "rmse": None, "n": 0, "within_90": None}
 
     def mean(name: str, power: int = 1) -> Any:
-        return round(float(sum(one["n"] * one[name] ** power for one in known) / count) ** (1 / power), 3)
+        return round(float(sum(error["n"] * error[name] ** power for error in known) / count) ** (1 / power), 3)
 
     return {"mae": mean("mae"), "rmse": mean("rmse", 2), "n": count, "within_90": mean("within_90")}
 

@@ -96,24 +96,26 @@ def run(course: Course, engine: MakeEngine) -> None:
 
 
 def _stage(course: Course, trials: Trials, evaluator: Evaluator, propose: Propose, engine: MakeEngine) -> None:
+    """Run the trials of a stage, by what the budget leaves. A round fills the engine's slots and takes what has ended.
+
+    The stage is over where this process runs nothing, nothing new may be asked, and no other process runs anything that
+    it might leave undone; until then this one waits for the others.
+    """
     study = course.study
     most = study.config.trials if trials is course.search else None
-    halved = evaluator is study.short and study.halving.rungs
-    keep = study.goes_on(trials) if halved else _reports(trials)
-    runner = engine(evaluator, keep, study.folder / "logs" / trials.name, study.config)
+    runner = engine(evaluator, _decide(course, trials, evaluator), study.folder / "logs" / trials.name, study.config)
     running = 0
     try:
         while (left := course.left_s(trials)) > 0:
-            before = [trial.ended for trial in trials.all()] if not running else [False]
+            ended_before = _ended(trials) if not running else None
             while running < runner.slots and (task := trials.ask(propose, most)) is not None:
                 runner.start(task)
                 running += 1
-            # Without a common lock, others may ask between a look and the next: nothing may have come in between.
-            if not running and all(before) and [trial.ended for trial in trials.all()] == before:
-                return
             if not running:
+                if _is_over(ended_before, _ended(trials)):
+                    return
                 course.say_waiting(trials)
-                time.sleep(0.2)  # another process evaluates the last trials; it may yet die
+                time.sleep(OTHERS_S)
             course.show(runner.slots)
             for task, outcome in runner.finished(min(1.0, left)):
                 running -= 1
@@ -122,6 +124,32 @@ def _stage(course: Course, trials: Trials, evaluator: Evaluator, propose: Propos
         course.say(f"{trials.name}: the time is used up")
     finally:
         runner.close()
+
+
+OTHERS_S = 0.2
+"""Seconds between two looks at the trials of other processes; any of these may yet die."""
+
+
+def _ended(trials: Trials) -> list[bool]:
+    """Of every trial, whether it has ended."""
+    return [trial.ended for trial in trials.all()]
+
+
+def _is_over(before: list[bool] | None, after: list[bool]) -> bool:
+    """Whether all trials had ended before nothing new was asked, and none has come since.
+
+    Without a common lock another process may ask between the two looks.
+
+    >>> _is_over([True, True], [True, True]), _is_over([True, False], [True, True]), _is_over([True], [True, False])
+    (True, False, False)
+    """
+    return before is not None and all(before) and before == after
+
+
+def _decide(course: Course, trials: Trials, evaluator: Evaluator) -> Callable[[int, int, float], bool]:
+    """Which trials go on: those that successive halving keeps, in the search; elsewhere all."""
+    halved = evaluator is course.study.short and course.study.halving.rungs
+    return course.study.goes_on(trials) if halved else _reports(trials)
 
 
 def _reports(trials: Trials) -> Callable[[int, int, float], bool]:
@@ -150,8 +178,8 @@ def _tell(course: Course, trials: Trials, evaluator: Evaluator, task: Task, outc
     result = {"complete": f"mIOU {outcome.miou} %", "stopped": f"stopped at mIOU {outcome.miou} %"}.get(
         outcome.state, f"failed: {outcome.error}"
     )
-    told = ", ".join(filter(None, (_short(outcome, result), how)))
-    course.say(f"{trials.name} {number + 1}: {told} after {outcome.seconds:.1f} s")
+    event = ", ".join(filter(None, (_short(outcome, result), how)))
+    course.say(f"{trials.name} {number + 1}: {event} after {outcome.seconds:.1f} s")
 
 
 def _short(outcome: Outcome, result: str) -> str:

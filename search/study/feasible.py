@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.accuracy import AccuracyModel
 from search.accuracy.effects import EFFECTS
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import Accuracy, points
 from search.clocks import settings_of
-from search.exact import answer
+from search.exact import nothing_feasible
 from search.pricing import Columns, Evaluator
 from search.query import Query
 from zoo.bulk.choices import Choices, Ints
@@ -122,34 +121,31 @@ class Unknown:
 
 def evaluator(query: Query) -> Evaluator:
     """An evaluator that also prices families without published figures."""
-    found = Evaluator(query)
-    if query.one_space.choices.family not in EFFECTS:
-        unknown: AccuracyModel = Unknown()
-        found.accuracy = unknown
-    return found
+    known = query.one_space.choices.family in EFFECTS
+    return Evaluator(query, accuracy=None if known else Unknown())
 
 
-def feasible_set(asked: Query, progress: Progress | None = None) -> FeasibleSet:
+def feasible_set(query: Query, progress: Progress | None = None) -> FeasibleSet:
     """All candidates within the limits at one setting of the clocks.
 
     An open clock is settled where the best candidate is expected, of equal ones at the fastest setting.
 
     Raises NothingFeasible with its report, and ConfigError for objectives without mIOU or an empty space.
     """
-    if "miou" not in asked.objectives:
+    if "miou" not in query.objectives:
         raise ConfigError(
-            f"objectives {', '.join(asked.objectives)}: none of them is measured by training; add miou, or search "
+            f"objectives {', '.join(query.objectives)}: none of them is measured by training; add miou, or search "
             "exactly, without --trials and --sampler"
         )
     best: FeasibleSet | None = None
-    for price in evaluator(asked).at_settings(settings_of(asked)):
-        found = _within(price, progress)
-        if len(found) and (best is None or found.expected > best.expected):
-            best = found
-    if best is not None:
-        return best
-    answer(replace(asked, objectives=tuple(o for o in asked.objectives if o != "miou") or ("params",)))
-    raise ConfigError("the space has no valid spec at this size; widen its choices")
+    for price in evaluator(query).at_settings(settings_of(query)):
+        within = _within(price, progress)
+        if len(within) and (best is None or within.expected > best.expected):
+            best = within
+    if best is None:
+        known = tuple(objective for objective in query.objectives if objective != "miou")
+        raise nothing_feasible(replace(query, objectives=known or ("params",)))
+    return best
 
 
 def _within(price: Evaluator, progress: Progress | None) -> FeasibleSet:

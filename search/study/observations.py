@@ -19,7 +19,7 @@ def history(trials: list[Trial], feasible: FeasibleSet) -> History:
     )
     return History(
         tried=tried,
-        told=observed(trials),
+        observations=observed(trials),
         running=np.array([e.index for e in trials if e.state == "running"], np.int64),
         taken=np.array([e.index for e in trials], np.int64),
     )

@@ -65,7 +65,7 @@ class OpenStudy:
         """What must be the same for two processes to share the search; on the follow-up it does not depend."""
         feasible = self.feasible
         devices = {str(d): folder_digest(predictor(d.name).device.folder) for d in feasible.query.devices}
-        asked = {
+        identity = {
             **feasible.query.describe(),
             "evaluator": self.short.describe(),
             "sampler": self.sampler_name,
@@ -75,19 +75,19 @@ class OpenStudy:
             "candidates_sha256": sha256(feasible.rows.tobytes()).hexdigest(),
         }
         if self.config.measure_latency:
-            asked["measure_latency"] = True
-        plain: dict[str, Any] = json.loads(json.dumps(asked))
+            identity["measure_latency"] = True
+        plain: dict[str, Any] = json.loads(json.dumps(identity))
         return plain
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Trials, Trials]]:
         """Trials of both stages, while this process is known as a worker."""
-        url, asked = self.config.storage, self.asked()
+        url, identity = self.config.storage, self.asked()
         lock = FolderLock(self.folder)
         storage = open_storage(self.folder, url, lock)
-        prefix = "" if url is None else f"zoo-{digest(asked)[:12]}-"
+        prefix = "" if url is None else f"zoo-{digest(identity)[:12]}-"
         worker = Worker(self.folder)
-        both = {SEARCH: asked, FOLLOW_UP: asked | {"follow_up": self.long.describe()}}
+        both = {SEARCH: identity, FOLLOW_UP: identity | {"follow_up": self.long.describe()}}
         try:
             search, follow = (
                 Trials(

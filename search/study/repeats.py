@@ -69,9 +69,9 @@ def repeats_of(
 ) -> list[Repeats]:
     """Candidates with their complete runs, in the order of their first one. latencies: of candidates, by index."""
     runs: dict[int, list[Trial]] = defaultdict(list)
-    for one in trials:
-        if one.state == "complete" and one.miou is not None:
-            runs[one.index].append(one)
+    for trial in trials:
+        if trial.state == "complete" and trial.miou is not None:
+            runs[trial.index].append(trial)
     return [
         Repeats(
             index,
@@ -91,13 +91,15 @@ def latencies_of(trials: Sequence[Trial]) -> dict[int, Interval]:
 
 def front_of(feasible: FeasibleSet, known: Sequence[Repeats]) -> list[Repeats]:
     """Measured candidates within the limits that no other dominates, the best mIOU first."""
-    inside = [one for one in known if keeps_limits(feasible, one.index, one.latency)]
+    inside = [repeats for repeats in known if keeps_limits(feasible, repeats.index, repeats.latency)]
     if not inside:
         return []
-    latency = [math.nan if one.latency is None else one.latency.mean for one in inside]
-    costs = feasible.points(np.array([one.index for one in inside]), [one.mean for one in inside], latency)
-    kept = [one for one, keep in zip(inside, nondominated(costs), strict=True) if keep]
-    return sorted(kept, key=lambda one: -one.mean)
+    latency = [math.nan if repeats.latency is None else repeats.latency.mean for repeats in inside]
+    costs = feasible.points(
+        np.array([repeats.index for repeats in inside]), [repeats.mean for repeats in inside], latency
+    )
+    front = [repeats for repeats, keep in zip(inside, nondominated(costs), strict=True) if keep]
+    return sorted(front, key=lambda repeats: -repeats.mean)
 
 
 def noise_of(known: Sequence[Repeats], *, exact: bool) -> Noise:

@@ -56,8 +56,8 @@ class StudyResults:
     @cached_property
     def surrogate(self) -> Surrogate:
         """What the search's trials teach about all candidates, by the short protocol."""
-        told = observed(self.study.searched)
-        return Surrogate(self.study.own_prior, told, fit(self.study.own_prior, told))
+        observations = observed(self.study.searched)
+        return Surrogate(self.study.own_prior, observations, fit(self.study.own_prior, observations))
 
     @cached_property
     def gain(self) -> Gain | None:
@@ -101,7 +101,7 @@ class StudyResults:
             "sampler": {"name": study.sampler, "why": study.why, "seed": study.config.seed},
             "trials": _counts(study.searched) | {"follow_up": _counts(study.followed), "outside": self._outside()},
             "front": [
-                one | self._weights(m) for one, m in zip(self._measured_entries(self.front), self.front, strict=True)
+                row | self._weights(m) for row, m in zip(self._measured_entries(self.front), self.front, strict=True)
             ],
             "tried": list(self._measured_entries(self._others())),
             "differences": list(self._differences()),
@@ -110,7 +110,7 @@ class StudyResults:
 
     def _outside(self) -> int:
         """Candidates whose measured latency breaks a limit that the predicted one kept."""
-        return sum(not keeps_limits(self.feasible, one.index, one.latency) for one in self.short)
+        return sum(not keeps_limits(self.feasible, repeats.index, repeats.latency) for repeats in self.short)
 
     def _accuracy(self) -> dict[str, Any]:
         short, long = self.study.evaluators
@@ -155,15 +155,15 @@ class StudyResults:
 
     def _left_out(self) -> dict[str, Any]:
         """How well the surrogate predicts each trial from all others."""
-        told = self.surrogate.observations
-        if len(told) < 3:
+        observations = self.surrogate.observations
+        if len(observations) < 3:
             return {"mae": None, "rmse": None, "n": 0, "within_90": None}
         mean, sd = self.surrogate.left_out()
-        error = mean - told.miou
+        error = mean - observations.miou
         return {
             "mae": round(float(np.abs(error).mean()), 3),
             "rmse": round(float(np.sqrt((error**2).mean())), 3),
-            "n": len(told),
+            "n": len(observations),
             "within_90": round(float((np.abs(error) <= 1.645 * sd).mean()), 3),
         }
 
@@ -172,32 +172,33 @@ class StudyResults:
             return
         query = self.feasible.query
         columns = self.feasible.columns([m.index for m in shown])
-        for i, one in enumerate(shown):
-            reach = self.noise.reach(len(one.miou), len(one.miou)) / sqrt(2)
-            low, high = max(0.0, one.mean - reach), min(100.0, one.mean + reach)
-            yield _timed(entry(query, columns, i, self._spec(one.index)), one) | {
-                "miou": {"mean": one.mean, "low": low, "high": high},
-                "miou_source": self._source(one),
+        for i, repeats in enumerate(shown):
+            reach = self.noise.reach(len(repeats.miou), len(repeats.miou)) / sqrt(2)
+            low, high = max(0.0, repeats.mean - reach), min(100.0, repeats.mean + reach)
+            yield _timed(entry(query, columns, i, self._spec(repeats.index)), repeats) | {
+                "miou": {"mean": repeats.mean, "low": low, "high": high},
+                "miou_source": self._source(repeats),
                 "miou_assumes": [],
-                "runs": list(one.miou),
-                "trial": one.trial,
-                "predicted": self._interval(one.index),
-                **self._weights(one),
+                "runs": list(repeats.miou),
+                "trial": repeats.trial,
+                "predicted": self._interval(repeats.index),
+                **self._weights(repeats),
             }
 
-    def _source(self, one: Repeats) -> str:
+    def _source(self, repeats: Repeats) -> str:
         if self.study.config.accuracy == "published":
-            return f"predicted ({one.protocol})"
-        return f"trained ({one.protocol} protocol, {len(one.miou)} run{'s'[: len(one.miou) - 1]}; interval at 0.95)"
+            return f"predicted ({repeats.protocol})"
+        runs = "1 run" if len(repeats.miou) == 1 else f"{len(repeats.miou)} runs"
+        return f"trained ({repeats.protocol} protocol, {runs}; interval at 0.95)"
 
-    def _weights(self, one: Repeats) -> dict[str, Any]:
+    def _weights(self, repeats: Repeats) -> dict[str, Any]:
         """The weights of the first run: the best of several would be the luckiest."""
         short, long = self.study.evaluators
-        folder = getattr(long if one.protocol == "long" else short, "folder", None)
+        folder = getattr(long if repeats.protocol == "long" else short, "folder", None)
         if folder is None or self.folder is None:
             return {}
-        kept = described(folder / f"{one.trial:04}", self.folder)
-        return {} if kept is None else {"weights": kept}
+        weights = described(folder / f"{repeats.trial:04}", self.folder)
+        return {} if weights is None else {"weights": weights}
 
     def _predicted_entries(self) -> Iterator[dict[str, Any]]:
         """The front over all candidates by the belief, spread evenly where it is long."""
@@ -268,14 +269,14 @@ def write_results(study: StudyState, folder: Path) -> dict[str, Any]:
     return document
 
 
-def _timed(row: dict[str, Any], one: Repeats) -> dict[str, Any]:
+def _timed(row: dict[str, Any], repeats: Repeats) -> dict[str, Any]:
     """A row with the latency that was measured here, and what makes the row known by it."""
-    if one.latency is None:
+    if repeats.latency is None:
         return row
     devices = {
         name: cost
         | {
-            "latency_s": asdict(one.latency),
+            "latency_s": asdict(repeats.latency),
             "predicted_latency_s": cost["latency_s"],
             "latency_source": "measured on this machine (median of the quietest burst, 90 % interval)",
         }

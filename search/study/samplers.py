@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that was told: its candidate, mIOU in percent, and what its sampler noted about it."""
+    """A finished trial: its candidate, mIOU in percent, and what its sampler noted about it."""
 
     index: int
     miou: float
@@ -36,14 +36,20 @@ class Tried:
 class History:
     """Everything that a proposal depends on, in the order of the trials' numbers.
 
-    tried: completed trials, within the limits also where they were timed. told: completed and stopped ones, as
-    evidence. running: candidates being evaluated. taken: all that were ever asked.
+    tried: completed trials, within the limits also where they were timed. observations: completed and stopped ones.
+    running: candidates being evaluated. taken: all that were ever asked.
     """
 
     tried: tuple[Tried, ...]
-    told: Observations
+    observations: Observations
     running: Ints
     taken: Ints
+
+    @property
+    def told(self) -> Observations:
+        """The name of `observations` until 0.2, until 1.0."""
+        warnings.warn("history.told is called history.observations since 0.3", DeprecationWarning, stacklevel=2)
+        return self.observations
 
 
 @dataclass(frozen=True)
@@ -111,16 +117,32 @@ class Random:
         return Proposal(int(generator(self.seed, number).choice(untried(self.count, history))))
 
 
-BINS = 256
+CELLS = 256
+"""Cells of the known objectives, each of which keeps its best candidates."""
 KEEP = 4096
-"""The candidates looked at for each trial: the best of each bin of the known objectives."""
+"""Candidates looked at for each trial, over all cells."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is set anew only after some trials, and holds for the proposals until the next time.
+
+    scale: of the surrogate. floor, worst: the reference point, mIOU in percent and known objectives (axes,).
+    shortlist: the candidates looked at, ascending.
+    """
+
+    observations: Observations
+    scale: Scale
+    floor: float
+    worst: Floats
+    shortlist: Ints
 
 
 class Improvement:
-    """The candidate with the largest expected hypervolume improvement under `search.study.surrogate`.
+    """The candidate with the largest expected hypervolume improvement (`search.study.ehvi`) under the surrogate.
 
-    The standard deviations and the prior's weight, the reference point and the shortlist are set anew after each of the
-    first told trials, and after 8, 16, 32, …. Running trials count as told with the mIOU that is expected of them.
+    What `Fitted` holds is set anew after each of the first trials, and after 8, 16, 32, …. Running trials count as
+    observed with the mIOU that is expected of them.
     """
 
     name = "ehvi"
@@ -129,70 +151,98 @@ class Improvement:
         self.setting, self.feasible = setting, setting.feasible
         known = setting.feasible.known
         self.known = known if known.shape[1] else np.zeros((len(known), 1))
-        self.worst, self.floor = np.full(self.known.shape[1], np.inf), 0.0
-        self._set: tuple[Any, Scale, Ints] | None = None
-
-    def _reference(self, mean: Floats) -> tuple[Floats, float]:
-        """A tenth beyond the nadir of the front that is expected."""
-        points = np.column_stack([-mean, self.known])
-        front = points[nondominated(points)]
-        low, high = front.min(axis=0), front.max(axis=0)
-        nadir = high + 0.1 * np.maximum(high - low, 1e-9 * np.abs(high) + 1e-12)
-        return nadir[1:], float(-nadir[0])
+        self._last: Fitted | None = None
 
     def __call__(self, history: History, number: int) -> Proposal:
         left = untried(len(self.feasible), history)
-        scale, shortlist = self._settled(history.told)
-        told = self._with_running(history, scale)
-        listed = shortlist[np.isin(shortlist, left, assume_unique=True)]
-        if not len(listed):
-            listed = left
-        gain = self._gain(told, scale, listed)
-        best = listed[int(gain.argmax())]
-        return Proposal(int(best), {"expected_improvement": float(gain.max())})
+        fitted = self._fitted(history.observations)
+        observations = self._with_running(history, fitted.scale)
+        candidates = fitted.shortlist[np.isin(fitted.shortlist, left, assume_unique=True)]
+        if not len(candidates):
+            candidates = left
+        mean, sd = Surrogate(self.setting.prior, observations, fitted.scale).at(candidates)
+        front = self._front(observations, fitted.scale, (fitted.floor, fitted.worst))
+        ehvi = front.improvement(mean, sd, self.known[candidates])
+        return Proposal(int(candidates[int(ehvi.argmax())]), {"expected_improvement": float(ehvi.max())})
 
     def _with_running(self, history: History, scale: Scale) -> Observations:
-        told, running = history.told, history.running
+        observations, running = history.observations, history.running
         if not len(running):
-            return told
-        mean, _ = Surrogate(self.setting.prior, told, scale).at(running)
+            return observations
+        mean, _ = Surrogate(self.setting.prior, observations, scale).at(running)
         return Observations(
-            np.concatenate([told.index, running]),
-            np.concatenate([told.miou, mean]),
-            np.concatenate([told.extra, np.zeros(len(running))]),
+            np.concatenate([observations.index, running]),
+            np.concatenate([observations.miou, mean]),
+            np.concatenate([observations.extra, np.zeros(len(running))]),
         )
 
-    def _settled(self, told: Observations) -> tuple[Scale, Ints]:
-        count = len(told) if len(told) < ENOUGH else 2 ** int(np.log2(len(told) + 0.5))
-        first = told.first(count)
-        key = (count, first.index.tobytes(), first.miou.tobytes(), first.extra.tobytes())
-        if self._set is None or self._set[0] != key:
-            scale = fit(self.setting.prior, first, self.setting.scale)
-            mean, sd = Surrogate(self.setting.prior, first, scale).everywhere(len(self.feasible))
-            self.worst, self.floor = self._reference(mean)
-            self._set = (key, scale, self._shortlist(first, scale, mean, sd))
-        return self._set[1], self._set[2]
+    def _fitted(self, observations: Observations) -> Fitted:
+        first = observations.first(fitted_to(len(observations)))
+        if self._last is None or not self._last.observations.same(first):
+            self._last = self._fit(first)
+        return self._last
 
-    def _shortlist(self, told: Observations, scale: Scale, mean: Floats, sd: Floats) -> Ints:
+    def _fit(self, observations: Observations) -> Fitted:
+        scale = fit(self.setting.prior, observations, self.setting.scale)
+        mean, sd = Surrogate(self.setting.prior, observations, scale).everywhere(len(self.feasible))
+        floor, worst = reference_point(mean, self.known)
         if len(self.feasible) <= KEEP:
-            return np.arange(len(self.feasible))
-        gain = self._front(told, scale).improvement(mean, sd, self.known)
-        axes = self.known.shape[1]
-        per_axis = max(2, int(BINS ** (1 / axes)))
-        order = np.argsort(np.argsort(self.known, axis=0, kind="stable"), axis=0)
-        place = (order * per_axis // len(self.feasible)) @ per_axis ** np.arange(axes)
-        ranked = np.lexsort((-gain, place))
-        starts = np.searchsorted(place[ranked], np.arange(per_axis**axes))
-        within = np.arange(len(ranked)) - starts[place[ranked]]
-        return np.sort(ranked[within < KEEP // per_axis**axes])
+            shortlist = np.arange(len(self.feasible))
+        else:
+            ehvi = self._front(observations, scale, (floor, worst)).improvement(mean, sd, self.known)
+            shortlist = best_of_each_cell(self.known, ehvi, cells=CELLS, keep=KEEP)
+        return Fitted(observations, scale, floor, worst, shortlist)
 
-    def _gain(self, told: Observations, scale: Scale, index: Ints) -> Floats:
-        mean, sd = Surrogate(self.setting.prior, told, scale).at(index)
-        return self._front(told, scale).improvement(mean, sd, self.known[index])
+    def _front(self, observations: Observations, scale: Scale, reference: tuple[float, Floats]) -> Surface:
+        reached, _ = Surrogate(self.setting.prior, observations, scale).at(observations.index)
+        return surface(reached, self.known[observations.index], reference, self.known.min(axis=0))
 
-    def _front(self, told: Observations, scale: Scale) -> Surface:
-        reached, _ = Surrogate(self.setting.prior, told, scale).at(told.index)
-        return surface(reached, self.known[told.index], (self.floor, self.worst), self.known.min(axis=0))
+
+def fitted_to(count: int) -> int:
+    """To how many of the first observations all is fitted: to each of the first few, then at every doubling.
+
+    >>> [fitted_to(count) for count in (0, 3, 7, 8, 15, 16, 40)]
+    [0, 3, 7, 8, 8, 16, 32]
+    """
+    return count if count < ENOUGH else 1 << (count.bit_length() - 1)
+
+
+def reference_point(miou: Floats, known: Floats) -> tuple[float, Floats]:
+    """Lowest mIOU and highest known objectives (axes,) that count: a tenth of its range beyond the nadir of the front.
+
+    The nadir is the worst value of each objective on the front (Ishibuchi et al., Evolutionary Computation 26, 2018,
+    on how far beyond it the reference point should lie).
+
+    >>> floor, worst = reference_point(np.array([50.0, 60.0, 40.0]), np.array([[1.0], [2.0], [3.0]]))
+    >>> floor, worst.tolist()
+    (49.0, [2.1])
+    """
+    points = np.column_stack([-miou, known])
+    front = points[nondominated(points)]
+    low, high = front.min(axis=0), front.max(axis=0)
+    reference = high + 0.1 * np.maximum(high - low, 1e-9 * np.abs(high) + 1e-12)
+    return float(-reference[0]), reference[1:]
+
+
+def best_of_each_cell(known: Floats, value: Floats, *, cells: int, keep: int) -> Ints:
+    """The candidates with the largest value in each cell of a grid over the known objectives, ascending.
+
+    The grid has b = cells^(1 / axes) bins an axis, which hold equally many candidates each: bin_k = rank_k · b / N. The
+    number of a cell is bin_1 + bin_2 · b + bin_3 · b² + …. Each of the b^axes cells keeps keep / b^axes candidates, so
+    that these cover the whole front.
+
+    >>> value = np.array([1.0, 5.0, 2.0, 3.0, 9.0, 8.0, 7.0, 0.0])
+    >>> best_of_each_cell(np.arange(8.0)[:, None], value, cells=2, keep=4).tolist()  # cells 0 to 3 and 4 to 7
+    [1, 3, 4, 5]
+    """
+    count, axes = known.shape
+    bins = max(2, int(cells ** (1 / axes)))
+    rank = np.argsort(np.argsort(known, axis=0, kind="stable"), axis=0)
+    cell = (rank * bins // count) @ bins ** np.arange(axes)
+    by_cell = np.lexsort((-value, cell))  # by cell, the largest value first
+    first_of_cell = np.searchsorted(cell[by_cell], np.arange(bins**axes))
+    place_in_cell = np.arange(count) - first_of_cell[cell[by_cell]]
+    return np.sort(by_cell[place_in_cell < keep // bins**axes])
 
 
 class FromOptuna:
@@ -219,21 +269,21 @@ class FromOptuna:
         distributions: dict[str, Any] = {
             name: optuna.distributions.IntDistribution(0, n - 1) for name, n in self.counts.items()
         }
-        for one in history.tried:
-            study.add_trial(self._trial(one, distributions))
+        for tried in history.tried:
+            study.add_trial(self._trial(tried, distributions))
         trial = study.ask(distributions)
         notes = {k: v for k, v in study.trials[-1].system_attrs.items() if isinstance(v, (int, float, str))}
         return Proposal(self._nearest(trial.params, left, randomness), notes)
 
-    def _trial(self, one: Tried, distributions: Mapping[str, Any]) -> Any:
+    def _trial(self, tried: Tried, distributions: Mapping[str, Any]) -> Any:
         import optuna
 
         feasible = self.setting.feasible
         return optuna.trial.create_trial(
-            params={name: int(code[one.index]) for name, code in feasible.codes.items()},
+            params={name: int(code[tried.index]) for name, code in feasible.codes.items()},
             distributions=dict(distributions),
-            values=feasible.points(one.index, one.miou).tolist(),
-            system_attrs=dict(one.notes),
+            values=feasible.points(tried.index, tried.miou).tolist(),
+            system_attrs=dict(tried.notes),
         )
 
     def _nearest(self, params: Mapping[str, int], left: Ints, randomness: np.random.Generator) -> int:

@@ -112,11 +112,11 @@ def _studied(study: OpenStudy, searched: list[Trial], followed: list[Trial]) -> 
     )
 
 
-def _same_study(folder: Path, asked: Mapping[str, Any]) -> None:
+def _same_study(folder: Path, identity: Mapping[str, Any]) -> None:
     saved = read_json(folder / STUDY_FILE).get("asked")
-    if saved != asked:
+    if saved != identity:
         raise ConfigError(
-            f"{folder}: the study in it was made for another search: {difference(saved, asked)}; go on with its own "
+            f"{folder}: the study in it was made for another search: {difference(saved, identity)}; go on with its own "
             "options and files, or start another with -o"
         )
 

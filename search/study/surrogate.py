@@ -56,6 +56,11 @@ class Observations:
         """The earliest trials."""
         return Observations(self.index[:count], self.miou[:count], self.extra[:count])
 
+    def same(self, other: "Observations") -> bool:
+        """Whether these are the same trials with the same results."""
+        pairs = ((self.index, other.index), (self.miou, other.miou), (self.extra, other.extra))
+        return all(np.array_equal(own, theirs) for own, theirs in pairs)
+
     def __len__(self) -> int:
         return len(self.index)
 

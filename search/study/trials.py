@@ -219,9 +219,9 @@ def plain_value(feasible: FeasibleSet, field: str, code: int) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _search(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _search(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Without the protocol of the follow-up, which may change before anything trained by it."""
-    return {key: value for key, value in asked.items() if key != "follow_up"}
+    return {key: value for key, value in identity.items() if key != "follow_up"}
 
 
 def _first(trials: list[Trial], number: int, most: int | None) -> bool:

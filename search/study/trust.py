@@ -34,5 +34,5 @@ def is_trusted(folder: Path, config: StudyConfig) -> bool:
 
 
 def _mark(folder: Path, config: StudyConfig) -> Path:
-    said = [str(folder.resolve()), config.document()["storage"], config.data]
-    return data_home() / "studies" / hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    identity = [str(folder.resolve()), config.document()["storage"], config.data]
+    return data_home() / "studies" / hashlib.sha256(json.dumps(identity).encode()).hexdigest()

@@ -1,9 +1,24 @@
 """Lower a whole search space at once: each distinct piece once, everything else by index.
 
-A stage's layers are a function of the spec fields and the tensor shapes that the stage reads (see
-`zoo.lowering`). So a stage is run with a spec that records what is read, all candidates that agree on it
-share the resulting piece, and a count of a candidate is a sum over its pieces: exact, with no second
-description of a network, at some microseconds a candidate.
+A network is a sequence of stages (`zoo.lowering`), and a stage's layers are a function of the spec fields and of the
+tensor shapes that it reads: layers_s = f_s(what s reads). So a count that adds up over layers is, of candidate i,
+
+    count_i = Σ_s times_s(i) · count(piece_s(i)),    piece_s(i) = f_s(what s reads of i)
+
+A stage is run with a spec that records what is read (`zoo.bulk.choices.Reads`); all candidates that agree on it share
+the resulting piece. The sum is exact, there is no second description of a network, and a candidate takes microseconds.
+
+Four candidates whose encoders differ in the units of level 3 alone share all their pieces, and a piece that is run more
+often counts more often:
+
+>>> from zoo.registry import lower
+>>> from zoo.models.espnet import ESPNetSpec
+>>> choices = Choices("espnet", {"alpha3": (1, 2, 3, 8)})
+>>> bulk = BulkLowering(choices, Shape(3, 64, 96)).lower(choices.codes(np.arange(4)))
+>>> bulk.params.tolist() == [lower(ESPNetSpec(alpha3=n), (64, 96)).params for n in (1, 2, 3, 8)]
+True
+>>> {len(step.pieces) for step in bulk.steps}
+{1}
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -135,6 +150,11 @@ class BulkLowering:
     def _after(
         self, number: int, step: Step, shapes: Mapping[str, Ints], storage: Mapping[str, Ints]
     ) -> tuple[dict[str, Ints], dict[str, Ints]]:
+        """Shapes and storages of the named tensors after a step.
+
+        A name that the piece writes stands for what the piece made, or, where it passes its input on, for the storage
+        of that input; every other name stays as it is.
+        """
         new_shapes, new_storage = dict(shapes), dict(storage)
         written = {name for piece in step.pieces for name in piece.writes}
         read = sorted({name for piece in step.pieces for name in piece.reads})
@@ -186,7 +206,7 @@ class Bulk:
     def total(self, function: Callable[[tuple[Layer, ...]], Any], width: int = 0) -> NDArray[Any]:
         """Sum over a candidate's pieces of a function of layers: (count,), or (count, width) of a vector function."""
         shape = (self.count, width) if width else (self.count,)
-        tables = [found for step in self.steps if (found := _table(step, function, shape[1:]))]
+        tables = [priced for step in self.steps if (priced := _table(step, function, shape[1:]))]
         if not tables:
             return np.zeros(shape)
         out = np.empty(shape, dtype=tables[0][0].dtype)

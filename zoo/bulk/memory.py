@@ -1,10 +1,36 @@
 """Pieces of lowered networks, shared by many candidates, and the memory that runs of them need.
 
+A network runs step by step; in each step a piece. Its memory at the worst moment is
+
+    peak = max over steps s of (inside(s) + outside(s))
+
+    inside(s)    peak of the layers of the piece, where what is read after s is never freed (`graph.peak_bytes`)
+    outside(s)   bytes of the tensors that were made before s and are read after it, but not by s
+
+What is read in s or later follows from the last step to the first, as live variables do in a compiler (Aho, Lam, Sethi
+and Ullman, Compilers, 2nd edition, section 9.2.5):
+
+    read_from(s) = reads(s) ∪ (read_from(s + 1) - writes(s))
+
 A tensor may go by several names: a piece that passes its input on gives it a second one. So memory is counted by
 storage, not by name. Everything is an array over the rows, one row a candidate.
+
+A piece makes y (8 bytes) of x (4 bytes), and a later step reads x, y and skip (12 bytes). While the piece runs, x and y
+are inside, and skip waits outside:
+
+>>> from zoo.graph import GraphBuilder
+>>> g = GraphBuilder()
+>>> x = g.input("@x", Shape(1, 1, 1))
+>>> y = g.conv(x, "y", 2)
+>>> piece = Piece(tuple(g.layers), reads={"x": x}, writes={"y": y}, shapes={"y": g.shape(y)})
+>>> before = {"x": np.array([1]), "skip": np.array([2])}  # storages, and places in `sizes`
+>>> step = Step([piece], index=np.array([0]), count=np.array([1]), storage=before, shapes=before)
+>>> read_later = {name: np.array([True]) for name in ("x", "y", "skip")}
+>>> peak_bytes_of([step], read_later, sizes=np.array([0, 4, 12])).tolist()  # 4 + 8 + 12
+[24]
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +87,9 @@ class Step:
 
 
 def peak_bytes_of(steps: Sequence[Step], outputs: Mapping[str, Bools], sizes: Ints) -> Ints:
-    """Peak activation memory of each row, as `graph.peak_bytes` has it for one network.
+    """Peak activation memory of each row in bytes, as `graph.peak_bytes` has it for one network.
 
-    The steps are visited from the last to the first, with the tensors that are read later still: at first the
-    network's outputs. `sizes` are bytes by interned shape, 0 first.
+    outputs: which rows have each name as an output. sizes: bytes by interned shape, 0 first.
     """
     read_later = dict(outputs)
     peak = np.zeros(len(steps[0].index), dtype=np.int64)
@@ -72,7 +97,7 @@ def peak_bytes_of(steps: Sequence[Step], outputs: Mapping[str, Bools], sizes: In
         rows = np.flatnonzero(step.index >= 0)
         if len(rows):
             later = {name: column[rows] for name, column in read_later.items()}
-            peak[rows] = np.maximum(peak[rows], _peak(step.of(rows), later, sizes))
+            peak[rows] = np.maximum(peak[rows], _peak_of_step(step.of(rows), later, sizes))
         read_later = _read_from(step, read_later)
     return peak
 
@@ -84,60 +109,64 @@ def _read_from(step: Step, read_later: Mapping[str, Bools]) -> dict[str, Bools]:
     return {name: (read_later.get(name, none) & ~step.names(name)) | step.reads(name) for name in names}
 
 
-def _peak(step: Step, read_later: Mapping[str, Bools], sizes: Ints) -> Ints:
-    """Bytes at the worst moment of a step: the peak inside its piece, and the tensors that wait outside of it.
-
-    A tensor outlives the step if it was named before it, and is read after it under a name that the step does not
-    give away. Those of them that the piece reads are part of its own peak; the others wait outside. Say a piece reads x
-    (4 bytes), makes y (6) of it and a later step reads x, y and skip (5): x and y are inside, 10 bytes, and skip waits.
-    """
-    outlives = {name: read_later[name] & ~step.names(name) for name in step.storage if name in read_later}
+def _peak_of_step(step: Step, read_later: Mapping[str, Bools], sizes: Ints) -> Ints:
+    """Bytes at the worst moment of a step: inside(s) + outside(s)."""
     entries = sorted({name for piece in step.pieces for name in piece.reads})
     exits = sorted({name for piece in step.pieces for name in piece.writes})
+    # Made before the step, and read after it under a name that the step gives to nothing else.
+    alive = {name: read_later[name] & ~step.names(name) for name in step.storage if name in read_later}
+    # Under whatever name the piece reads it: the storages decide.
+    read_as = {name: [_is_entry(step, name, entry) for entry in entries] for name in alive}
+    outside = {name: rows & ~_any(read_as[name], rows) for name, rows in alive.items()}
     none = np.zeros(len(step.index), dtype=bool)
-    inside, kept_entries = dict.fromkeys(outlives, none), []
-    for entry in entries:
-        # Under whatever name: the storages decide.
-        same = {name: alive & _shares(step, name, entry) for name, alive in outlives.items()}
-        inside = {name: inside[name] | same[name] for name in outlives}
-        kept_entries.append(np.any([none, *same.values()], axis=0))
+    kept_entries = [_any([alive[name] & read_as[name][i] for name in alive], none) for i in range(len(entries))]
     kept_exits = [read_later.get(name, none) for name in exits]
-    outside = {name: alive & ~inside[name] for name, alive in outlives.items()}
-    return _waiting(step, outside, sizes) + _inside(step, entries, exits, [*kept_entries, *kept_exits])
+    return _outside(step, outside, sizes) + _inside(step, entries, exits, [*kept_entries, *kept_exits])
 
 
-def _shares(step: Step, name: str, entry: str) -> Bools:
+def _is_entry(step: Step, name: str, entry: str) -> Bools:
     """Which rows' piece reads, as `entry`, the storage that `name` stands for."""
     same: Bools = step.reads(entry) & (step.storage[name] == step.storage[entry])
     return same
 
 
-def _waiting(step: Step, outside: Mapping[str, Bools], sizes: Ints) -> Ints:
+def _any(columns: Iterable[Bools], like: Bools) -> Bools:
+    """Which rows have True in any column; of the length of `like` also where there is none."""
+    out = np.zeros_like(like)
+    for column in columns:
+        out |= column
+    return out
+
+
+def _outside(step: Step, alive: Mapping[str, Bools], sizes: Ints) -> Ints:
     """Bytes of the storages that wait outside of a step's piece, each once."""
     total = np.zeros(len(step.index), dtype=np.int64)
-    for name, once in _each_once(outside, step.storage):
-        total += np.where(once, sizes[step.shapes[name]], 0)
+    for name, rows in _each_storage_once(alive, step.storage):
+        total += np.where(rows, sizes[step.shapes[name]], 0)
     return total
 
 
-def _each_once(alive: Mapping[str, Bools], storage: Mapping[str, Ints]) -> Iterator[tuple[str, Bools]]:
+def _each_storage_once(alive: Mapping[str, Bools], storage: Mapping[str, Ints]) -> Iterator[tuple[str, Bools]]:
     """For each name the rows in which no earlier name stands for the same storage."""
     earlier: list[str] = []
     for name, rows in alive.items():
-        once = rows.copy()
+        first = rows.copy()
         for other in earlier:
-            once &= ~(alive[other] & (storage[other] == storage[name]))
+            first &= ~(alive[other] & (storage[other] == storage[name]))
         earlier.append(name)
-        yield name, once
+        yield name, first
 
 
 def _inside(step: Step, entries: list[str], exits: list[str], kept: list[Bools]) -> Ints:
-    """Peak inside each row's piece, given which of its entries and exits outlive it: once for each combination."""
+    """Peak inside each row's piece, computed once for each piece and set of entries and exits that are read later.
+
+    kept: of each entry, then of each exit, which rows read it later.
+    """
     first, which = distinct([step.index, *(column.astype(np.int64) for column in kept)], len(step.index))
     peaks = np.empty(len(first), dtype=np.int64)
     for i, row in enumerate(first):
         piece = step.pieces[step.index[row]]
-        tables = [piece.reads] * len(entries) + [piece.writes] * len(exits)
-        flagged = zip([*entries, *exits], tables, kept, strict=True)
-        peaks[i] = peak_bytes(piece.layers, [table[n] for n, table, keep in flagged if keep[row] and n in table])
+        layer_of = [piece.reads.get(name) for name in entries] + [piece.writes.get(name) for name in exits]
+        read_later = [layer for layer, rows in zip(layer_of, kept, strict=True) if rows[row] and layer is not None]
+        peaks[i] = peak_bytes(piece.layers, read_later)
     return peaks[which]

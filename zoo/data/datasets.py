@@ -100,7 +100,21 @@ GENERATED = frozenset({"scenes"})
 
 
 def data_set(name: str, root: Path | None, split: str) -> Split:
-    """A split of a data set below `root`. Raises DataError where the layout is not the expected one."""
+    """A split of a data set: images with masks of class indices.
+
+    Args:
+        name: of a layout, a key of `LAYOUTS`; `scenes` is generated and needs no files.
+        root: folder of the data set; None for one that is generated.
+        split: such as `train` or `val`.
+
+    Raises:
+        DataError: the name or the split is unknown, the folder is missing, or its layout is not the expected one.
+
+    >>> scenes = data_set("scenes", None, "val")
+    >>> image, mask = scenes.load(0)
+    >>> len(scenes), image.shape, mask.shape
+    (16, (360, 480, 3), (360, 480))
+    """
     if name not in LAYOUTS:
         raise DataError(f"data set {name!r} is unknown; {did_you_mean(name, LAYOUTS)}")
     if name in GENERATED:

@@ -42,7 +42,7 @@ class SamplerContract:
         ended = proposals[: len(proposals) - running]
         return History(
             tried=tuple(Tried(p.index, float(miou[p.index]), p.notes) for p in ended),
-            told=observations_of([(p.index, float(miou[p.index]), 0.0) for p in ended]),
+            observations=observations_of([(p.index, float(miou[p.index]), 0.0) for p in ended]),
             running=np.array([p.index for p in proposals[len(ended) :]], np.int64),
             taken=np.array([p.index for p in proposals], np.int64),
         )

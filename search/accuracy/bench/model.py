@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,11 @@ def inputs_of(networks: Sequence[Measured], proxies: Mapping[Spec, Mapping[str, 
 
 def inputs_at(choices: Choices, codes: Mapping[str, Ints], counted: bool) -> Inputs:
     """Inputs of the combinations with these codes; `counted`: with parameters and MACs, which take longer."""
-    found = [by_fields(choices, codes, effect.value) for effect in EFFECTS[FAMILY]]
-    effects = np.column_stack([np.array(values, dtype=float)[index] for values, index in found])
+    columns = [by_fields(choices, codes, effect.value) for effect in EFFECTS[FAMILY]]
+    effects = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])
     if not counted:
         return Inputs(effects, np.ones(len(effects)), np.ones(len(effects)), {})
-    bulk = _lowering(choices).lower(codes)
+    bulk = _lowering(choices.family, tuple(choices.values.items())).lower(codes)
     return Inputs(effects, bulk.params.astype(float), bulk.macs.astype(float), {})
 
 
@@ -86,15 +87,10 @@ def inputs_of_spec(spec: Spec) -> Inputs:
     return inputs_of([Measured(spec, ())])
 
 
-_LOWERINGS: list[tuple[Choices, BulkLowering]] = []
-"""The lowering of the space asked last, at most one: choices are not hashable."""
-
-
-def _lowering(choices: Choices) -> BulkLowering:
-    """The lowering of the space asked last, which keeps its pieces."""
-    if not _LOWERINGS or _LOWERINGS[0][0] is not choices:
-        _LOWERINGS[:] = [(choices, BulkLowering(choices, Shape(3, *SIZE)))]
-    return _LOWERINGS[0][1]
+@lru_cache(maxsize=1)
+def _lowering(family: str, values: tuple[tuple[str, tuple[Any, ...]], ...]) -> BulkLowering:
+    """The lowering of the space that was asked last, which keeps its pieces from one call to the next."""
+    return BulkLowering(Choices(family, dict(values)), Shape(3, *SIZE))
 
 
 @dataclass(frozen=True)

@@ -142,48 +142,48 @@ class Processes:
         """Outcomes of the processes that ended, were ended, or died."""
         if not self._running:
             return []
-        wait([one.pipe for one in self._running], self._patience(timeout_s))
-        ended = [(one, outcome) for one in self._running if (outcome := self._outcome(one)) is not None]
-        for one, _ in ended:
-            self._running.remove(one)
-            _end(one)
-        return [(one.task, outcome) for one, outcome in ended]
+        wait([running.pipe for running in self._running], self._patience(timeout_s))
+        ended = [(running, outcome) for running in self._running if (outcome := self._outcome(running)) is not None]
+        for running, _ in ended:
+            self._running.remove(running)
+            _end(running)
+        return [(running.task, outcome) for running, outcome in ended]
 
     def close(self) -> None:
         """Kill what runs; its trials stay open and are evaluated again."""
-        for one in self._running:
-            _end(one)
+        for running in self._running:
+            _end(running)
         self._running = []
 
     def _patience(self, timeout_s: float) -> float:
         if self.limit_s is None:
             return timeout_s
-        left = min(self.limit_s - (time.monotonic() - one.started) for one in self._running)
+        left = min(self.limit_s - (time.monotonic() - running.started) for running in self._running)
         return max(0.0, min(timeout_s, left))
 
-    def _outcome(self, one: _Running) -> Outcome | None:
-        seconds = time.monotonic() - one.started
+    def _outcome(self, running: _Running) -> Outcome | None:
+        seconds = time.monotonic() - running.started
         try:
-            while one.pipe.poll():
-                message = one.pipe.recv()
+            while running.pipe.poll():
+                message = running.pipe.recv()
                 if isinstance(message, Outcome):
                     return message
-                one.pipe.send(self.decide(one.task.number, *message))
+                running.pipe.send(self.decide(running.task.number, *message))
         except (EOFError, OSError):
-            one.process.join(5)
-            return Outcome("failed", None, seconds, died(one.process.exitcode), tail(one.log))
+            running.process.join(5)
+            return Outcome("failed", None, seconds, died(running.process.exitcode), tail(running.log))
         if self.limit_s is not None and seconds > self.limit_s:
             text = f"took longer than the time limit of {self.limit_s:g} s and was ended"
-            return Outcome("failed", None, seconds, text, tail(one.log))
+            return Outcome("failed", None, seconds, text, tail(running.log))
         return None
 
 
-def _end(one: _Running) -> None:
-    one.process.join(0.2)
-    if one.process.is_alive():
-        one.process.kill()
-        one.process.join()
-    one.pipe.close()
+def _end(running: _Running) -> None:
+    running.process.join(0.2)
+    if running.process.is_alive():
+        running.process.kill()
+        running.process.join()
+    running.pipe.close()
 
 
 def _child(evaluator: Evaluator, task: Task, pipe: Connection, log: str) -> None:

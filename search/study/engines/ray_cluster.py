@@ -140,11 +140,11 @@ class OnRay:
         """Trials whose worker found no room any more, because a machine was lost, wait for another worker."""
         import ray
 
-        pending = [one for one in self._running if not ray.wait([one.here], timeout=0)[0]]
-        for one in pending[: max(0, len(self._running) + len(self._free) - self.slots)]:
-            self._running.remove(one)
-            ray.kill(one.actor)
-            self._waiting.insert(0, (one.task, one.tries))
+        pending = [running for running in self._running if not ray.wait([running.here], timeout=0)[0]]
+        for running in pending[: max(0, len(self._running) + len(self._free) - self.slots)]:
+            self._running.remove(running)
+            ray.kill(running.actor)
+            self._waiting.insert(0, (running.task, running.tries))
 
     def finished(self, timeout_s: float) -> list[tuple[Task, Outcome]]:
         """Outcomes of what ended; a trial whose worker was lost is first evaluated once more."""
@@ -164,42 +164,42 @@ class OnRay:
 
         self._answer()
         self._dispatch()
-        calls = [one.call for one in self._running]
+        calls = [running.call for running in self._running]
         ready, _ = ray.wait(calls, num_returns=1, timeout=0.1) if calls else ([], [])
-        ended = [one for one in self._running if one.call in ready or self._late(one)]
-        return [(one.task, outcome) for one in ended if (outcome := self._end(one)) is not None]
+        ended = [running for running in self._running if running.call in ready or self._late(running)]
+        return [(running.task, outcome) for running in ended if (outcome := self._end(running)) is not None]
 
     def _answer(self) -> None:
         import ray
 
-        current = {one.task.number for one in self._running}
+        current = {running.task.number for running in self._running}
         for number, epoch, miou in ray.get(self._mailbox.waiting.remote(), timeout=SILENT_S):
             goes_on = number in current and self.decide(number, epoch, miou)
             ray.get(self._mailbox.answer.remote(number, goes_on), timeout=SILENT_S)
 
-    def _late(self, one: _Running) -> bool:
-        return self.limit_s is not None and time.monotonic() - one.started > self.limit_s
+    def _late(self, running: _Running) -> bool:
+        return self.limit_s is not None and time.monotonic() - running.started > self.limit_s
 
-    def _end(self, one: _Running) -> Outcome | None:
+    def _end(self, running: _Running) -> Outcome | None:
         import ray
 
-        self._running.remove(one)
-        seconds = time.monotonic() - one.started
+        self._running.remove(running)
+        seconds = time.monotonic() - running.started
         outcome: Outcome
         try:
-            outcome, files = ray.get(one.call, timeout=0)
+            outcome, files = ray.get(running.call, timeout=0)
         except ray.exceptions.GetTimeoutError:
-            ray.kill(one.actor)
+            ray.kill(running.actor)
             text = f"took longer than the time limit of {self.limit_s:g} s and was ended"
             return Outcome("failed", None, seconds, text, "its log is in Ray's session folder on the worker")
         except ray.exceptions.RayError as lost:
-            ray.kill(one.actor)
-            if one.tries < RETRIES:
-                self._waiting.append((one.task, one.tries + 1))
+            ray.kill(running.actor)
+            if running.tries < RETRIES:
+                self._waiting.append((running.task, running.tries + 1))
                 return None
-            why = f"its worker was lost {one.tries + 1} times"
+            why = f"its worker was lost {running.tries + 1} times"
             return Outcome("failed", None, seconds, why, f"{type(lost).__name__}: {lost}")
-        self._free.append(one.actor)
+        self._free.append(running.actor)
         self._write(files)
         return outcome
 
@@ -215,7 +215,7 @@ class OnRay:
         """End all workers; their trials stay open and are evaluated again."""
         import ray
 
-        for actor in [*self._free, *(one.actor for one in self._running), self._mailbox]:
+        for actor in [*self._free, *(running.actor for running in self._running), self._mailbox]:
             with suppress(*_losses()):
                 ray.kill(actor)
         self._free, self._running, self._waiting = [], [], []

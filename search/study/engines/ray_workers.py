@@ -65,5 +65,5 @@ KEPT = ("best.safetensors", "log.csv")
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.name in KEPT)
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    paths = (path for path in folder.rglob("*") if path.name in KEPT)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
