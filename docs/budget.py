@@ -16,7 +16,12 @@ from zoo.registry import lower
 DEVICES = ("nano", "tx2", "xavier-nx", "orin-nano", "agx-orin", "rpi4", "rpi5")
 """Boards of the tables, in groups of one maker."""
 
-OURS = ("camvid", "val", "480x360", "one confusion matrix over the split; void pixels ignored; arg-max over the 11 classes")
+OURS = (
+    "camvid",
+    "val",
+    "480x360",
+    "one confusion matrix over the split; void pixels ignored; arg-max over the 11 classes",
+)
 """Data set, split, size and protocol of the first table."""
 
 SIZE = (360, 480)
@@ -134,9 +139,9 @@ intervals; [What predictions rest on](hardware.md) has the errors. Differences o
 
 ## Measured by us, one protocol
 
-Weights of the manifest, scored by `zoo eval NAME --dataset camvid` on the 101 images of CamVid's val: {protocol}; inputs
-and labels of 480x360, 11 classes. Latency is at that size. The best epoch of the `.camvid` weights was chosen on these
-images, so their figures are a little optimistic; `camvid-authors` are the ESPNet authors' released weights.
+Weights of the manifest, scored by `zoo eval NAME --dataset camvid` on the 101 images of CamVid's val: {protocol};
+inputs and labels of 480x360, 11 classes. Latency is at that size. The best epoch of the `.camvid` weights was chosen on
+these images, so their figures are a little optimistic; `camvid-authors` are the ESPNet authors' released weights.
 
 {ours}
 
@@ -162,7 +167,9 @@ def _unlike(rows: Sequence[Row], name: str, device: str = "orin-nano") -> str:
     mine = next(row for row in rows if row.name == name)
     large = max(front(rows, device), key=lambda row: row.graph.params)
     times, share = large.graph.params / mine.graph.params, large.latency[device].mean / mine.latency[device].mean
-    return f"`{large.name}` has {times:.0f} times the parameters of `{name}`, and {share:.1f} of its latency on {device}"
+    return (
+        f"`{large.name}` has {times:.0f} times the parameters of `{name}`, and {share:.1f} of its latency on {device}"
+    )
 
 
 def page() -> str:

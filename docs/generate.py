@@ -74,8 +74,7 @@ manifest (`pretrained/manifest.yaml`) has the protocol and the source of each.
 {table}
 
 `zoo list --published` prints these counts beside those of the papers, `zoo show --blocks` the papers' units beside each
-other. The recurrent language model of the ESPNetv2 paper is not included, because we had no published table to check it
-against.
+other. The recurrent unit of the ESPNetv2 paper is [a family of its own](text.md), for texts.
 """
 
 DEVICES = """# Devices
