@@ -1,11 +1,15 @@
 """Chooses a device's predictor; predicts the cost of one network."""
 
 from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hw_models.analytic.features import DISPATCHES
 from hw_models.analytic.predictor import Predictor
 from hw_models.calibrated_predictor import CalibratedPredictor
-from hw_models.cost import METRICS, Cost, CostArrays, Interval, KernelCost
+from hw_models.cost import BARELY_READ, METRICS, Cost, CostArrays, Interval, KernelCost
 from hw_models.device import Device, DeviceError, load_device
 from hw_models.kernels import value_bytes
 from hw_models.measured.predictor import MeasuredPredictor, is_measured
@@ -37,6 +41,24 @@ def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
     return values * value_bytes(device.stack, device.precision)
 
 
+def readings_of(prices: Predictor, terms: NDArray[np.float64]) -> tuple[dict[str, str], dict[str, float]]:
+    """What was read of one network with these terms: `readings` and `unread` as in `Cost`, by metric."""
+    readings = {m: known.source for m in READ if (known := prices.read(terms, m))}
+    return readings, {m: prices.unread(terms, m) for m in READ}
+
+
+def reading_basis(prices: Predictor, terms: NDArray[np.float64]) -> dict[str, dict[str, Any]]:
+    """What published readings say of one network with these terms, as plain values for JSON.
+
+    read: by metric, the source of what was read of the network itself. inherited: by metric, the part of what the
+    model is off by that readings of it at other clocks, or of networks like it, are taken to tell; small parts are
+    left out.
+    """
+    readings, unread = readings_of(prices, terms)
+    alike = {m: round(1 - part, 2) for m, part in unread.items() if m not in readings and part < BARELY_READ}
+    return {"read": readings, "inherited": alike}
+
+
 def predict(
     graph: Graph | Spec | str,
     device: str | Device = "tx2",
@@ -54,6 +76,7 @@ def predict(
         graph = lower(load_config().model(graph).spec if isinstance(graph, str) else graph, size)
     prices = predictor(device, clock_mhz, batch)
     terms = prices.terms(graph.layers)
+    readings, unread = readings_of(prices, terms)
     arrays = prices.finish(terms, confidence)
     values = {field.name: float(getattr(arrays, field.name)) for field in fields(arrays)}
     intervals = {name: Interval(*(values[f"{name}_{part}"] for part in ("mean", "low", "high"))) for name in METRICS}
@@ -69,6 +92,6 @@ def predict(
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
         dispatches=float(terms[DISPATCHES]),
-        readings={m: known.source for m in READ if (known := prices.read(terms, m))},
-        unread={m: prices.unread(terms, m) for m in READ},
+        readings=readings,
+        unread=unread,
     )

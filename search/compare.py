@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.normal import upper_tail
+from hw_models.predictors import reading_basis
 from pretrained.manifest import Metric, Weights, manifest
-from search.accuracy import accuracy_model
+from search.accuracy import accuracy_model, assumptions_of
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import points
 from search.accuracy.published import NOISE_SD
@@ -53,8 +54,10 @@ class Subject:
 
     @property
     def measured(self) -> Metric | None:
-        """The mIOU of its weights."""
-        return self.weights.miou if self.weights else None
+        """The mIOU of its weights, at the image size that they were scored at."""
+        if self.weights is None or self.weights.preprocessing.size != self.size:
+            return None
+        return self.weights.miou
 
     @property
     def scale(self) -> str:
@@ -100,7 +103,8 @@ def _rounded(value: float) -> float | None:
 
 def _row(one: Subject, confidence: float) -> dict[str, Any]:
     prices = prices_at(one.device)
-    cost = prices.finish(prices.terms(one.graph.layers), confidence)
+    terms = prices.terms(one.graph.layers)
+    cost = prices.finish(terms, confidence)
     parts = {m: {part: float(getattr(cost, f"{m}_{part}")) for part in PARTS} for m in DEVICE_METRICS}
     return {
         "name": one.name,
@@ -108,6 +112,8 @@ def _row(one: Subject, confidence: float) -> dict[str, Any]:
         "device": str(one.device),
         "miou": _miou(one, confidence),
         "miou_of": one.scale,
+        "miou_assumes": [] if one.measured else list(_assumptions(one)),
+        "readings": reading_basis(prices, terms),
         "weights": one.weights.name if one.weights else None,
         **counts_of(one.graph),
         **parts,
@@ -120,9 +126,16 @@ def _miou(one: Subject, confidence: float) -> dict[str, float] | None:
     if one.measured:
         return dict.fromkeys(PARTS, one.measured.value)
     try:
-        return dict(zip(PARTS, accuracy_model(one.accuracy).predict_spec(one.spec, confidence), strict=True))
+        return dict(zip(PARTS, accuracy_model(one.accuracy, one.size).predict_spec(one.spec, confidence), strict=True))
     except ZooError:
         return None
+
+
+def _assumptions(one: Subject) -> tuple[str, ...]:
+    try:
+        return assumptions_of(accuracy_model(one.accuracy, one.size), one.spec)
+    except ZooError:
+        return ()
 
 
 def _chances(subjects: Sequence[Subject], metric: str) -> Floats:
@@ -143,18 +156,18 @@ def _networks(subjects: Sequence[Subject]) -> NDArray[np.int64]:
 
 
 def _joint_miou(subjects: Sequence[Subject]) -> JointNormal:
-    """Points of mIOU: predicted ones share their family's errors, measured ones have the noise of one run."""
+    """Points of mIOU: predicted ones share their family's errors at a size, measured ones have the noise of one run."""
     mean, own = np.full(len(subjects), np.nan), np.zeros(len(subjects))
     blocks: list[Floats] = [np.zeros((len(subjects), 1))]
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
     for i, one in enumerate(subjects):
         if one.measured:
             mean[i], own[i] = float(points(one.measured.value)), NOISE_SD
         else:
-            groups.setdefault((one.accuracy, one.spec.family), []).append(i)
-    for (accuracy, _), members in groups.items():
+            groups.setdefault((one.accuracy, one.spec.family, one.size), []).append(i)
+    for (accuracy, _, size), members in groups.items():
         try:
-            found = accuracy_model(accuracy).joint([subjects[i].spec for i in members])
+            found = accuracy_model(accuracy, size).joint([subjects[i].spec for i in members])
         except ZooError:
             continue
         block = np.zeros((len(subjects), found.loadings.shape[1]))

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from search.accuracy import SCALES
+from search.accuracy import SCALES, assumptions_of
 from search.clocks import Setting, settings_of, settled
 from search.infeasible import Nearest, NothingFeasible
 from search.pareto import Floats, levels, nondominated
-from search.pricing import Columns, Evaluator, join
+from search.pricing import Columns, Evaluator, accuracy_of, join
 from search.query import CLOCK_TRADED, DEVICE_METRICS, Query
 from search.structure import structure
 from search.tables import Tables, UnionTables
@@ -71,7 +71,8 @@ def entries(result: Result) -> Iterator[dict[str, Any]]:
 def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None = None) -> dict[str, Any]:
     """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top.
 
-    at: the devices with their clocks, by default those of the query. `miou` is None where no model knows it.
+    at: the devices with their clocks, by default those of the query. `miou` is None where no model knows it;
+    `miou_assumes` names what its prediction takes for granted, since no evidence varies it.
     """
     setting = at or query.devices
     devices: list[dict[str, Any]] = [
@@ -88,6 +89,7 @@ def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None
         "spec": as_dict(spec),
         "miou": None if np.isnan(miou["mean"]) else miou,
         "miou_source": "unknown" if np.isnan(miou["mean"]) else _source(query),
+        "miou_assumes": [] if np.isnan(miou["mean"]) else list(assumptions_of(accuracy_of(query), spec)),
         **{name: int(column[i]) for name, column in columns.counts.items()},
         **devices[0],
         "devices": dict(zip(map(str, query.devices), devices, strict=True)),

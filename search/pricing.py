@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hw_models.normal import score, upper_tail
 from hw_models.predictors import Predictor
-from search.accuracy import Accuracy, AccuracyModel, accuracy_model
+from search.accuracy import Accuracy, AccuracyModel, accuracy_model, assumptions_of
 from search.accuracy.joint import JointNormal, side_by_side
 from search.accuracy.linear import points
 from search.device_at import DeviceAt
@@ -334,6 +334,10 @@ class ByFamily:
             [(rows, self.models[name].joint([specs[i] for i in rows.tolist()])) for name, rows in own.items()]
         )
 
+    def assumptions(self, spec: Spec) -> tuple[str, ...]:
+        """By the model of its family."""
+        return assumptions_of(self.models[spec.family], spec)
+
     def describe(self, family: str = "") -> dict[str, Any]:
         """Of one family."""
         return self.models[family].describe(family)
@@ -341,7 +345,7 @@ class ByFamily:
 
 def accuracy_of(query: Query) -> AccuracyModel:
     """The accuracy model of a query. Raises ZooError where it needs one and none knows one of its families."""
-    model = accuracy_model(query.accuracy)
+    model = accuracy_model(query.accuracy, query.space.size)
     if query.needs_miou and len(query.families) == 1:
         return model
     models = {member.choices.family: _known(model, member.choices, query) for member in query.space.members}

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw_models.normal import score
-from hw_models.predictors import Predictor, predictor
+from hw_models.predictors import Predictor, predictor, reading_basis
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import percent, points
 from search.clocks import Setting
@@ -120,6 +120,12 @@ class Candidates:
         center, loadings, own = (np.concatenate([part[k] for part in parts])[order] for k in (1, 2, 3))
         return JointNormal(np.log(center), loadings, own, self.network)
 
+    def readings(self, i: int) -> dict[str, dict[str, Any]]:
+        """What published readings say of a candidate, by device; devices of which none does are left out."""
+        at = enumerate(zip(self.query.devices, self.settings[i], strict=True))
+        found = {str(device): reading_basis(_prices(setting), self._terms[d][i]) for d, (device, setting) in at}
+        return {device: basis for device, basis in found.items() if basis["read"] or basis["inherited"]}
+
     def within(self, rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
         """In which of `count` joint draws each candidate is within the limits on devices, (count, N)."""
         inside = np.ones((count, len(self)), dtype=bool)
@@ -160,7 +166,8 @@ class Shortlist:
     limits, (M,). indistinguishable: how many others of the front differ from it in the first objective by no more
     than is uncertain, (M,). cheaper: place of the candidate that is nowhere dearer, least in the second objective,
     and not significantly worse in the first, (M,). knee: place of the member that is farthest from the line between
-    the ends, None for fewer than three. gains: expected rise in mIOU, in points of percent, of what one would choose
+    the ends, None for fewer than three. readings: what published readings say
+    of each (`Candidates.readings`). gains: expected rise in mIOU, in points of percent, of what one would choose
     after training a member, (M,); None where mIOU is no objective.
     """
 
@@ -169,6 +176,7 @@ class Shortlist:
     indistinguishable: tuple[int, ...]
     cheaper: tuple[int, ...]
     knee: int | None
+    readings: tuple[Mapping[str, Mapping[str, Any]], ...]
     gains: tuple[float, ...] | None
 
 
@@ -186,6 +194,7 @@ def shortlist(candidates: Candidates, most: int = MOST, seed: int = SEED) -> Sho
         tuple(int(rows.sum()) - 1 for rows in alike),
         tuple(_cheaper(axes, i, rows) for i, rows in zip(places, alike, strict=True)),
         _knee(axes, places),
+        tuple(candidates.readings(i) for i in places),
         tuple(knowledge_gradient(candidates, places)) if first[1] == "miou" else None,
     )
 
@@ -297,6 +306,7 @@ def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]
                 "indistinguishable": found.indistinguishable[k],
                 "cheaper": found.cheaper[k] + 1,
                 "knee": place == found.knee,
+                "readings": dict(found.readings[k]),
                 "training": None
                 if found.gains is None
                 else {

@@ -1,8 +1,13 @@
 """The plan of trainings: what is trained, in which order, and that every decoder has its encoder."""
 
+from pathlib import Path
+
+import pytest
+
 from benchmarks.accuracy.design import design, held_out_pool, labels, tasks
+from benchmarks.accuracy.held_out import LIST, held_out, truths
 from benchmarks.accuracy.protocols import PROTOCOLS
-from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK
+from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, yardstick
 
 
 def test_every_decoder_comes_after_its_encoder() -> None:
@@ -27,9 +32,21 @@ def test_the_label_set_is_what_the_issue_of_trust_asks_for() -> None:
 
 def test_protocols_can_be_asked_for_alone() -> None:
     assert {task.protocol for task in tasks(("truth",))} == {"truth"}
-    assert len(tasks(("truth",))) == len(YARDSTICK) + 2
+    assert tasks(("truth",)) == [*(task for task in yardstick() if task.protocol == "truth"), *truths()]
     assert {task.protocol for task in tasks()} <= PROTOCOLS.keys()
 
 
 def test_what_may_be_held_out_is_labelled_nowhere() -> None:
-    assert not {task.spec for task in tasks()} & set(held_out_pool())
+    labelled = {task.spec for task in [*labels(CANDIDATES[0]), *yardstick()]}
+    assert not labelled & set(held_out_pool())
+    assert not labelled & {task.spec for task in truths()}
+
+
+def test_the_held_out_list_is_the_one_that_was_fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [len(specs) for specs in held_out().values()] == [4, 4, 4]
+    assert len({spec for specs in held_out().values() for spec in specs}) == 12
+    other = tmp_path / LIST.name
+    other.write_text(LIST.read_text().replace('"alpha3": 7', '"alpha3": 8', 1))
+    monkeypatch.setattr("benchmarks.accuracy.held_out.LIST", other)
+    with pytest.raises(ValueError, match="not the list that was fixed"):
+        held_out()

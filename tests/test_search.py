@@ -94,7 +94,7 @@ def counts(graph):
 def brute_force(q):
     """(spec, setting, objectives, within the limits) of every candidate, one by one."""
     out = []
-    model = accuracy_model(q.accuracy)
+    model = accuracy_model(q.accuracy, q.space.size)
     for _, spec in valid_specs(q.space):
         graph = lower(spec, q.space.size)
         for setting in settings_of(q):
@@ -508,7 +508,7 @@ def test_without_miou_a_family_that_no_model_knows_can_be_searched():
 def test_min_miou_holds_with_the_confidence():
     q = query(limits=Limits(min_miou=45.0))
     found = exact(q)
-    model = accuracy_model(q.accuracy)
+    model = accuracy_model(q.accuracy, q.space.size)
     own = [model.predict_spec(spec, 0.8)[1] >= 45.0 for _, spec in valid_specs(SPACE)]  # the lower end holds with 0.9
     assert 0 < found.feasible == sum(own) < found.enumerated
 

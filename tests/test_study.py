@@ -301,7 +301,7 @@ def test_what_lags_is_stopped_and_a_front_goes_on():
 def test_stopped_trials_keep_what_they_reported_and_count_as_stopped(tmp_path, found, monkeypatch):
     monkeypatch.setattr(Published, "epochs", 8)
     config = StudyConfig(trials=len(found), sampler="random", promote=0)
-    monkeypatch.setattr("search.study.config.Published", lambda: Steady(epochs=8))
+    monkeypatch.setattr("search.study.config.Published", lambda images: Steady(epochs=8, images=images))
     done = start(QUERY, config, tmp_path)
     states = {e.state for e in done.searched}
     assert states == {"complete", "stopped"}
@@ -711,7 +711,7 @@ def test_the_command_refuses_what_means_nothing(tmp_path, capsys):
 
 def test_local_runs_trained_candidates_in_processes(tmp_path):
     config = StudyConfig(accuracy="train", dataset="scenes")
-    short, long = config.evaluators(tmp_path)
+    short, long = config.evaluators(tmp_path, QUERY.space.size)
     assert (short.epochs, long.epochs) == (10, 40)
     assert isinstance(local(short, lambda *a: True, tmp_path, config), Processes)
     assert isinstance(local(Published(), lambda *a: True, tmp_path, config), Inline)

@@ -55,8 +55,8 @@ def made_data():
     sets = (Held("made", "train", CAMVID, samples), Held("made", "val", CAMVID, samples[:2]))
     planned = StudyConfig.evaluators
 
-    def evaluators(config, folder):
-        return tuple(replace(one, sets=sets) for one in planned(config, folder))
+    def evaluators(config, folder, images):
+        return tuple(replace(one, sets=sets) for one in planned(config, folder, images))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StudyConfig, "evaluators", evaluators)

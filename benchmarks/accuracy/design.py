@@ -95,12 +95,14 @@ def labels(protocol: str) -> list[Task]:
 
 
 def tasks(protocols: Collection[str] = ()) -> list[Task]:
-    """All trainings in the order of the queue, or those under some protocols: the yardstick's, then the labels.
+    """All trainings in the order of the queue, or those under some protocols: the yardstick's, labels, held-out ones.
 
     The labels come right after the yardstick under the likeliest candidate, because they are needed whatever wins.
     """
+    from benchmarks.accuracy.held_out import truths
+
     first = [task for task in yardstick() if task.protocol == CANDIDATES[0]]
-    chosen = dict.fromkeys([*first, *labels(CANDIDATES[0]), *yardstick()])
+    chosen = dict.fromkeys([*first, *labels(CANDIDATES[0]), *yardstick(), *truths()])
     return [task for task in chosen if not protocols or task.protocol in protocols]
 
 

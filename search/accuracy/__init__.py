@@ -5,7 +5,7 @@ The two are of different data sets and protocols, and no number of one compares 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from search.accuracy.bench_model import SHORT, BenchModel
 from search.accuracy.joint import JointNormal
@@ -15,7 +15,7 @@ from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ZooError, did_you_mean
 from zoo.specs import Spec
 
-__all__ = ["Accuracy", "AccuracyModel", "PublishedPoint", "accuracy_model", "published_points"]
+__all__ = ["Accuracy", "AccuracyModel", "PublishedPoint", "accuracy_model", "assumptions_of", "published_points"]
 
 
 class AccuracyModel(Protocol):
@@ -36,6 +36,22 @@ class AccuracyModel(Protocol):
         """Protocol, sources, figures used, errors on figures left out, assumptions: plain values for JSON."""
 
 
+@runtime_checkable
+class SizedModel(Protocol):
+    """An accuracy model whose predictions depend on the size of the image."""
+
+    def at_size(self, size: tuple[int, int]) -> AccuracyModel:
+        """The model for networks that take images of this size (height, width)."""
+
+
+@runtime_checkable
+class StatesAssumptions(Protocol):
+    """An accuracy model that says what it takes for granted of a spec."""
+
+    def assumptions(self, spec: Spec) -> tuple[str, ...]:
+        """What the prediction assumes because no evidence varies it, in a few words each."""
+
+
 MODELS: Mapping[str, Callable[[], AccuracyModel]] = {
     "published": PublishedModel,
     "bench": BenchModel,
@@ -45,8 +61,10 @@ SCALES: Mapping[str, str] = {"published": "Cityscapes val", "bench": SHORT}
 """Model -> what its mIOU is of, in a few words."""
 
 
-def accuracy_model(name: str) -> AccuracyModel:
-    """An accuracy model by name.
+def accuracy_model(name: str, size: tuple[int, int] | None = None) -> AccuracyModel:
+    """An accuracy model by name, for networks that take images of a size (height, width).
+
+    size: by default that of the model's evidence. `bench` predicts under its protocol, whose size is its own.
 
     >>> from zoo.models.espnet import ESPNetSpec
     >>> mean, low, high = accuracy_model("published").predict_spec(ESPNetSpec(variant="ESPNet", alpha3=8))
@@ -55,4 +73,10 @@ def accuracy_model(name: str) -> AccuracyModel:
     """
     if name not in MODELS:
         raise ZooError(f"accuracy {name!r} is unknown; {did_you_mean(name, MODELS)}")
-    return MODELS[name]()
+    model = MODELS[name]()
+    return model.at_size(size) if size and isinstance(model, SizedModel) else model
+
+
+def assumptions_of(model: AccuracyModel, spec: Spec) -> tuple[str, ...]:
+    """What a model's prediction of a spec assumes, as far as the model says."""
+    return model.assumptions(spec) if isinstance(model, StatesAssumptions) else ()

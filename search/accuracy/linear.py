@@ -7,11 +7,12 @@ near 50 % one point is one percent of mIOU, and no prediction leaves 0 to 100.
 The variance of a prediction has four parts: the coefficients' (a field that no evidence varies keeps
 its whole prior), the noise of one training run, a drift of the form of a curve that grows with the
 distance to the nearest published value, and the error of adding up, a share of how far the effects move
-a prediction from the published networks.
+a prediction from the published networks. Another image size than the published adds a shift and its errors
+(`search.accuracy.image_size`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any
@@ -61,6 +62,21 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """What other conditions than the evidence's add to the mIOU of all networks of a family, in points.
+
+    mean: added to all. shared_sd: standard deviation of the error that all networks share. own_sd: of each network's
+    own. source: what it rests on, "" where nothing is added. assumed: whether no evidence says it of this family.
+    """
+
+    mean: float = 0.0
+    shared_sd: float = 0.0
+    own_sd: float = 0.0
+    source: str = ""
+    assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Predicted mIOU in percent: central estimates and bounds, each of shape (N,)."""
 
@@ -82,13 +98,14 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Additive:
-    """The posterior for one family, under `protocol`, from all of `evidence`."""
+    """The posterior for one family, under `protocol`, from all of `evidence`; predictions are shifted by `shift`."""
 
     effects: tuple[Effect, ...]
     evidence: tuple[Evidence, ...]
     protocol: str
     noise_sd: float
     """Standard deviation of the mIOU of one training run, in points."""
+    shift: Shift = Shift()
 
     @cached_property
     def posterior(self) -> tuple[Array, Array]:
@@ -121,8 +138,8 @@ class Additive:
     def joint(self, specs: Sequence[Spec]) -> JointNormal:
         """The expected mIOU of specs in points, without the noise of a training run.
 
-        Specs share the errors of the coefficients and, at equal values of a curve, that curve's drift; the error of
-        adding up is each spec's own.
+        Specs share the errors of the coefficients, of the shift and, at equal values of a curve, that curve's drift;
+        the error of adding up is each spec's own.
         """
         values = np.array([self.values(spec) for spec in specs])
         mean, covariance = self.posterior
@@ -133,8 +150,12 @@ class Additive:
             steps = np.unique(values[:, i])
             drift = np.where(values[:, i, None] == steps, effect.drift * distance[:, None], 0.0)
             loadings.append(drift[:, drift.any(axis=0)])
-        network = np.arange(len(specs))
-        return JointNormal(values @ mean, np.concatenate(loadings, axis=1), ADDITIVITY * moved, network)
+        if self.shift.shared_sd:
+            loadings.append(np.full((len(specs), 1), self.shift.shared_sd))
+        own = np.hypot(ADDITIVITY * moved, self.shift.own_sd)
+        return JointNormal(
+            values @ mean + self.shift.mean, np.concatenate(loadings, axis=1), own, np.arange(len(specs))
+        )
 
     @property
     def points(self) -> tuple[Evidence, ...]:
@@ -153,11 +174,20 @@ class Additive:
     def without(self, left_out: Sequence[Evidence]) -> "Additive":
         """The model refitted without some of the evidence."""
         kept = tuple(item for item in self.evidence if item not in left_out)
-        return Additive(self.effects, kept, self.protocol, self.noise_sd)
+        return replace(self, evidence=kept)
 
     def informed(self, effect: int) -> bool:
         """Whether any evidence varies an effect; without any, its prior is all there is."""
         return bool(np.any(self._rows[:, effect]))
+
+    def assumed(self, spec: Spec) -> tuple[str, ...]:
+        """Names of the effects by which a spec differs from every published network and which no evidence varies."""
+        values = self.values(spec)
+        return tuple(
+            effect.name
+            for i, effect in enumerate(self.effects)
+            if not self.informed(i) and values[i] not in self._published[:, i]
+        )
 
     def _predict(self, columns: Sequence[tuple[Array, Ints]], confidence: float) -> Accuracy:
         """From the distinct values of each effect, and which of them each row has."""
@@ -166,7 +196,8 @@ class Additive:
         mean, covariance = self.posterior
         values = np.column_stack([found[index] for found, index in columns])
         variance = np.einsum("np,np->n", values @ covariance, values) + self.noise_sd**2 + self._misfit(columns)
-        centre, reach = values @ mean, NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(variance)
+        variance += self.shift.shared_sd**2 + self.shift.own_sd**2
+        centre, reach = values @ mean + self.shift.mean, NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(variance)
         return Accuracy(percent(centre), percent(centre - reach), percent(centre + reach))
 
     def _misfit(self, columns: Sequence[tuple[Array, Ints]]) -> Array:

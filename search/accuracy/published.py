@@ -1,20 +1,22 @@
 """Accuracy model `published`: mIOU predicted from published Cityscapes figures, one linear model a family.
 
 `search.accuracy.published_scores` has the figures, `search.accuracy.effects` what they are explained by. No test
-figure and no figure of another data set or input size is used.
+figure and no figure of another data set is used; those of another input size say what a size costs
+(`search.accuracy.image_size`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from search.accuracy.effects import EFFECTS
+from search.accuracy.image_size import PUBLISHED_SIZE, shift_at
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import Accuracy, Additive, Evidence, HeldOut
-from search.accuracy.published_scores import PROTOCOLS, evidence
+from search.accuracy.published_scores import PROTOCOLS, evidence, smaller
 from zoo.bulk.choices import Choices, Ints
 from zoo.registry import lower
 from zoo.specs import Spec
@@ -28,12 +30,13 @@ An additive fit to the six 300-epoch figures leaves 0.5 on three degrees of free
 
 @dataclass(frozen=True, slots=True)
 class PublishedPoint:
-    """A published network: mIOU in percent on Cityscapes val, 1024x512 input, and where it was read."""
+    """A published network: mIOU in percent on Cityscapes val, (height, width) of its input, and where it was read."""
 
     name: str
     spec: Spec
     miou: float
     source: str
+    size: tuple[int, int] = PUBLISHED_SIZE
 
     @property
     def params(self) -> int:
@@ -41,30 +44,48 @@ class PublishedPoint:
         return lower(self.spec).params
 
 
+@dataclass
 class PublishedModel:
-    """Predicts mIOU on Cityscapes val for the families with published figures."""
+    """Predicts mIOU on Cityscapes val for the families with published figures, at an image size (height, width)."""
 
-    name = "published"
+    size: tuple[int, int] = PUBLISHED_SIZE
+    name: str = "published"
+
+    def at_size(self, size: tuple[int, int]) -> "PublishedModel":
+        """The model for images of this size (height, width)."""
+        return replace(self, size=size)
 
     def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float = 0.9) -> Accuracy:
         """Predict many candidates, in percent of mIOU. Raises ZooError for a family without published figures."""
-        return fitted(choices.family).predict(choices, codes, confidence)
+        return self._fitted(choices.family).predict(choices, codes, confidence)
 
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """Predict one spec, in percent of mIOU: central estimate, low, high."""
-        return fitted(spec.family).predict_spec(spec, confidence)
+        return self._fitted(spec.family).predict_spec(spec, confidence)
 
     def joint(self, specs: Sequence[Spec]) -> JointNormal:
         """Expected mIOU of specs of one family, in points, with the errors that they share."""
-        return fitted(specs[0].family).joint(specs)
+        return self._fitted(specs[0].family).joint(specs)
+
+    def assumptions(self, spec: Spec) -> tuple[str, ...]:
+        """What the prediction of a spec assumes, since no published figure varies it, in a few words each."""
+        model = self._fitted(spec.family)
+        names = tuple(name.partition(",")[0].replace("width of level", "width") for name in model.assumed(spec))
+        return (*names, "image size") if model.shift.assumed else names
+
+    def _fitted(self, family: str) -> Additive:
+        return replace(fitted(family), shift=shift_at(family, self.size))
 
     def describe(self, family: str = "espnet") -> dict[str, Any]:
         """What a family's predictions rest on, as plain values for JSON."""
         model = fitted(family)
+        shift = shift_at(family, self.size)
+        protocol = f"Cityscapes val mIOU in percent, authors' training, {model.protocol}"
         return {
             "name": self.name,
             "family": family,
-            "protocol": f"Cityscapes val mIOU in percent, authors' training, {model.protocol}",
+            "protocol": f"{protocol}; {shift.source}" if shift.source else protocol,
+            **({"image_size": asdict(shift)} if shift.source else {}),
             "noise_sd": model.noise_sd,
             "figures": [_figure(item) for item in model.evidence],
             "points": [_point(model, item) for item in model.points],
@@ -82,12 +103,13 @@ def fitted(family: str) -> Additive:
 
 
 def published_points() -> tuple[PublishedPoint, ...]:
-    """The published networks that predictions compare with: same data, input size and protocol."""
-    return tuple(
+    """The published networks that predictions compare with: same data and protocol, each with its input size."""
+    own = (
         PublishedPoint(item.name, item.spec, item.miou, item.source)
         for family in EFFECTS
         for item in fitted(family).points
     )
+    return (*own, *(PublishedPoint(item.name, item.spec, item.miou, item.source, size) for item, size in smaller()))
 
 
 def leave_one_out(model: Additive) -> dict[str, Any]:

@@ -52,6 +52,14 @@ def _espnetv2(found: list[Figure]) -> Iterator[Evidence]:
         yield _evidence(f"ESPNetv2 s={scale:g}", ESPNetv2Spec(scale=scale), None, LARGE, figure)
 
 
+def smaller() -> Iterator[tuple[Evidence, tuple[int, int]]]:
+    """Figures on Cityscapes val of networks at another input size than 1024x512, with that size (height, width)."""
+    for figure in (f for f in figures() if (f.network, f.dataset, f.split) == ("ESPNetv2", "cityscapes", "val")):
+        if figure.size and figure.size != (512, 1024):
+            scale = float((figure.model or "").removeprefix("espnetv2-"))
+            yield _evidence(f"ESPNetv2 s={scale:g}", ESPNetv2Spec(scale=scale), None, LARGE, figure), figure.size
+
+
 READERS: Mapping[str, Callable[[list[Figure]], Iterator[Evidence]]] = {"espnet": _espnet, "espnetv2": _espnetv2}
 
 PROTOCOLS: Mapping[str, str] = {"espnet": FULL, "espnetv2": LARGE}

@@ -95,7 +95,9 @@ LEGEND_MARK = 7
 
 def wrapped(text: str, inches: float, taken: int = 0) -> str:
     """A text in lines that fit in a width."""
-    return textwrap.fill(text, max(20, int(inches * LETTERS_AN_INCH) - taken), break_long_words=False)
+    return textwrap.fill(
+        text, max(20, int(inches * LETTERS_AN_INCH) - taken), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def label_of(run: Run, runs: Sequence[Run]) -> str:

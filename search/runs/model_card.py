@@ -178,15 +178,17 @@ def _accuracy(run: Run, entry: Mapping[str, Any], spec: Spec) -> str:
         basis = run.document.get("accuracy")
         protocol = basis.get("protocol") if isinstance(basis, Mapping) else None
         return f"{head} Protocol: {_plain(str(protocol))}." if protocol else head
-    described = accuracy_model(run.query.accuracy).describe(spec.family)
+    described = accuracy_model(run.query.accuracy, run.query.space.size).describe(spec.family)
     error = described["leave_one_out"]
     figures = described.get("figures_are", "published figures")
     networks = described.get("networks_are", "published networks")
+    assumes = ", ".join(entry.get("miou_assumes", ()))
     own = next((one for one in described["points"] if one.get("spec") == as_dict(spec)), None)
     return (
         f"{head} Protocol: {described['protocol'].rstrip('.')}. Predicted from {len(described['figures'])} {figures}, "
         f"not measured: left out of the fit, each of {error['n']} {networks} is off by {error['mae']:.2f} "
         f"points on average; this network {_trained(own)} by that protocol."
+        + (f" No evidence varies these, so their effect is assumed: {_plain(assumes)}." if assumes else "")
     )
 
 

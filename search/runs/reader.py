@@ -275,8 +275,8 @@ def _kin(spec: Spec, choices: Choices) -> bool:
 def published(run: Run) -> list[dict[str, Any]]:
     """The published networks of the run's families as entries of a front, with `name` and `source`.
 
-    mIOU is the published one; the cost is predicted. Networks that do not take the query's image size are
-    left out; there are none where mIOU comes from elsewhere, under another protocol.
+    mIOU is the published one; the cost is predicted. Networks that were published at another image size than the
+    query's are left out; there are none where mIOU comes from elsewhere, under another protocol.
     """
     return list(run.published)
 
@@ -287,7 +287,7 @@ def _published(run: Run) -> list[dict[str, Any]]:
     if not run.enumerable or query.accuracy != "published":
         return out
     for point in published_points():
-        if not any(_kin(point.spec, member.choices) for member in query.space.members):
+        if point.size != query.space.size or not any(_kin(point.spec, m.choices) for m in query.space.members):
             continue
         try:
             graph = lower(point.spec, query.space.size)

@@ -166,8 +166,18 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             elif len(value) > 1:
                 out |= _flat(value)
         else:
-            out[name] = csv_cell(" ".join(map(str, value)) if isinstance(value, list) else value)
+            out[name] = csv_cell(_joined(value) if isinstance(value, list) else value)
     return out
+
+
+def _joined(values: Sequence[Any]) -> str:
+    """The values of a list in one cell, at blanks, or at semicolons where a value is longer than a word.
+
+    >>> _joined([16, 64, 128]), _joined(["alpha2", "width 3"])
+    ('16 64 128', 'alpha2; width 3')
+    """
+    texts = list(map(str, values))
+    return ("; " if any(" " in text for text in texts) else " ").join(texts)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -32,10 +32,10 @@ class StudyConfig(StudyOptions):
             raise ConfigError("--accuracy train needs a data set; name it with --dataset (and --data)")
         super().__post_init__()
 
-    def evaluators(self, folder: Path) -> tuple[Evaluator, Evaluator]:
-        """Short and long protocol."""
+    def evaluators(self, folder: Path, images: tuple[int, int]) -> tuple[Evaluator, Evaluator]:
+        """Short and long protocol. images: (height, width) that the query's networks take."""
         if self.accuracy == "published":
-            return Published(), Published()
+            return Published(images=images), Published(images=images)
         short = Train(
             dataset=self.dataset or "",
             data=self.data,

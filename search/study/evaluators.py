@@ -62,9 +62,10 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True)
 class Published:
-    """The accuracy model's central estimate: deterministic, at once."""
+    """The accuracy model's central estimate: deterministic, at once. images: (height, width) of what networks take."""
 
     model: str = "published"
+    images: tuple[int, int] | None = None
     name: str = "published"
     same_protocol: bool = True
     isolated: bool = False
@@ -80,7 +81,7 @@ class Published:
 
     def evaluate(self, spec: Spec, number: int, seed: int, report: Report) -> float:
         """The estimate."""
-        return accuracy_model(self.model).predict_spec(spec)[0]
+        return accuracy_model(self.model, self.images).predict_spec(spec)[0]
 
     def portable(self) -> "Published":
         """Itself."""

@@ -49,7 +49,7 @@ class OpenStudy:
     def __init__(self, query: Query, config: StudyConfig, folder: Path, *, progress: Progress | None = None) -> None:
         self.config, self.folder = config, folder
         self.feasible = feasible_set(query, progress)
-        self.short, self.long = config.evaluators(folder)
+        self.short, self.long = config.evaluators(folder, query.space.size)
         self.sampler_name, self.why = self._sampler_name()
         self.halving = Halving(rungs(self.short.epochs) if config.halving else ())
         self.prior = prior(self.feasible, same_protocol=self.short.same_protocol)

@@ -178,6 +178,7 @@ class StudyResults:
             yield _timed(entry(query, columns, i, self._spec(one.index)), one) | {
                 "miou": {"mean": one.mean, "low": low, "high": high},
                 "miou_source": self._source(one),
+                "miou_assumes": [],
                 "runs": list(one.miou),
                 "trial": one.trial,
                 "predicted": self._interval(one.index),
@@ -212,6 +213,7 @@ class StudyResults:
             yield entry(self.feasible.query, columns, i, self._spec(int(at))) | {
                 "miou": self._interval(int(at)),
                 "miou_source": "predicted (from the trials)",
+                "miou_assumes": [],
             }
 
     def sample(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from zoo.cli.command import (
     table,
     usage,
 )
+from zoo.cli.shortlist import reading_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,6 +107,12 @@ def _print(console: "Console", document: Mapping[str, Any]) -> None:
     ]
     heads = ("name", "size", "device", "mIOU, %", "of", "parameters", "latency, ms", "power, W")
     console.print(table(None, heads, rows, left=3))
+    for one in document["rows"]:
+        if one["miou_assumes"]:
+            console.print(f"{one['name']}: its mIOU assumes: {', '.join(one['miou_assumes'])}")
+    readings = [(one["name"], {one["device"]: one["readings"]}) for one in document["rows"]]
+    for line in reading_lines(readings):
+        console.print(line)
     metrics = ("miou", "latency", "power", "energy")
     chances = [(pair.replace(">", " better than "), *(_chance(p[m]) for m in metrics)) for pair, p in _pairs(document)]
     console.print(table("probability of being better in", ("", *metrics), chances))

@@ -23,6 +23,8 @@ def print_answer(console: "Console", document: Mapping[str, Any], top: int | Non
     ranks = [one["rank"] - 1 for one in shortlist]
     title = f"shortlist of {len(shortlist)}, best first; intervals at {query['confidence']:g}"
     _print_rows(console, query, title, [front[i] for i in ranks], shortlist, specs=specs)
+    for line in reading_lines([(f"#{one['rank']}", one["readings"]) for one in shortlist]):
+        console.print(line)
     _print_alike(console, document)
     if top:
         shown = front[:top]
@@ -73,6 +75,7 @@ def _print_rows(
         console.print(f"the same in all rows: {common}")
     open_clock = any(device["clock_mhz"] is None for device in query["devices"])
     powered = _powered(query)
+    assuming = any(one["miou_assumes"] for one in shown)
     rows = []
     for k, (one, spec) in enumerate(zip(shown, differing, strict=True)):
         chance = [_percent(listed[k]["p_best"])] if listed else []
@@ -87,6 +90,7 @@ def _print_rows(
                 f"{one['rank']}{knee}",
                 *([spec] if specs else []),
                 _miou(one["miou"]),
+                *([", ".join(one["miou_assumes"]) or "–"] if assuming else []),
                 *chance,
                 si(one["params"], ""),
                 *costs,
@@ -95,7 +99,9 @@ def _print_rows(
     heads = _heads(shown[0]["devices"], open_clock, powered)
     chance_head = ("P(best)",) if listed else ()
     names = ("rank", *(("spec",) if specs else ()))
-    console.print(table(title, (*names, "mIOU, %", *chance_head, "parameters", *heads), rows, left=len(names)))
+    assumed = ("assumed in mIOU",) if assuming else ()
+    columns = (*names, "mIOU, %", *assumed, *chance_head, "parameters", *heads)
+    console.print(table(title, columns, rows, left=len(names)))
 
 
 def _miou(miou: Mapping[str, float] | None) -> str:
@@ -144,6 +150,29 @@ def _interval(parts: Mapping[str, float], scale: float, digits: int) -> str:
     """The central estimate, and its interval in a second line."""
     mean, low, high = (f"{scale * parts[part]:.{digits}f}" for part in ("mean", "low", "high"))
     return f"{mean} ({low}–{high})"
+
+
+def reading_lines(rows: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> list[str]:
+    """What published readings say of candidates, named, each with its `reading_basis` by device.
+
+    >>> basis = {"read": {"latency_s": "a table"}, "inherited": {"power_w": 0.5}}
+    >>> print(*reading_lines([("#1", {"tx2": basis})]), sep=chr(10))
+    #1 on tx2: latency as read in a table
+    tx2: readings of networks alike tell of the model's error: #1 power 50 %
+    """
+    lines, alike = [], dict[str, list[str]]()
+    for name, by_device in rows:
+        for device, basis in by_device.items():
+            lines += [f"{name} on {device}: {_word(m)} as read in {source}" for m, source in basis["read"].items()]
+            parts = [f"{_word(m)} {share:.0%}".replace("%", " %") for m, share in basis["inherited"].items()]
+            if parts:
+                alike.setdefault(device, []).append(f"{name} {' and '.join(parts)}")
+    told = "readings of networks alike tell of the model's error"
+    return [*lines, *(f"{device}: {told}: {', '.join(parts)}" for device, parts in alike.items())]
+
+
+def _word(metric: str) -> str:
+    return metric.partition("_")[0]
 
 
 def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ function unpack(p) {
   const center = real.miou.map(points), sd = real["miou.sd"];
   const set = { rows, setting, params: real.params, macs: real.macs, weight_bytes: real.weight_bytes, memory_bytes: real.memory_bytes,
     miou: { mean: real.miou, low: center.map((c, i) => percent(c - p.reach * sd[i])), high: center.map((c, i) => percent(c + p.reach * sd[i])), center, sd },
-    source: rows.map(() => D.front.source[0]), clocks: p.clocks.map((mhz) => setting.map((s) => mhz[s])), idle: p.idle.map((w) => setting.map((s) => w[s])), spec: {} };
+    source: rows.map((_, i) => D.front.source[i] ?? D.front.source[0].split("; assumed")[0]), clocks: p.clocks.map((mhz) => setting.map((s) => mhz[s])), idle: p.idle.map((w) => setting.map((s) => w[s])), spec: {} };
   set.devices = D.devices.map((device, d) => Object.fromEntries(PREDICTED.filter((m) => `${d}.${m}` in real).map((m) => {
     const mean = real[`${d}.${m}`], spread = real[`${d}.${m}.sd`], cut = (v, i) => (m === "power_w" ? clamp(v, set.idle[d][i], device.limit_w) : v);
     const bound = (sign) => mean.map((v, i) => cut(v * Math.exp(sign * p.reach * spread[i]), i));
