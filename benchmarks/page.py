@@ -65,7 +65,8 @@ class Measured:
         """The section with a line on its circumstances below its heading."""
         title, _, rest = self.section.text.strip().partition("\n")
         busy = "" if self.others is None else f"; other processes took {self.others:.0%} of the CPUs"
-        return f"{title} ({self.kind})\n\n*{self.when}, in {self.seconds:.0f} s, on {self.machine}{busy}.*\n\n{rest.strip()}\n"
+        where = f"*{self.when}, in {self.seconds:.0f} s, on {self.machine}{busy}.*"
+        return f"{title} ({self.kind})\n\n{where}\n\n{rest.strip()}\n"
 
     def document(self) -> dict[str, Any]:
         return {
