@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from benchmarks import plots
-from benchmarks.machine import Others, machine, now
+from benchmarks.machine import Others, kind, machine, now
 from benchmarks.page import PAGE, Measured, Section, write
 
 
@@ -102,7 +102,7 @@ def _run(name: str, args: argparse.Namespace) -> None:
         module.main(write=not args.no_write)  # has a page of its own
         return
     section: Section = module.run(args.full)
-    found = Measured(name, section, machine(part.packages), when, time.monotonic() - start, others.share())
+    found = Measured(name, section, machine(part.packages), when, time.monotonic() - start, others.share(), kind())
     if not args.no_write:
         write([found], list(PARTS))
     print(json.dumps(found.document(), allow_nan=False) if args.json else found.markdown(), flush=True)

@@ -68,6 +68,20 @@ def _read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
 
 
+def vectors() -> str:
+    """The widest vectors of this processor, which decide what 8 bits gain."""
+    flags = set(_read("/proc/cpuinfo").split())
+    for name, words in (("avx512_vnni", "AVX-512 with VNNI"), ("avx512f", "AVX-512"), ("avx2", "AVX2")):
+        if name in flags:
+            return words
+    return "neither AVX2 nor AVX-512"
+
+
+def kind() -> str:
+    """The kind of this machine, of which benchmarks keep a column: by its vectors."""
+    return vectors().partition(" with")[0]
+
+
 def busy_and_own() -> tuple[float, float] | None:
     """CPU seconds that the machine has spent in all, stolen ones included, and this process with all that it began."""
     first = _read("/proc/stat").partition("\n")[0].split()[1:]

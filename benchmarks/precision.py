@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.machine import fresh, machine, now
+from benchmarks.machine import fresh, machine, now, vectors
 from benchmarks.page import DOCS
 from benchmarks.side_by_side import duration, markdown, side_by_side
 
@@ -199,12 +199,16 @@ def page(found: Mapping[str, Any]) -> str:
 
 def _integers(found: Mapping[str, Any]) -> list[str]:
     """How the files in 8 bits were made."""
+    from zoo.compress.quantise import RANKED, VALIDATION
+
     rows = [row for row in found["files"] if "float_layers" in row]
     if not rows:
         return []
     layers, names = "; ".join(f"{row['name']}: {row['float_layers']}" for row in rows), found["calibration"]["images"]
     return [
-        "The last column compares images that ranges were not taken from. Convolutions that stayed in float: "
+        "The last column compares images that ranges were not taken from, the same on which NNCF's accuracy control "
+        f"chose what stays in float ({VALIDATION} of train, {RANKED} to rank layers); the scores are of all of val. "
+        "Convolutions that stayed in float: "
         f"{layers}. Ranges are taken from {len(names)} images of {found['calibration']['from']}, evenly spaced by "
         f"name: {', '.join(names)}."
     ]
@@ -224,15 +228,6 @@ def _times(one: Mapping[str, Any]) -> str:
         f"others does not count; files take turns, medians of {one['rounds']} rounds, ratios within a round with their "
         f"90 % interval. {one['when']}, {where['cores']} cores, {where['system']}{busy}."
     )
-
-
-def kind() -> str:
-    """The widest vectors of this processor, which decide what 8 bits gain."""
-    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split()) if Path("/proc/cpuinfo").exists() else set()
-    for name, words in (("avx512_vnni", "AVX-512 with VNNI"), ("avx512f", "AVX-512"), ("avx2", "AVX2")):
-        if name in flags:
-            return words
-    return "neither AVX2 nor AVX-512"
 
 
 def kept() -> dict[str, Any]:
@@ -264,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.data:
             measure(found, files, args.data, args.only or list(FILES))
         if args.time:
-            one = timed(files) | {"kind": kind(), "rounds": ROUNDS}
+            one = timed(files) | {"kind": vectors(), "rounds": ROUNDS}
             others = [other for other in found["timings"] if other["kind"] != one["kind"]]
             found |= {"timings": [*others, one]}
     keep(found)

@@ -1,4 +1,4 @@
-"""Writes docs/models.md, docs/devices.md and docs/reference/cli.md from what they describe.
+"""Writes docs/models.md, docs/budget.md, docs/devices.md and docs/reference/cli.md from what they describe.
 
 `python -m docs.generate` writes them, `--check` exits with 1 if one is out of date.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
+from docs import budget
 from hw_models.device import device_folders, load_device
 from pretrained import weights_of
 from zoo.cli import commands, parser
@@ -73,8 +74,7 @@ manifest (`pretrained/manifest.yaml`) has the protocol and the source of each.
 {table}
 
 `zoo list --published` prints these counts beside those of the papers, `zoo show --blocks` the papers' units beside each
-other. The recurrent language model of the ESPNetv2 paper is not included, because we had no published table to check it
-against.
+other. The recurrent unit of the ESPNetv2 paper is [a family of its own](text.md), for texts.
 """
 
 DEVICES = """# Devices
@@ -105,6 +105,7 @@ def reference() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "models.md": lambda: MODELS.format(table=models()),
+    "budget.md": budget.page,
     "devices.md": lambda: DEVICES.format(table=devices()),
     "reference/cli.md": reference,
 }

@@ -148,9 +148,9 @@ class Candidates:
 
 
 def _count(graph: Graph, name: str) -> float:
-    memory = graph.weight_bytes + graph.peak_activation_bytes
-    counts = {"params": graph.params, "macs": graph.macs, "weight_bytes": graph.weight_bytes, "memory_bytes": memory}
-    return float(counts[name])
+    if name == "memory_bytes":
+        return float(graph.weight_bytes + graph.peak_activation_bytes)
+    return float({"params": graph.params, "macs": graph.macs, "weight_bytes": graph.weight_bytes}[name])
 
 
 @lru_cache(maxsize=64)

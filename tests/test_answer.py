@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hw_models.predictors import predictor
+from search import kept_shortlist
 from search.accuracy import accuracy_model
 from search.accuracy.linear import points
 from search.certificate import NotVerified
@@ -23,6 +24,7 @@ from search.runs.reader import conditions_of
 from search.runs.writer import read_json, write
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
+from search.table_files import TableFiles
 from search.verification import Again, verify
 from search.with_weights import with_weights
 from zoo.bulk.choices import Choices
@@ -175,6 +177,24 @@ def test_a_shortlist_is_short_and_its_members_differ(result):
     assert sum(one["knee"] for one in listed) <= 1
     assert all(0 <= one["indistinguishable"] < len(result.specs) for one in listed)
     assert shortlist_of(result.query, result.specs, result.clocks) == found
+
+
+def test_a_shortlist_is_found_once_and_read_again(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_shortlist, "LEAST", 2)
+    files = TableFiles(tmp_path)
+    expected = shortlist_of(result.query, result.specs, result.clocks)
+    asked = (result.query, result.specs, result.clocks, files)
+    assert kept_shortlist.kept_shortlist(*asked) == expected
+    monkeypatch.setattr(kept_shortlist, "shortlist_of", lambda *front: pytest.fail("found again"))
+    assert kept_shortlist.kept_shortlist(*asked) == expected
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(pytest.fail.Exception):  # another front is another shortlist
+        kept_shortlist.kept_shortlist(result.query, result.specs[:-1], result.clocks[:-1], files)
+    with pytest.raises(pytest.fail.Exception):  # and so is that of another query
+        kept_shortlist.kept_shortlist(replace(result.query, confidence=0.97), *asked[1:])
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(pytest.fail.Exception):  # what is damaged is found anew
+        kept_shortlist.kept_shortlist(*asked)
 
 
 def test_most_members_are_taken_far_apart_first():

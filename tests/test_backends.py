@@ -27,6 +27,7 @@ from zoo.evaluate.segmentation import Protocol, evaluate, module_scored
 from zoo.graph import GraphBuilder, Shape
 from zoo.inference.images import ImageError
 from zoo.inference.pipeline import AHEAD, images_in, in_order
+from zoo.inference.preprocess import Preprocessing, network_input
 from zoo.inference.segment import Settings, segment
 from zoo.models.enet import ENetSpec
 from zoo.models.espnet import ESPNetSpec
@@ -93,7 +94,7 @@ def test_batches_sizes_and_memory_orders(backend: str, espnet_c: Network) -> Non
 def test_only_the_latest_sizes_are_kept(espnet_c: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = list[Any]()
 
-    def compile_(network: Network, graph: Any, threads: int, streams: int) -> Any:
+    def compile_(network: Network, graph: Any, threads: int, streams: int, preprocessing: None) -> Any:
         compiled.append((graph.input_shape.height, threads, streams))
         return lambda x: x
 
@@ -115,6 +116,37 @@ def test_threads_do_not_disturb_each_other(backend: str, espnet_c: Network) -> N
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda x: run(x).clone(), images))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "how",
+    [
+        Preprocessing(size=SIZE),
+        Preprocessing(channels="BGR", maximum=255, mean=(72.0, 82.0, 73.0), std=(45.0, 46.0, 44.0), divisor=255),
+        Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), size=SIZE, antialias=True),
+    ],
+)
+@pytest.mark.parametrize("shape", [SIZE, (80, 50)])
+@torch.inference_mode()
+def test_preprocessing_in_the_graph_is_the_same(
+    backend: str, how: Preprocessing, shape: tuple[int, int], espnet_c: Network
+) -> None:
+    needs(backend)
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    run = Engine(espnet_c, backend, 1, preprocessing=how)
+    found = run(run.input_of(pixels, how, SIZE))
+    expected = espnet_c(network_input(pixels, how, SIZE))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    swapped = espnet_c(network_input(pixels[..., ::-1].copy(), how, SIZE))
+    assert (swapped - expected).abs().max() > 10 * (found - expected).abs().max()
+
+
+def test_a_graph_has_one_preprocessing(espnet_c: Network) -> None:
+    needs("openvino")
+    run = Engine(espnet_c, "openvino", 1, preprocessing=Preprocessing())
+    with pytest.raises(ValueError, match="another preprocessing"):
+        run.input_of(np.zeros((*SIZE, 3), np.uint8), Preprocessing(maximum=255), SIZE)
 
 
 def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page, plots
+from benchmarks import page, plots, summary
 from benchmarks.apart import Apart
 from benchmarks.machine import busy_and_own, machine, peak_bytes
 from benchmarks.page import Measured, Section
@@ -142,13 +142,28 @@ ORDER = ("one", "two", "three")
 
 
 def test_a_section_is_replaced_alone_and_stays_in_order() -> None:
-    start = page.updated("", {"three": "## Three\n", "one": "## One\n"}, ORDER)
-    after = page.updated(start, {"two": "## Two\n\nold\n"}, ORDER)
-    final = page.updated(after, {"two": "## Two\n\nnew\n"}, ORDER)
-    assert re.findall(r"^## (\w+)", final, flags=re.MULTILINE) == ["One", "Two", "Three"]
-    assert "new" in final and "old" not in final
+    start = page.updated("", {"three: AVX2": "## Three\n", "one: AVX2": "## One\n"}, ORDER)
+    after = page.updated(start, {"two: AVX2": "## Two\n\nold\n"}, ORDER)
+    final = page.updated(after, {"two: AVX2": "## Two\n\nnew\n"}, ORDER)
+    assert re.findall(r"^## (One|Two|Three)$", final, flags=re.MULTILINE) == ["One", "Two", "Three"]
+    assert "new\n" in final and "old\n" not in final
     assert page.updated(final, {}, ORDER) == final
-    assert page.updated("an old page", {}, ORDER) == page.HEAD
+    assert page.updated("an old page", {}, ORDER) == page.head()
+
+
+def test_one_kind_of_machine_never_overwrites_another() -> None:
+    start = page.updated("", {"one: AVX2": "## Of AVX2\n", "two: AVX2": "## Two\n"}, ORDER)
+    final = page.updated(start, {"one: AVX-512": "## Of AVX-512\n"}, ORDER)
+    headings = re.findall(r"^## (Of .*|Two)$", final, flags=re.MULTILINE)
+    assert sorted(headings[:2]) == ["Of AVX-512", "Of AVX2"] and headings[2:] == ["Two"]
+
+
+def test_the_page_begins_with_the_aims_that_were_kept() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text.startswith(page.head()), "run python -m benchmarks.summary, or benchmarks.page.rewritten()"
+    kept = summary.kept()
+    assert {"AVX-512", "AVX2"} <= set(kept)
+    assert all(set(one["values"]) <= set(summary.AIMS) for one in kept.values())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import threading
 import time
 from fractions import Fraction
 from itertools import pairwise
+from struct import pack
 
 import numpy as np
 import pytest
@@ -51,6 +52,35 @@ def test_frames_come_in_order_and_whole(clip):
     times = [float(frame.pts * frame.time_base) for frame in frames]
     assert times == pytest.approx([i / 12 for i in range(5)], abs=1e-3)
     assert open_video(clip).rate == RATE
+
+
+TURNS = {
+    "as it is": ((1, 0, 0, 1), lambda x: x),
+    "a quarter clockwise": ((0, 1, -1, 0), lambda x: np.rot90(x, -1)),
+    "a half": ((-1, 0, 0, -1), lambda x: np.rot90(x, 2)),
+    "a quarter back": ((0, -1, 1, 0), np.rot90),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_a_video_is_shown_as_its_tag_says(name, tmp_path):
+    """The tag is written into the track's header by hand (ISO/IEC 14496-12, 8.3.2)."""
+    path, (matrix, turn) = tmp_path / "phone.mp4", TURNS[name]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], format="rgb24")))
+        container.mux(stream.encode(None))
+    plain = [frame.pixels for frame in read(path)]
+    raw = bytearray(path.read_bytes())
+    start = raw.index(b"tkhd") + 4 + 4 + 5 * 4 + 16
+    a, b, c, d = (value << 16 for value in matrix)
+    raw[start : start + 36] = pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(raw)
+    found = [frame.pixels for frame in read(path)]
+    assert all(np.array_equal(turn(x), y) for x, y in zip(plain, found, strict=True)) and len(found) == 2
 
 
 def test_labels_read_back_exactly(tmp_path):

@@ -15,9 +15,11 @@ from typing import Any
 from search.certificate import certify, described, scale
 from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
+from search.kept_shortlist import kept_shortlist
 from search.query import Query
-from search.shortlist import entries_of, shortlist_of
+from search.shortlist import entries_of
 from search.space import digest
+from search.table_files import TableFiles
 from search.union import read_space
 from zoo import claims, reading
 from zoo.config import Limits
@@ -47,10 +49,11 @@ def claimed(folder: Path, asked: Query) -> Iterator[None]:
         yield
 
 
-def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
+def write(asked: Query, result: Result, folder: Path, kept: TableFiles | None = None) -> dict[str, Any]:
     """Write the front, the sample and, last, the certificate. Returns the document of front.json.
 
-    `asked` is the query as it was put, `result.query` the same with every clock settled where one answers it.
+    `asked` is the query as it was put, `result.query` the same with every clock settled where one answers it. kept:
+    files in which a shortlist that was found before is looked up.
     """
     front = list(entries(result))
     document = {
@@ -61,7 +64,7 @@ def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
         "complete": True,
         "chosen": 1,
         "accuracy": basis_of_miou(result.query),
-        "shortlist": entries_of(result.query, shortlist_of(result.query, result.specs, result.clocks), front),
+        "shortlist": entries_of(result.query, kept_shortlist(result.query, result.specs, result.clocks, kept), front),
         "front": front,
     }
     files = {

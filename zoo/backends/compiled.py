@@ -15,6 +15,7 @@ from torch import Tensor
 from zoo.errors import ZooError
 from zoo.export import INPUT, traced
 from zoo.graph import Graph
+from zoo.inference.preprocess import Preprocessing
 from zoo.network import Network, flush_subnormals_
 
 Run = Callable[[Tensor], Tensor]
@@ -62,9 +63,15 @@ def onnxruntime_session(model: bytes, threads: int) -> Any:
         raise refused("onnxruntime", error) from None
 
 
-def openvino_run(network: Network, graph: Graph, threads: int, streams: int) -> Run:
-    """In OpenVINO on the CPU, in single precision; each calling thread has a request of its own."""
-    compiled = openvino_model(traced(network, graph, OPSET, dynamic=False), threads, streams, channels_last=True)
+def openvino_run(
+    network: Network, graph: Graph, threads: int, streams: int, preprocessing: Preprocessing | None = None
+) -> Run:
+    """In OpenVINO on the CPU, in single precision; each calling thread has a request of its own.
+
+    With `preprocessing` it takes pixels (1, H, W, 3), float32 from 0 to 255 in RGB, at the network's size.
+    """
+    model = traced(network, graph, OPSET, dynamic=False)
+    compiled = openvino_model(model, threads, streams, channels_last=True, preprocessing=preprocessing)
     own = threading.local()
 
     def run(x: Tensor) -> Tensor:
@@ -83,11 +90,12 @@ def openvino_model(
     *,
     shapes: Sequence[tuple[int, ...]] | None = None,
     channels_last: bool = False,
+    preprocessing: Preprocessing | None = None,
 ) -> Any:
     """A model compiled by OpenVINO, for inputs of `shapes` if they are free. Raises ZooError where it is refused.
 
     With `channels_last` the first output is (N, H, W, C), as OpenVINO's convolutions leave it: bringing
-    ESPNet's logits into torch's order takes a quarter of its time.
+    ESPNet's logits into torch's order takes a quarter of its time. `preprocessing`: as in `openvino_run`.
     """
     settings = {
         # CPUs that compute in bfloat16 would do so unasked.
@@ -100,18 +108,29 @@ def openvino_model(
         read = openvino_core().read_model(model)
         if shapes:
             read.reshape({entry: list(shape) for entry, shape in zip(read.inputs, shapes, strict=True)})
-        return openvino_core().compile_model(_channels_last(read) if channels_last else read, "CPU", settings)
+        if channels_last or preprocessing:
+            read = _around(read, channels_last=channels_last, preprocessing=preprocessing)
+        return openvino_core().compile_model(read, "CPU", settings)
     except Exception as error:  # OpenVINO's own exceptions share no useful base
         raise refused("openvino", error) from None
 
 
-def _channels_last(model: Any) -> Any:
+def _around(model: Any, *, channels_last: bool, preprocessing: Preprocessing | None) -> Any:
+    """The model with what goes before and after it."""
     from openvino import Layout
     from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
-    steps.output(0).model().set_layout(Layout("NCHW"))
-    steps.output(0).tensor().set_layout(Layout("NHWC"))
+    sides = ([steps.input()] if preprocessing else []) + ([steps.output(0)] if channels_last else [])
+    for side in sides:
+        side.model().set_layout(Layout("NCHW"))
+        side.tensor().set_layout(Layout("NHWC"))
+    if preprocessing:
+        how = steps.input().preprocess()
+        if preprocessing.channels == "BGR":
+            how.reverse_channels()
+        how.scale(255 / preprocessing.maximum).mean(list(preprocessing.mean))
+        how.scale([std * preprocessing.divisor for std in preprocessing.std])
     return steps.build()
 
 

@@ -30,6 +30,7 @@ GROUPS = (
     "data",
     "train",
     "eval",
+    "text",
     "predict",
     "check",
     "device",

@@ -157,7 +157,7 @@ def _search(args: Arguments) -> int:
             if args.json:
                 print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
             raise
-        document = write(query, result, folder)
+        document = write(query, result, folder, None if args.no_cache else table_files())
         draw(folder)
     document = {"run": str(folder)} | document
 

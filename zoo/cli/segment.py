@@ -62,7 +62,7 @@ MODEL = "espnet"
 """What segments where nothing else is named: its weights ship with the package."""
 
 PNG_LEVEL = 6
-"""Of zlib's ten, which is what Pillow takes."""
+"""Of zlib's ten, which is what Pillow takes for overlays."""
 
 
 def add_backend(parser: argparse.ArgumentParser, default: str, choices: Iterable[str] = CHOICES) -> None:
@@ -111,9 +111,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--png-level",
         type=int,
         choices=range(10),
-        default=PNG_LEVEL,
         metavar="0-9",
-        help=f"how hard PNG files are compressed: 1 is fast, 9 small (default {PNG_LEVEL})",
+        help=f"how hard PNG files are compressed: 1 is fast, 9 small (default: {PNG_LEVEL}, label maps by runs alone)",
     )
     parser.add_argument("--camera", metavar="NAME", help="segment a camera's frames, as of /dev/video0, until Ctrl-C")
     parser.add_argument("--frames", type=count_argument, metavar="N", help="end a video or a camera after N frames")
@@ -132,7 +131,7 @@ class _Job(NamedTuple):
     key: "Legend"
     outputs: "dict[Path, _Outputs]"
     legend: bool
-    png_level: int
+    png_level: int | None
     temperature: float | None
     track: Callable[[list[Any]], Iterable[Any]]
 
@@ -152,7 +151,7 @@ class _Outputs(NamedTuple):
 
 def _segment(args: Arguments) -> int:
     from zoo.inference.images import ImageError
-    from zoo.inference.pipeline import images_in, in_order
+    from zoo.inference.pipeline import WAITING, images_in, in_order
 
     source = source_of(args)
     if source is not None:
@@ -169,7 +168,8 @@ def _segment(args: Arguments) -> int:
     check_outputs(args, *(path for image in images for path in outputs[image].wanted))
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
-    done = in_order(images, lambda image: _segment_one(job, image), job.engine.streams)
+    at_once = job.engine.streams + WAITING if len(images) > 1 and args.workers != 1 else 1
+    done = in_order(images, lambda image: _segment_one(job, image), at_once)
     for image, outcome in tracked(done, "images", len(images)) if len(images) > 1 else done:
         if isinstance(outcome, ImageError):
             note(f"zoo: {outcome}")
@@ -283,7 +283,8 @@ def _engine(args: Arguments, opened: "Opened", workers: int) -> "Engine | _Given
             raise ZooError("an ONNX file is run by onnxruntime on the CPU; leave out --backend and --device")
         return _Given(opened.run, "onnxruntime", threads, workers)
     if device == "cpu":
-        return Engine(opened.module, args.backend, threads, streams=workers, say=_say)
+        how = opened.module.preprocessing
+        return Engine(opened.module, args.backend, threads, streams=workers, say=_say, preprocessing=how)
     if args.backend not in ("auto", "torch"):
         raise ZooError(f"--device {device} is for torch and not for {args.backend}; leave out one of them")
     return _Given(plain(opened.module.to(device)), f"torch on {device}", threads, workers)
@@ -314,7 +315,8 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
     labels, overlay, npz = job.outputs[image]
     save_labels(labels, found, job.key, level=job.png_level)
     if overlay:
-        save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=job.png_level)
+        level = PNG_LEVEL if job.png_level is None else job.png_level
+        save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=level)
     if npz and chances:
         save_probabilities(npz, chances, job.key.names)
     return {

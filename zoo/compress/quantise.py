@@ -29,6 +29,9 @@ Array = NDArray[Any]
 CALIBRATION, VALIDATION = 64, 16
 """Images from which ranges are taken, and images on which agreement is measured."""
 
+RANKED = 4
+"""Of those, the images that change most rank the layers: every layer is tried on each of them."""
+
 MAX_DISAGREEMENT = 0.01
 """Share of pixels whose label may differ from the float network's before a layer goes back to float."""
 
@@ -180,6 +183,10 @@ def _controlled(
                 max_drop=allowed,
                 preset=nncf.QuantizationPreset.MIXED,  # activations of PReLU are not symmetric
                 subset_size=len(ranges),
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    ranking_subset_size=RANKED,
+                    num_ranking_workers=1,  # more would compile at once what the cores then run slower
+                ),
             )
         except Exception as error:  # NNCF and its backends raise many kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -37,8 +37,8 @@ ORIENTATION = 274
 TURNED = range(5, 9)
 """Orientations that exchange width and height."""
 
-STRIP = 256
-"""Rows that are taken out of Pillow's memory at a time."""
+STRIP = 2**20
+"""Pixels that are taken out of Pillow's memory at a time."""
 
 _pillow = threading.Lock()
 
@@ -159,8 +159,12 @@ def _upright_rgb(image: Image.Image) -> Pixels:
 def _array(image: Image.Image) -> Pixels:
     """Pixels (H, W, 3) of an RGB image, strip by strip: Pillow would hold them twice more on the way."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, STRIP):
-        bottom = min(top + STRIP, image.height)
+    if image.width * image.height <= STRIP:
+        pixels[:] = np.asarray(image)
+        return pixels
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return pixels
 

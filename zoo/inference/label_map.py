@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zoo.errors import ZooError
 from zoo.inference.preprocess import resized_rows
 
 Size = tuple[int, int]
@@ -24,10 +25,14 @@ def labels_of(logits: Tensor, size: Size) -> NDArray[np.uint8]:
     """Index of the largest of logits (classes, h, w), resized bilinearly to `size` first: (height, width).
 
     Where the four logits that a pixel lies between agree on the largest, so does what is interpolated
-    between them: only the other pixels, along the borders of classes, are interpolated.
+    between them: only the other pixels, along the borders of classes, are interpolated. Raises ZooError where a
+    largest one is not finite, or one is no number.
     """
-    # torch's max is several times as fast as its argmax along the first axis.
-    coarse = logits.max(0).indices.to(torch.uint8)
+    # torch's max is several times as fast as its argmax along the first axis, and hands on what is no number.
+    largest = logits.max(0)
+    if not largest.values.isfinite().all():
+        raise ZooError("the network's output is not finite; its weights do not suit this input")
+    coarse = largest.indices.to(torch.uint8)
     if tuple(logits.shape[1:]) == size:
         return _out(coarse)
     rows, columns = (_Axis.resized(logits.shape[i + 1], size[i], logits.device) for i in (0, 1))

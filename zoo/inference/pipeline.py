@@ -13,6 +13,9 @@ from zoo.reading import is_folder
 AHEAD = 2
 """Images for each worker that are begun, or wait to be, before the first of them is done."""
 
+WAITING = 1
+"""Images at once beyond those that a network has: one is read or written meanwhile, and waits for the disk."""
+
 Found = TypeVar("Found")
 Outcome = tuple[Path, Found | ImageError]
 """An image, and what was made of it or what is wrong with it."""

@@ -139,6 +139,25 @@ def network_input(
     return resized_rows(planes, (height, width), 0, height).div_(preprocessing.divisor)[None]
 
 
+def resized_pixels(
+    pixels: "NDArray[np.uint8]", preprocessing: Preprocessing, size: tuple[int, int] | None = None
+) -> "Tensor":
+    """An image (H, W, 3) as pixels (1, h, w, 3), float32 from 0 to 255: what comes before all but the resizing.
+
+    Resizing and normalising may change places, as both are linear.
+    """
+    import torch
+
+    height, width = size or preprocessing.size or pixels.shape[:2]
+    if preprocessing.antialias:
+        pixels = smoothed(pixels, (height, width))
+    rows, columns = pixels.shape[:2]
+    image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).reshape(1, rows, 3 * columns)
+    lines = resized_rows(image, (height, 3 * columns), 0, height, lambda some: some.float())
+    planes = lines.reshape(height, columns, 3).permute(2, 0, 1)
+    return resized_rows(planes, (height, width), 0, height).permute(1, 2, 0)[None]
+
+
 def smoothed(pixels: "NDArray[np.uint8]", size: tuple[int, int]) -> "NDArray[np.uint8]":
     """An image (H, W, 3) at `size` = (height, width), bilinear with antialiasing; itself where that is its size."""
     import numpy as np

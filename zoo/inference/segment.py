@@ -135,7 +135,8 @@ def segment(
 
     `module` is in evaluation mode and gives logits (N, classes, h', w'), of which the index of the largest
     is a pixel's class; `preprocessing` is the module's own unless given. `run` runs the network in place of
-    the module itself, such as a `zoo.backends.session.Engine`, while `workers` images are at work. Memory beside
+    the module itself, such as a `zoo.backends.session.Engine`, while `workers` images are at work; its `input_of`,
+    where it has one, makes what it takes of an image. Memory beside
     image and labels: the network's activations at its input size, and `labelling.BAND_BYTES`; with tiles, at
     the size of one tile, whatever the size of the image. `probabilities` is filled with those of the classes, at
     the labels' size. Raises ZooError where the network cannot take the
@@ -145,10 +146,11 @@ def segment(
         raise ZooError("the network is in training mode; call module.eval() first")
     chosen = preprocessing or getattr(module, "preprocessing", None) or Preprocessing()
     run = run or plain(module)
+    input_of = getattr(run, "input_of", network_input)
     if settings.tile is None:
         inner = settings.size or chosen.size or (pixels.shape[0], pixels.shape[1])
         check_size(module, inner, workers)
-        logits = logits_of(run, network_input(pixels, chosen, inner))
+        logits = logits_of(run, input_of(pixels, chosen, inner))
         size = inner if settings.labels_at == "network" else (pixels.shape[0], pixels.shape[1])
         if probabilities is not None:
             probabilities.keep(logits, size)
@@ -160,7 +162,7 @@ def segment(
     rows, columns = (spans(labels.shape[i], settings.tile, settings.shared) for i in (0, 1))
     for row, column in track([(row, column) for row in rows for column in columns]):
         piece = padded(pixels[row.start : row.start + tile[0], column.start : column.start + tile[1]], tile)
-        logits = logits_of(run, network_input(piece, chosen, inner))
+        logits = logits_of(run, input_of(piece, chosen, inner))
         below, across = slice(row.first, row.last), slice(column.first, column.last)
         labels[below, across] = labels_of(logits, tile)[row.inside, column.inside]
         if probabilities is not None:
@@ -243,9 +245,6 @@ def logits_of(run: Run, x: Tensor) -> Tensor:
         raise ZooError("the network gives one answer for the whole image; a map of classes needs one that segments")
     if len(logits) > MAX_CLASSES:
         raise ZooError(f"the network has {len(logits)} outputs, and a label of 8 bits holds {MAX_CLASSES}")
-    in_memory = logits if logits.is_contiguous() else logits.permute(1, 2, 0)  # several times as fast in this order
-    if not all(torch.isfinite(bound) for bound in in_memory.aminmax()):  # many times as fast as asking each value
-        raise ZooError("the network's output is not finite; its weights do not suit this input")
     return logits
 
 

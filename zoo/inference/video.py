@@ -20,6 +20,7 @@ from torch import Tensor
 from zoo.errors import ZooError
 from zoo.files import atomic
 from zoo.inference.images import BYTES_PER_PIXEL, MAX_PIXELS, ImageError, Pixels
+from zoo.inference.preprocess import Preprocessing, network_input
 from zoo.memory import free_bytes
 from zoo.ownership import NAME
 from zoo.reading import exists, is_folder
@@ -121,9 +122,41 @@ def _frames(container: Any, stream: Any, path: Path, size: tuple[int, int]) -> I
                 if (frame.height, frame.width) != size:
                     raise ImageError(f"{shown(path)}: its frames change their size; give a video of one size")
                 pts = number if frame.pts is None else frame.pts
-                yield Frame(frame.to_ndarray(format="rgb24"), pts, frame.time_base or 1 / DEFAULT_RATE)
+                pixels = upright(frame.to_ndarray(format="rgb24"), _matrix(frame))
+                yield Frame(pixels, pts, frame.time_base or 1 / DEFAULT_RATE)
     except (av.FFmpegError, MemoryError) as error:
         raise _damaged(path, error) from None
+
+
+Matrix = tuple[int, int, int, int]
+"""a, b, c, d of a display matrix (ISO/IEC 14496-12, 6.2.2): x, y of a pixel is shown at a x + c y, b x + d y."""
+
+
+def _matrix(frame: Any) -> Matrix | None:
+    """The signs of a frame's display matrix; None where it has none."""
+    for entry in frame.side_data:
+        if entry.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = (int(sign) for sign in np.sign(np.frombuffer(bytes(entry), np.int32)[:5]))
+            return a, b, c, d
+    return None
+
+
+def upright(pixels: Pixels, matrix: Matrix | None) -> Pixels:
+    """A picture (H, W, 3) as its display matrix shows it: turned by quarters, mirrored; other angles stay as they are.
+
+    >>> upright(np.array([[[1], [2]]], np.uint8), (0, 1, -1, 0))[:, :, 0].tolist()  # a quarter clockwise
+    [[1], [2]]
+    """
+    if matrix is None:
+        return pixels
+    a, b, c, d = matrix
+    if a and d and not (b or c):
+        across, down = a, d
+    elif b and c and not (a or d):
+        pixels, across, down = pixels.swapaxes(0, 1), c, b
+    else:
+        return pixels
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def _damaged(path: Path, error: BaseException) -> ImageError:
@@ -241,6 +274,11 @@ class Smoothed:
             raise ZooError(f"--smooth must be at least 0 and below 1, but is {keep:g}")
         self._run, self.keep = run, keep
         self._state: Tensor | None = None
+
+    def input_of(self, pixels: Pixels, preprocessing: Preprocessing, size: tuple[int, int]) -> Tensor:
+        """What the network takes of an image."""
+        make: Callable[..., Tensor] = getattr(self._run, "input_of", network_input)
+        return make(pixels, preprocessing, size)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Averaged logits of the next frame."""
