@@ -1,5 +1,6 @@
 """A shortlist in the user's cache: found once for one front, named by all that it rests on."""
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
@@ -43,7 +44,7 @@ def _name(query: Query, specs: Sequence[Spec], settings: Sequence[Setting]) -> s
     at = [[str(device) for device in setting] for setting in settings]
     devices = [folder_digest(load_device(device.name).folder) for device in query.devices]
     front = [as_dict(spec) for spec in specs]
-    return digest(["shortlist", 1, code_digest(), _sources_digest(), query.describe(), devices, front, at])
+    return digest(["shortlist", 2, code_digest(), _sources_digest(), query.describe(), devices, front, at])
 
 
 @cache
@@ -61,6 +62,7 @@ def _arrays(found: Shortlist) -> Arrays:
         "indistinguishable": np.array(found.indistinguishable, np.int64),
         "cheaper": np.array(found.cheaper, np.int64),
         "knee": np.array(NONE if found.knee is None else found.knee),
+        "readings": np.frombuffer(json.dumps(found.readings).encode(), np.uint8),
         "gains": np.array([] if found.gains is None else found.gains),
     }
 
@@ -77,8 +79,10 @@ def _from_arrays(arrays: Arrays | None, count: int) -> Shortlist | None:
             tuple(values["indistinguishable"]),
             tuple(values["cheaper"]),
             None if knee == NONE else knee,
+            tuple(json.loads(bytes(values["readings"]))),
             gains or None,
         )
-        return found if places and all(0 <= place < count for place in (*places, *found.cheaper)) else None
-    except (KeyError, TypeError, ValueError):
+        whole = len(places) == len(found.readings) and all(0 <= p < count for p in (*places, *found.cheaper))
+        return found if places and whole else None
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None

@@ -165,6 +165,10 @@ def test_a_model_reads_back(tmp_path):
         ({"spec": {"kind": "lstm", "vocabulary": 4, "embedding": 16, "hidden": 16}}, "does not fit"),
         ({"spec": {"vocabulary": 4, "hiden": 16}}, "did you mean 'hidden'"),
         ({"spec": {"vocabulary": 4, "hidden": 10**9}}, "hidden must be"),
+        (
+            {"spec": {"vocabulary": 4, "hidden": 4096, "embedding": 4096, "layers": 16}},
+            "does not fit its .json .*param",
+        ),
     ],
 )
 def test_files_that_do_not_belong_together(change, said, tmp_path):

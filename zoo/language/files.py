@@ -54,7 +54,9 @@ def load_model(path: Path) -> Kept:
     known = isinstance(vocabulary, list) and all(isinstance(token, str) for token in vocabulary)
     if not known or not 1 <= len(vocabulary) <= MAX_VOCABULARY or vocabulary[0] != UNKNOWN:  # type: ignore[arg-type,index]
         raise ZooError(f"{shown(beside)}: vocabulary must be at most {MAX_VOCABULARY} texts, {UNKNOWN} first")
-    model = LanguageModel(_spec(document.get("spec"), beside, len(vocabulary)))  # type: ignore[arg-type]
+    spec = _spec(document.get("spec"), beside, len(vocabulary))  # type: ignore[arg-type]
+    _check_size(spec, path.with_suffix(WEIGHTS))
+    model = LanguageModel(spec)
     _fill(model, path)
     return Kept(model.eval(), document["unit"], tuple(vocabulary))  # type: ignore[arg-type]
 
@@ -72,9 +74,15 @@ def _spec(values: Any, path: Path, vocabulary: int) -> LanguageSpec:
         raise ZooError(f"{shown(path)}: spec: {error}") from None
 
 
+def _check_size(spec: LanguageSpec, weights: Path) -> None:
+    """Before a model of that size is built."""
+    header_of(weights)
+    if weights.stat().st_size < 4 * spec.params:
+        raise ZooError(f"{shown(weights)}: does not fit its {ABOUT} ({spec.params:,} parameters); train the model anew")
+
+
 def _fill(model: LanguageModel, path: Path) -> None:
     weights = path.with_suffix(WEIGHTS)
-    header_of(weights)
     try:
         state = load(read_bytes(weights, ZooError, 2**31))
         model.load_state_dict(state)
