@@ -256,13 +256,14 @@ function shortlist() {
   const axes = D.axes.filter((a) => a.objective), first = list[0], gain = Math.max(...list.map((s) => s.gain)), tells = list.find((s) => s.gain === gain);
   const cell = (a, i) => { const [mean, range] = spell(D.front, a, i); return el("td", { class: "num" }, mean, range ? el("span", { class: "range" }, ` ${range}`) : null); };
   const clocks = D.open_clock ? D.devices.map((d) => el("th", { scope: "col" }, `${d.label}, MHz`)) : [];
+  const assumed = (s) => D.front.source[s.rank - 1].split("; assumed: ")[1] ?? "–", assuming = list.some((s) => assumed(s) !== "–");
   $("shortlist").hidden = false;
   $("listed").append(
     el("p", {}, `${plural(list.length, "candidate")} that differ by more than what is uncertain about them. P(best) is the probability of being the best of this front in ${D.query.objectives[0]} within the limits.`),
     el("div", { class: "scroll free" }, el("table", {},
-      el("thead", {}, el("tr", {}, ["#", "P(best)", "cannot be told from"].map((t) => el("th", { scope: "col" }, t)), axes.map((a) => el("th", { scope: "col" }, unitOf(a) ? label(a) : a.title)), clocks)),
+      el("thead", {}, el("tr", {}, ["#", "P(best)", "cannot be told from"].map((t) => el("th", { scope: "col" }, t)), axes.map((a) => el("th", { scope: "col" }, unitOf(a) ? label(a) : a.title)), clocks, assuming ? el("th", { scope: "col" }, "assumed in mIOU") : null)),
       el("tbody", {}, list.map((s) => el("tr", {}, el("td", {}, el("button", { type: "button", class: "plain", on: { click: () => choose(s.rank - 1) } }, `${s.rank}${s.knee ? " (knee)" : ""}`)),
-        el("td", {}, s.p_best >= 0.005 ? `${fixed(100 * s.p_best, 0)} %` : "< 1 %"), el("td", {}, fmt(s.indistinguishable)), axes.map((a) => cell(a, s.rank - 1)), D.open_clock ? D.devices.map((_, k) => el("td", {}, fmt(D.front.clocks[k][s.rank - 1], 5))) : []))))),
+        el("td", {}, s.p_best >= 0.005 ? `${fixed(100 * s.p_best, 0)} %` : "< 1 %"), el("td", {}, fmt(s.indistinguishable)), axes.map((a) => cell(a, s.rank - 1)), D.open_clock ? D.devices.map((_, k) => el("td", {}, fmt(D.front.clocks[k][s.rank - 1], 5))) : [], assuming ? el("td", {}, assumed(s)) : null))))),
     el("p", { class: "fine" }, `${plural(first.indistinguishable, "other")} of ${fmt(COUNT)} on the front cannot be told from #${first.rank} in ${D.query.objectives[0]}`,
       first.cheaper !== first.rank ? `; #${first.cheaper} is the least of them in ${D.query.objectives[1]} and nowhere dearer.` : ".", gain >= 0.05 ? ` Training #${tells.rank} would tell most: it raises the mIOU of the choice by ${fixed(gain, 2)} points on average.` : ""));
 }
