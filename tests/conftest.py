@@ -83,8 +83,12 @@ SLOW_TESTS = frozenset(
         "test_proxies_cover_the_design_and_are_reproduced",
         "test_the_comparison_has_every_predictor",
         # pages, charts and browsers
+        "test_a_hostile_run_stays_text_in_chromium",
+        "test_a_run_without_miou_is_drawn_by_what_it_knows",
+        "test_a_study_in_chromium",
         "test_charts_in_every_format_are_the_same_every_time",
         "test_charts_of_two_protocols_say_that_they_do_not_compare",
+        "test_dark_narrow_and_joint_in_chromium",
         "test_nothing_of_a_chart_leaves_its_frame",
         "test_the_card_of_a_candidate",
         "test_the_page_and_a_search_agree_at_every_position_of_the_sliders",
