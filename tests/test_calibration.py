@@ -66,7 +66,7 @@ def points_of(device: Device, factors: dict[str, float]) -> tuple[Point, ...]:
     ).points
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5, 0.8, 1.3, 4.0])
+@pytest.mark.parametrize("factor", [0.5, *(pytest.param(f, marks=pytest.mark.slow) for f in (0.25, 0.8, 1.3, 4.0))])
 @pytest.mark.parametrize("name", LAW_DEVICES)
 def test_a_seventh_network_follows_six(name: str, factor: float) -> None:
     device = load_device(name)

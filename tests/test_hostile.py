@@ -109,7 +109,10 @@ NUMBERS = ("0", "-1", "nan", "inf", "1e308", "1e-320", "0.9999999999999999", "2"
         ("predict", "espnet", "--device", "tx2", "--size"),
         ("scene", "--size", "32x16", "-o", "s", "--seed"),
         *(
-            ("train", "espnet-c-3", "--dataset", "none", "-o", "t", option)
+            pytest.param(
+                ("train", "espnet-c-3", "--dataset", "none", "-o", "t", option),
+                marks=() if option in ("--lr", "--size") else pytest.mark.slow,
+            )
             for option in (
                 *("--seed", "--score-every", "--workers", "--threads", "--stop-after", "--epochs", "--batch"),
                 *("--accumulate", "--lr", "--warmup", "--ema", "--weight-decay", "--jaccard", "--colour", "--size"),

@@ -38,3 +38,18 @@ def test_an_old_import_works_in_a_fresh_process() -> None:
 def test_an_unknown_name_is_still_unknown() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("zoo.never_was")
+
+
+def test_a_samplers_old_names_still_read():
+    import numpy as np
+
+    from search.study.samplers import History, Setting
+    from search.study.surrogate import NO_OBSERVATIONS, Scale
+
+    none = np.empty(0, np.int64)
+    history = History(tried=(), observations=NO_OBSERVATIONS, running=none, taken=none)
+    with pytest.warns(DeprecationWarning, match=r"is called history\.observations"):
+        assert history.told is history.observations
+    setting = Setting(feasible=object(), prior=object(), scale=Scale(), seed=0, trials=1)
+    with pytest.warns(DeprecationWarning, match=r"is called setting\.feasible"):
+        assert setting.found is setting.feasible
