@@ -1,5 +1,6 @@
 """A shortlist in the user's cache: found once for one front, named by all that it rests on."""
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
@@ -61,6 +62,7 @@ def _arrays(found: Shortlist) -> Arrays:
         "indistinguishable": np.array(found.indistinguishable, np.int64),
         "cheaper": np.array(found.cheaper, np.int64),
         "knee": np.array(NONE if found.knee is None else found.knee),
+        "readings": np.array(json.dumps(found.readings)),
         "gains": np.array([] if found.gains is None else found.gains),
     }
 
@@ -77,6 +79,7 @@ def _from_arrays(arrays: Arrays | None, count: int) -> Shortlist | None:
             tuple(values["indistinguishable"]),
             tuple(values["cheaper"]),
             None if knee == NONE else knee,
+            tuple(json.loads(values["readings"])),
             gains or None,
         )
         return found if places and all(0 <= place < count for place in (*places, *found.cheaper)) else None
