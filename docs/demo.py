@@ -19,7 +19,7 @@ from zoo.cli.shortlist import print_answer
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 BLOCK = re.compile(r"(?<=<!-- written by docs/demo.py -->\n```\n).*?(?=\n```\n)", re.DOTALL)
-WIDTH = 110
+WIDTH = 116
 
 
 def shortlist(document: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ def lacks_weights(model: Model) -> LacksWeights:
     name = shlex.quote(model.name)
     begun = f" --init {near.name}" if near else ""
     why = "was not trained by its search" if model.kind == "candidate" else "has no weights"
-    ships = f"; the nearest that ship are {near.name}" if near else ""
+    ships = f"; nearest to it ships {near.name}" if near else ""
     return LacksWeights(
         f"{model.name} {why}{ships}; train it: zoo train {name} --dataset camvid --data DIR{begun} -o RUN"
     )

@@ -121,7 +121,7 @@ def _named(text: str, name: str, tag: str | None, config: Config) -> Model:
     if tag is None:
         return Model(name, canonical, entry.spec)
     weights = find(canonical, tag.casefold())
-    return Model(name, canonical, weights.spec, weights.tag)
+    return Model(name, canonical, weights.spec, weights.tag, conditions=Conditions(size=weights.preprocessing.size))
 
 
 def _spec_file(text: str, path: Path) -> Model:

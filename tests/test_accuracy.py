@@ -426,7 +426,7 @@ def test_candidates_of_one_size_share_its_error_so_their_difference_keeps_its_si
 def test_a_row_names_what_no_figure_varies() -> None:
     known, changed = ESPNetSpec(variant="ESPNet", alpha3=8), ESPNetSpec(variant="ESPNet", alpha2=4, widths=(16, 64, 96))
     assert assumptions_of(MODEL, known) == ()
-    assert assumptions_of(MODEL, changed) == ("alpha2", "width 3")
+    assert assumptions_of(MODEL, changed) == ("alpha2", "widths")
     assert assumptions_of(accuracy_model("published", (256, 512)), known) == ("image size",)
     half = accuracy_model("published", (256, 512))
     assert assumptions_of(half, ESPNetv2Spec(scale=1.0)) == ()

@@ -303,3 +303,16 @@ def test_a_file_of_zoo_get_is_a_model_with_its_weights(name, tmp_path):
     assert file.labels == own.labels and file.module.preprocessing == own.module.preprocessing
     theirs = own.module.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in file.module.state_dict().items())
+
+
+def test_a_tag_has_the_size_of_its_weights_as_their_file_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["get", "espnet-c-3.camvid", "-o", str(tmp_path)]) == 0
+    capsys.readouterr()
+    names = ("espnet-c-3.camvid", str(tmp_path / "espnet-c-3.camvid.safetensors"))
+    for command in (("show",), ("predict", "--device", "tx2"), ("check", "--device", "tx2", "--max-latency-ms", "999")):
+        sizes = {printed(capsys, command[0], name, *command[1:])["size"] for name in names}
+        assert sizes == {"480x360"}
+        assert printed(capsys, command[0], names[0], *command[1:], "--size", "96x64")["size"] == "96x64"
+    assert printed(capsys, "show", "espnet-c-3")["size"] == "1024x512"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.accuracy.candidates import labels_text
 from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
 from search.accuracy.bench.cross_validation import CONFIDENCE, Judged, best, judge
 from search.accuracy.bench.model import FAMILY, Inputs, forms, inputs_of
@@ -169,6 +170,7 @@ def markdown(found: Mapping[str, Any]) -> dict[str, str]:
         "noise": _noise_words(found),
         "long": _long(found),
         "settling": _settling(found),
+        "labels": labels_text(),
     }
 
 

@@ -97,12 +97,12 @@ def labels(protocol: str) -> list[Task]:
 def tasks(protocols: Collection[str] = ()) -> list[Task]:
     """All trainings in the order of the queue, or those under some protocols: the yardstick's, labels, held-out ones.
 
-    The labels come right after the yardstick under the likeliest candidate, because they are needed whatever wins.
+    What decides on the labels' protocol comes first, candidates that lost or wait come last.
     """
     from benchmarks.accuracy.held_out import truths
 
-    first = [task for task in yardstick() if task.protocol == CANDIDATES[0]]
-    chosen = dict.fromkeys([*first, *labels(CANDIDATES[0]), *yardstick(), *truths()])
+    deciding = [task for task in yardstick() if task.protocol in ("truth", CANDIDATES[0])]
+    chosen = dict.fromkeys([*deciding, *labels(CANDIDATES[0]), *truths(), *yardstick()])
     return [task for task in chosen if not protocols or task.protocol in protocols]
 
 

@@ -70,8 +70,8 @@ class PublishedModel:
     def assumptions(self, spec: Spec) -> tuple[str, ...]:
         """What the prediction of a spec assumes, since no published figure varies it, in a few words each."""
         model = self._fitted(spec.family)
-        names = tuple(name.partition(",")[0].replace("width of level", "width") for name in model.assumed(spec))
-        return (*names, "image size") if model.shift.assumed else names
+        names = ["widths" if name.startswith("width") else name.partition(",")[0] for name in model.assumed(spec)]
+        return tuple(dict.fromkeys([*names, *(["image size"] if model.shift.assumed else [])]))
 
     def _fitted(self, family: str) -> Additive:
         return replace(fitted(family), shift=shift_at(family, self.size))

@@ -173,8 +173,8 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _joined(values: Sequence[Any]) -> str:
     """The values of a list in one cell, at blanks, or at semicolons where a value is longer than a word.
 
-    >>> _joined([16, 64, 128]), _joined(["alpha2", "width 3"])
-    ('16 64 128', 'alpha2; width 3')
+    >>> _joined([16, 64, 128]), _joined(["alpha2", "image size"])
+    ('16 64 128', 'alpha2; image size')
     """
     texts = list(map(str, values))
     return ("; " if any(" " in text for text in texts) else " ").join(texts)

@@ -54,10 +54,12 @@ def _check(args: Arguments) -> int:
         raise usage("zoo check needs a limit to hold the network against; give one, as --min-fps 30")
     model, at = model_of(args), device_at(args.device)
     device = load_device(at.name)
-    result = fitting(lower(model.spec, size_of(args, model)), device, Limits(**given), at.clock_mhz, args.confidence)
-    document: dict[str, Any] = {"model": model.name, "device": args.device, "confidence": args.confidence}
-    document |= {**asdict(result), "power_basis": device.power_basis}
-    emit(args, document, lambda console: _print(console, model.name, device, args.confidence, result))
+    height, width = size_of(args, model)
+    size = f"{width}x{height}"
+    result = fitting(lower(model.spec, (height, width)), device, Limits(**given), at.clock_mhz, args.confidence)
+    document: dict[str, Any] = {"model": model.name, "size": size, "device": args.device}
+    document |= {"confidence": args.confidence, **asdict(result), "power_basis": device.power_basis}
+    emit(args, document, lambda console: _print(console, f"{model.name} at {size}", device, args.confidence, result))
     if not result.fits:
         raise NegativeAnswer(f"{model.name} does not fit {args.device} within the limits; loosen one, or search")
     return 0

@@ -127,7 +127,7 @@ def add_size(parser: argparse.ArgumentParser, default: tuple[int, int] | None = 
 
 def add_model_size(parser: argparse.ArgumentParser) -> None:
     """--size, without which a run, a file or a candidate has its own; see `size_of`."""
-    add_size(parser, None, f"that of the run or file, else {DEFAULT_SIZE[1]}x{DEFAULT_SIZE[0]}")
+    add_size(parser, None, f"that of the weights, run or file, else {DEFAULT_SIZE[1]}x{DEFAULT_SIZE[0]}")
 
 
 def size_of(args: Arguments, model: "Model") -> tuple[int, int]:

@@ -58,6 +58,9 @@ TILES_HELP = (
     "pixel of the image, for each worker: 1 GB for 120 megapixels"
 )
 
+MODEL = "espnet"
+"""What segments where nothing else is named: its weights ship with the package."""
+
 PNG_LEVEL = 6
 """Of zlib's ten, which is what Pillow takes for overlays."""
 
@@ -75,7 +78,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def _configure(parser: argparse.ArgumentParser) -> None:
     kinds = "PNG, JPEG, TIFF, BMP, WebP, PPM, GIF, folders of them and of folders, patterns such as '*.png', or a video"
     parser.add_argument("images", metavar="IMAGE|DIR|VIDEO", nargs="*", help=kinds)
-    parser.add_argument("--model", required=True, metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--model", default=MODEL, metavar="MODEL", help=f"{MODEL_HELP} (default: {MODEL})")
     parser.add_argument("-o", "--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     add_force(parser)
     parser.add_argument("--overlay", action="store_true", help="also write the image in the classes' colours")

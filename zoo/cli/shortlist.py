@@ -99,7 +99,7 @@ def _print_rows(
     heads = _heads(shown[0]["devices"], open_clock, powered)
     chance_head = ("P(best)",) if listed else ()
     names = ("rank", *(("spec",) if specs else ()))
-    assumed = ("assumed in mIOU",) if assuming else ()
+    assumed = ("assumed",) if assuming else ()
     columns = (*names, "mIOU, %", *assumed, *chance_head, "parameters", *heads)
     console.print(table(title, columns, rows, left=len(names)))
 
