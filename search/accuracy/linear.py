@@ -182,12 +182,13 @@ class Additive:
 
     def assumed(self, spec: Spec) -> tuple[str, ...]:
         """Names of the effects by which a spec differs from every published network and which no evidence varies."""
-        values = self.values(spec)
-        return tuple(
-            effect.name
-            for i, effect in enumerate(self.effects)
-            if not self.informed(i) and values[i] not in self._published[:, i]
-        )
+        return tuple(effect.name for effect, published in self._assumed if effect.value(spec) not in published)
+
+    @cached_property
+    def _assumed(self) -> list[tuple[Effect, set[float]]]:
+        """Effects that no evidence varies, with the values that published networks have."""
+        unknown = [i for i in range(len(self.effects)) if not self.informed(i)]
+        return [(self.effects[i], set(self._published[:, i].tolist())) for i in unknown]
 
     def _predict(self, columns: Sequence[tuple[Array, Ints]], confidence: float) -> Accuracy:
         """From the distinct values of each effect, and which of them each row has."""

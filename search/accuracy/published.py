@@ -57,24 +57,21 @@ class PublishedModel:
 
     def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float = 0.9) -> Accuracy:
         """Predict many candidates, in percent of mIOU. Raises ZooError for a family without published figures."""
-        return self._fitted(choices.family).predict(choices, codes, confidence)
+        return shifted(choices.family, self.size).predict(choices, codes, confidence)
 
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """Predict one spec, in percent of mIOU: central estimate, low, high."""
-        return self._fitted(spec.family).predict_spec(spec, confidence)
+        return shifted(spec.family, self.size).predict_spec(spec, confidence)
 
     def joint(self, specs: Sequence[Spec]) -> JointNormal:
         """Expected mIOU of specs of one family, in points, with the errors that they share."""
-        return self._fitted(specs[0].family).joint(specs)
+        return shifted(specs[0].family, self.size).joint(specs)
 
     def assumptions(self, spec: Spec) -> tuple[str, ...]:
         """What the prediction of a spec assumes, since no published figure varies it, in a few words each."""
-        model = self._fitted(spec.family)
+        model = shifted(spec.family, self.size)
         names = ["widths" if name.startswith("width") else name.partition(",")[0] for name in model.assumed(spec)]
         return tuple(dict.fromkeys([*names, *(["image size"] if model.shift.assumed else [])]))
-
-    def _fitted(self, family: str) -> Additive:
-        return replace(fitted(family), shift=shift_at(family, self.size))
 
     def describe(self, family: str = "espnet") -> dict[str, Any]:
         """What a family's predictions rest on, as plain values for JSON."""
@@ -100,6 +97,12 @@ def fitted(family: str) -> Additive:
     """The model of a family. Raises ZooError for a family without published figures."""
     found = evidence(family)
     return Additive(EFFECTS[family], found, PROTOCOLS[family], NOISE_SD)
+
+
+@cache
+def shifted(family: str, size: tuple[int, int]) -> Additive:
+    """The model of a family at an image size (height, width)."""
+    return replace(fitted(family), shift=shift_at(family, size))
 
 
 def published_points() -> tuple[PublishedPoint, ...]:
