@@ -1,6 +1,7 @@
 """Fixtures of all tests."""
 
 import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -138,10 +139,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def repeats(item: pytest.Item) -> bool:
     """Whether a test of `FamilyContract` tries an example like one that the fast run tries (`contract.FAST`)."""
-    from contract import FAST, FamilyContract
-
+    contract = sys.modules.get("contract")  # which needs torch; who uses it has imported it
+    if contract is None:
+        return False
     owner, spec = getattr(item, "cls", None), getattr(item, "callspec", None) and item.callspec.params.get("spec")
-    return owner is not None and issubclass(owner, FamilyContract) and spec is not None and spec not in FAST
+    family = owner is not None and issubclass(owner, contract.FamilyContract)
+    return family and spec is not None and spec not in contract.FAST
 
 
 @pytest.fixture(scope="session")
