@@ -59,6 +59,21 @@ def quoted(argument: object) -> str:
     return text if re.fullmatch(r"[\w@%+=:,./][\w@%+=:,./#-]*", text, re.ASCII) else shlex.quote(text)
 
 
+def length_of_time(seconds: float) -> str:
+    """A length of time in the unit that people would say it in.
+
+    >>> [length_of_time(s) for s in (0.4, 18.3, 100, 5400)]
+    ['1 second', '18 seconds', '2 minutes', '1.5 hours']
+    """
+    if seconds < 90:
+        count, unit = str(max(1, round(seconds))), "second"
+    elif seconds < 5400:
+        count, unit = str(round(seconds / 60)), "minute"
+    else:
+        count, unit = f"{seconds / 3600:.1f}", "hour"
+    return f"{count} {unit}{'' if count == '1' else 's'}"
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

@@ -24,6 +24,7 @@ from hw_models.measured.predictor import BlockRow
 from hw_models.tables import Point
 from zoo.errors import NegativeAnswer
 from zoo.specs import as_dict
+from zoo.text import length_of_time
 
 HOPELESS, JUDGED = 1.0, 12
 """Median relative error of what was left out beyond which a model says nothing, and the rows that judge it."""
@@ -210,11 +211,10 @@ def _description(
 
 
 def _notes(conditions: Conditions, visits: Visits, spread: float, max_spread: float) -> list[str]:
-    minutes = f"{visits.seconds / 60:.0f} min"
     return [
         f"Measured with {conditions.text}.",
         "Subnormals flushed; inputs with the spectrum of photographs.",
-        f"Measuring took {minutes}; the reference block drifted by {visits.drift:.0%}.",
+        f"Measuring took {length_of_time(visits.seconds)}; the reference block drifted by {visits.drift:.0%}.",
         f"Visits of one block lay {spread:.0%} apart, and {max_spread:.0%} was allowed (--max-spread); no interval is "
         "narrower than the drift and this.",
     ]

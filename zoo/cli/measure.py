@@ -17,6 +17,7 @@ from zoo.cli.command import (
 )
 from zoo.cli.repeat import command_line
 from zoo.progress import progress
+from zoo.text import length_of_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,10 +160,10 @@ def settings_of(args: Arguments) -> "Settings":
 def _say_length(todo: "Plan", settings: "Settings") -> None:
     from hw_models.measure.run import PASSES, seconds_ahead
 
-    minutes = seconds_ahead(todo, settings) / 60
+    ahead = length_of_time(seconds_ahead(todo, settings))
     note(
         f"{len(todo.blocks)} blocks and {len(todo.networks)} networks, each at least {PASSES} times: "
-        f"about {max(1, round(minutes))} minutes; interrupt it when you like and continue with --resume"
+        f"about {ahead}; interrupt it when you like and continue with --resume"
     )
 
 
