@@ -316,3 +316,11 @@ def test_a_tag_has_the_size_of_its_weights_as_their_file_has(
         assert sizes == {"480x360"}
         assert printed(capsys, command[0], names[0], *command[1:], "--size", "96x64")["size"] == "96x64"
     assert printed(capsys, "show", "espnet-c-3")["size"] == "1024x512"
+
+
+def test_patterns_name_every_model_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = printed(capsys, "predict", "ESPNet-C-?", "espnet-c-3", "--device", "tx2")
+    assert [row["model"] for row in whole] == ["espnet-c-3", "espnet-c-5", "espnet-c-8"]
+    assert {row["name"] for row in printed(capsys, "show", "espnet-c-[35]")} == {"espnet-c-3", "espnet-c-5"}
+    assert main(["predict", "nothing-*", "--device", "tx2"]) == 1
+    assert "no model's name fits the pattern 'nothing-*'" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from zoo.cli.command import (
     config_of,
     emit,
     model_of,
+    named_models,
     note,
     si,
     size_of,
@@ -58,8 +59,9 @@ def _bench(args: Arguments) -> int:
     if not args.models:
         raise usage("bench: MODEL is missing; `zoo list` names the models")
     check_outputs(args, args.output)
-    found = [_timed(args, model_of(args, name)) for name in args.models]
-    documents = [_document(args, one, name) for one, name in zip(found, args.models, strict=True)]
+    names = named_models(args, args.models)
+    found = [_timed(args, model_of(args, name)) for name in names]
+    documents = [_document(args, one, name) for one, name in zip(found, names, strict=True)]
     _say_busy(found)
     if args.output:
         write_text(args.output, json.dumps(documents, indent=2) + "\n")

@@ -168,6 +168,29 @@ def model_of(args: Arguments, name: str | None = None) -> "Model":
     return resolve(args.model if name is None else name, config_of(args), args.settings)
 
 
+def named_models(args: Arguments, names: Iterable[str]) -> list[str]:
+    """The names, patterns such as `espnet-c-*` replaced by all models of zoo.yaml that fit, without aliases.
+
+    What exists as a file, and what has a tag, is no pattern. Raises ConfigError for a pattern that nothing fits.
+    """
+    from fnmatch import fnmatch
+
+    from zoo.errors import ConfigError
+
+    out: list[str] = []
+    for name in names:
+        if not any(sign in name for sign in "*?[") or Path(name).exists():
+            out.append(name)
+            continue
+        models = config_of(args).models
+        fitting = [known for known, entry in models.items() if not entry.alias_of]
+        fitting = [known for known in fitting if fnmatch(known.casefold(), name.casefold())]
+        if not fitting:
+            raise ConfigError(f"no model's name fits the pattern {name!r}; `zoo list` prints all names")
+        out += fitting
+    return list(dict.fromkeys(out))
+
+
 def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> None:
     """Print the JSON document with --json, else call `show` with a console on stdout."""
     if args.json:

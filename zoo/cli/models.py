@@ -15,6 +15,7 @@ from zoo.cli.command import (
     config_of,
     emit,
     model_of,
+    named_models,
     si,
     size_of,
     table,
@@ -100,7 +101,7 @@ def _show(args: Arguments) -> int:
         return _show_blocks(args)
     if not args.model:
         raise UsageError("show needs at least one MODEL, or --blocks; zoo list names them")
-    models = [model_of(args, name) for name in args.model]
+    models = [model_of(args, name) for name in named_models(args, args.model)]
     documents = []
     for model in models:
         graph = lower(model.spec, size_of(args, model))

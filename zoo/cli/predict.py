@@ -16,6 +16,7 @@ from zoo.cli.command import (
     count_argument,
     emit,
     model_of,
+    named_models,
     note,
     positive_argument,
     probability_argument,
@@ -77,7 +78,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _predict(args: Arguments) -> int:
     check_outputs(args, args.output)
-    cases = [case for name in args.model for case in _cases(args, model_of(args, name))]
+    cases = [case for name in named_models(args, args.model) for case in _cases(args, model_of(args, name))]
     if args.sweep:
         if len(cases) > 1:
             raise usage("--sweep draws one network on one device; give one of each")
