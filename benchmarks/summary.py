@@ -124,8 +124,7 @@ TRIED = (
     "arg-max in OpenVINO's graph (8 ms more, where torch needs 5). What is left is the arg-max, and decoding PNG: 7.9 "
     "ms in Pillow, 2.5 of them zlib; libspng and FFmpeg need 4.3 and OpenCV 6.4, which is not worth another decoder.",
     "Search, second time: half of the CPU time went into lowering every candidate of the front for the shortlist, "
-    "which is kept in the cache now; the second search has not been measured since. The rest is the query itself, "
-    "writing the run, and the chart in a process of its "
+    "which is kept in the cache now. The rest is the query itself, writing the run, and the chart in a process of its "
     "own.",
     "Inference: the passes of [the fast path](fast-path.md), of which each one's gain is below. On AVX2 the distance "
     "to the aim is open.",
