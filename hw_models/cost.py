@@ -99,30 +99,21 @@ class Cost:
     @property
     def reading_notes(self) -> tuple[str, ...]:
         """What published readings say of this network, a sentence each; none where they say nothing."""
-        return reading_notes(self.readings, self.unread)
+        sources = dict.fromkeys(self.readings.values())
+        read = {source: [m for m in self.readings if self.readings[m] == source] for source in sources}
+        alike = [m for m in self.unread if m not in self.readings and self.unread[m] < BARELY_READ]
+        return (
+            *(f"{' and '.join(map(_word, metrics))} as read in: {source}" for source, metrics in read.items()),
+            *(
+                f"{_word(m)}: readings of this network at other clocks, or of networks like it, are taken to tell "
+                f"{1 - self.unread[m]:.0%} of what the model is off by"
+                for m in alike
+            ),
+        )
 
 
 BARELY_READ = 0.9
 """Part of a network's error that is unknown, from which on readings are not worth a sentence."""
-
-
-def reading_notes(readings: Mapping[str, str], unread: Mapping[str, float]) -> tuple[str, ...]:
-    """What published readings say of a network, a sentence each: `readings` and `unread` as in `Cost`.
-
-    >>> reading_notes({"latency_s": "a table"}, {"latency_s": 0.0, "power_w": 0.95})
-    ('latency as read in: a table',)
-    """
-    sources = dict.fromkeys(readings.values())
-    read = {source: [m for m in readings if readings[m] == source] for source in sources}
-    alike = [m for m in unread if m not in readings and unread[m] < BARELY_READ]
-    return (
-        *(f"{' and '.join(map(_word, metrics))} as read in: {source}" for source, metrics in read.items()),
-        *(
-            f"{_word(m)}: readings of this network at other clocks, or of networks like it, are taken to tell "
-            f"{1 - unread[m]:.0%} of what the model is off by"
-            for m in alike
-        ),
-    )
 
 
 def _word(metric: str) -> str:

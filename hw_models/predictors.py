@@ -59,12 +59,6 @@ def memory_bytes(graph: Graph, device: Device, batch: int = 1) -> int:
     return values * value_bytes(device.stack, device.precision)
 
 
-def readings_of(prices: Predictor, terms: NDArray[np.float64]) -> tuple[dict[str, str], dict[str, float]]:
-    """What was read of one network with these terms: `readings` and `unread` as in `Cost`, by metric."""
-    readings = {m: known.source for m in READ if (known := prices.read(terms, m))}
-    return readings, {m: prices.unread(terms, m) for m in READ}
-
-
 def reading_basis(prices: Predictor, terms: NDArray[np.float64]) -> dict[str, dict[str, Any]]:
     """What published readings say of one network with these terms, as plain values for JSON.
 
@@ -72,9 +66,9 @@ def reading_basis(prices: Predictor, terms: NDArray[np.float64]) -> dict[str, di
     model is off by that readings of it at other clocks, or of networks like it, are taken to tell; small parts are
     left out.
     """
-    readings, unread = readings_of(prices, terms)
-    alike = {m: round(1 - part, 2) for m, part in unread.items() if m not in readings and part < BARELY_READ}
-    return {"read": readings, "inherited": alike}
+    read = {m: known.source for m in READ if (known := prices.read(terms, m))}
+    unread = {m: prices.unread(terms, m) for m in READ if m not in read}
+    return {"read": read, "inherited": {m: round(1 - part, 2) for m, part in unread.items() if part < BARELY_READ}}
 
 
 def predict(
@@ -113,7 +107,6 @@ def predict(
         graph = lower(load_config().model(graph).spec if isinstance(graph, str) else graph, size)
     prices = predictor(device, clock_mhz, batch)
     terms = prices.terms(graph.layers)
-    readings, unread = readings_of(prices, terms)
     arrays = prices.finish(terms, confidence)
     values = {field.name: float(getattr(arrays, field.name)) for field in fields(arrays)}
     intervals = {name: Interval(*(values[f"{name}_{part}"] for part in ("mean", "low", "high"))) for name in METRICS}
@@ -129,6 +122,6 @@ def predict(
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
         dispatches=float(terms[DISPATCHES]),
-        readings=readings,
-        unread=unread,
+        readings={m: known.source for m in READ if (known := prices.read(terms, m))},
+        unread={m: prices.unread(terms, m) for m in READ},
     )

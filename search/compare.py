@@ -55,9 +55,8 @@ class Subject:
     @property
     def measured(self) -> Metric | None:
         """The mIOU of its weights, at the image size that they were scored at."""
-        if self.weights is None or self.weights.preprocessing.size != self.size:
-            return None
-        return self.weights.miou
+        own = self.weights.preprocessing.size if self.weights else None
+        return self.weights.miou if self.weights and own in (None, self.size) else None
 
     @property
     def scale(self) -> str:

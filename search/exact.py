@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from search.accuracy import SCALES, assumptions_of
+from search.accuracy import SCALES, AccuracyModel, assumptions_of
 from search.clocks import Setting, settings_of, settled
 from search.infeasible import Nearest, NothingFeasible
 from search.pareto import Floats, levels, nondominated
@@ -64,15 +64,19 @@ class Result:
 
 def entries(result: Result) -> Iterator[dict[str, Any]]:
     """The front as plain values, by rank."""
+    accuracy = accuracy_of(result.query)
     for i, (spec, at) in enumerate(zip(result.specs, result.clocks, strict=True)):
-        yield entry(result.query, result.columns, i, spec, at) | {"aliases": result.aliases[i]}
+        yield entry(result.query, result.columns, i, spec, at, accuracy) | {"aliases": result.aliases[i]}
 
 
-def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None = None) -> dict[str, Any]:
+def entry(
+    query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None = None, accuracy: AccuracyModel | None = None
+) -> dict[str, Any]:
     """One candidate: rank (from 1), spec, miou, counts, and cost; the cost of the first device also on top.
 
-    at: the devices with their clocks, by default those of the query. `miou` is None where no model knows it;
-    `miou_assumes` names what its prediction takes for granted, since no evidence varies it.
+    at: the devices with their clocks, by default those of the query. accuracy: the query's model of mIOU, which takes
+    time to find where there are several families; by default it is found for each entry. `miou` is None where
+    no model knows it; `miou_assumes` names what its prediction takes for granted, since no evidence varies it.
     """
     setting = at or query.devices
     devices: list[dict[str, Any]] = [
@@ -89,7 +93,7 @@ def entry(query: Query, columns: Columns, i: int, spec: Spec, at: Setting | None
         "spec": as_dict(spec),
         "miou": None if np.isnan(miou["mean"]) else miou,
         "miou_source": "unknown" if np.isnan(miou["mean"]) else _source(query),
-        "miou_assumes": [] if np.isnan(miou["mean"]) else list(assumptions_of(accuracy_of(query), spec)),
+        "miou_assumes": [] if np.isnan(miou["mean"]) else list(assumptions_of(accuracy or accuracy_of(query), spec)),
         **{name: int(column[i]) for name, column in columns.counts.items()},
         **devices[0],
         "devices": dict(zip(map(str, query.devices), devices, strict=True)),

@@ -22,7 +22,7 @@ from search.clocks import settings_of, settled
 from search.differences import check_csv, same
 from search.exact import entry
 from search.pareto import dominated_by, levels
-from search.pricing import Columns, Evaluator, join
+from search.pricing import Columns, Evaluator, accuracy_of, join
 from search.query import Query
 from search.runs.writer import _csv, basis_of_miou, query_from, read_json
 from search.shortlist import entries_of, shortlist_of
@@ -83,6 +83,7 @@ class Again:
     def __init__(self, asked: Query, progress: Progress | None = None) -> None:
         self.asked, self.settings = asked, settings_of(asked)
         self.query = settled(asked, self.settings)
+        self.accuracy = accuracy_of(self.query)
         numbered = valid_specs(asked.space, progress)
         self.specs = [spec for _, spec in numbered]
         self.place = {spec: i for i, spec in enumerate(self.specs)}
@@ -232,12 +233,12 @@ class Again:
             i, s = wanted.get(_spec_cells(row)), labels.get(row.get("at", ""))
             if i is None or s is None or not self.within[s, i]:
                 raise NotVerified(f"sample.csv: row {k + 1} is no candidate within the limits")
-            found = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s])
+            found = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s], self.accuracy)
             expected.append(found | {"rank": k + 1})
         check_csv("sample.csv", text, _csv(expected))
 
     def _flat_spec(self, spec: Spec) -> frozenset[tuple[str, str]]:
-        one = entry(self.query, self.columns[0], 0, spec, self.settings[0])
+        one = entry(self.query, self.columns[0], 0, spec, self.settings[0], self.accuracy)
         header, values = csv.reader(io.StringIO(_csv([one])))
         return _spec_cells(dict(zip(header, values, strict=True)))
 
@@ -246,7 +247,7 @@ class Again:
         for i, spec in enumerate(self.specs):
             for s, setting in enumerate(self.settings):
                 own = single_entry(self.query, setting, spec, i + 1)
-                same(str(spec), entry(self.query, self.columns[s], i, spec, setting), own)
+                same(str(spec), entry(self.query, self.columns[s], i, spec, setting, self.accuracy), own)
                 if single_within(self.query, setting, spec, self.settings[0]) != bool(self.within[s, i]):
                     raise NotVerified(f"{spec}: priced on its own its limits hold otherwise than in the enumeration")
             if progress:

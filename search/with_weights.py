@@ -19,8 +19,8 @@ from zoo.specs import as_dict
 COMPARED = ("cityscapes", "camvid")
 """Data sets in the order in which they are listed; the mIOU of one says nothing of another's."""
 
-PREDICTED_ON, PREDICTED_AT = "cityscapes", (512, 1024)
-"""What the published model's prediction can stand beside."""
+PREDICTED_ON = "cityscapes"
+"""The data set of the mIOU that the published model's prediction can stand beside."""
 
 
 def with_weights(query: Query) -> list[dict[str, Any]]:
@@ -93,10 +93,10 @@ def _cost(graph: Graph, at: Any, confidence: float) -> dict[str, Any]:
 
 
 def _predicted(weights: Weights, size: tuple[int, int], confidence: float) -> dict[str, float] | None:
-    if weights.miou is None or weights.miou.dataset != PREDICTED_ON or size != PREDICTED_AT:
+    if weights.miou is None or weights.miou.dataset != PREDICTED_ON:
         return None
     try:
-        values = accuracy_model("published").predict_spec(weights.spec, confidence)
+        values = accuracy_model("published", size).predict_spec(weights.spec, confidence)
     except ZooError:
         return None
     return dict(zip(PARTS, values, strict=True))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.accuracy.candidates import SCORED_AT, labels_text, rankings, rows
+from benchmarks.accuracy.candidates import SCORED_AT, labels_text, of_protocol, rankings, rows
 from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, Task
 
 
@@ -33,6 +33,9 @@ def test_another_scoring_size_is_another_ranking() -> None:
     assert {one.scored_at: one.right for one in rankings(done)} == {"240x184": 0, "360x272": 0, "480x360": 1}
 
 
-def test_the_text_is_of_the_committed_rows() -> None:
-    text = labels_text()
-    assert text.startswith(f"{len(rows())} trainings, ")
+def test_the_text_has_every_committed_row_of_the_six() -> None:
+    done, text = rows(), labels_text()
+    found = [row for protocol in ("truth", *CANDIDATES) for row in of_protocol(protocol, done).values()]
+    assert len(found) >= 4
+    for row in found:
+        assert f" {row['miou']:.1f} |" in text

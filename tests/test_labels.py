@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy.design import design, held_out_pool, labels, tasks
+from benchmarks.accuracy.design import design, held_out_pool, labels
 from benchmarks.accuracy.held_out import LIST, held_out, truths
 from benchmarks.accuracy.protocols import PROTOCOLS
+from benchmarks.accuracy.schedule import tasks
 from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, yardstick
 
 

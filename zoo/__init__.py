@@ -67,17 +67,12 @@ def models(pattern: str = "*", *, pretrained: bool | None = None) -> tuple[str, 
     >>> models("espnet-c-?", pretrained=True)
     ('espnet-c-3', 'espnet-c-5', 'espnet-c-8')
     """
-    from fnmatch import fnmatch
-
     from pretrained import weights_of
     from zoo.config import load_config
 
-    known = load_config().models
+    fitting = load_config().models_like(pattern)
     return tuple(
-        name
-        for name, entry in known.items()
-        if fnmatch(name.casefold(), pattern.casefold())
-        and pretrained in (None, bool(weights_of(entry.alias_of or name)))
+        name for name, entry in fitting.items() if pretrained in (None, bool(weights_of(entry.alias_of or name)))
     )
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,6 +157,11 @@ class Config:
     def model(self, name: str) -> ModelEntry:
         """A model by name; ConfigError with the nearest name where there is none."""
         return _lookup(self.models, name, "model")
+
+    def models_like(self, pattern: str) -> dict[str, ModelEntry]:
+        """Models whose name fits a pattern such as a shell's; case does not matter."""
+        names = [name for name in self.models if fnmatch(name.casefold(), pattern.casefold())]
+        return {name: self.models[name] for name in names}
 
     def space(self, name: str) -> SpaceConfig:
         """A search space by name."""

@@ -12,8 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.accuracy.protocols import PROTOCOLS
-from benchmarks.accuracy.queue import RESULTS
-from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, Task
+from benchmarks.accuracy.tasks import CANDIDATES, RESULTS, YARDSTICK, Task
 from zoo.markdown import table
 from zoo.statistics import kendall
 

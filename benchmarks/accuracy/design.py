@@ -5,7 +5,6 @@
 
 import json
 import sys
-from collections.abc import Collection
 from functools import cache
 from itertools import product
 from math import log2
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, Task, yardstick
+from benchmarks.accuracy.tasks import YARDSTICK, Task
 from search.accuracy.bench.design import support
 from search.space import space_of
 from zoo.config import load_config
@@ -92,18 +91,6 @@ def labels(protocol: str) -> list[Task]:
             out += [pair.encoder, pair]
     out += [Task(protocol, spec) for spec in design()["others"]]
     return out
-
-
-def tasks(protocols: Collection[str] = ()) -> list[Task]:
-    """All trainings in the order of the queue, or those under some protocols: the yardstick's, labels, held-out ones.
-
-    What decides on the labels' protocol comes first, candidates that lost or wait come last.
-    """
-    from benchmarks.accuracy.held_out import truths
-
-    deciding = [task for task in yardstick() if task.protocol in ("truth", CANDIDATES[0])]
-    chosen = dict.fromkeys([*deciding, *labels(CANDIDATES[0]), *truths(), *yardstick()])
-    return [task for task in chosen if not protocols or task.protocol in protocols]
 
 
 def held_out_pool() -> list[ESPNetSpec]:

@@ -21,9 +21,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from benchmarks.accuracy.decoder_start import start_decoder
-from benchmarks.accuracy.design import tasks
 from benchmarks.accuracy.protocols import DECODER, PROTOCOLS
-from benchmarks.accuracy.tasks import Task
+from benchmarks.accuracy.schedule import tasks
+from benchmarks.accuracy.tasks import RESULTS, Task
 from benchmarks.machine import machine
 from pretrained.weights import load
 from zoo.allocator import keep_freed_memory
@@ -39,8 +39,6 @@ from zoo.train.distil import StoredTeacher, stored_answers
 from zoo.train.loop import keep
 from zoo.train.start import Begun, Start, begin
 from zoo.train.trainer import Job, Trainer
-
-RESULTS = Path(__file__).with_name("results")
 
 SCORED_EVERY = 10
 """Epochs from one point of the learning curve to the next."""

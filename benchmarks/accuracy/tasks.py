@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.accuracy.protocols import PROTOCOLS
@@ -40,6 +41,9 @@ class Task:
         kind = f"{self.spec.variant}-k{self.spec.k}-{self.spec.alpha2}-{self.spec.alpha3}"
         return f"{self.protocol}-{kind}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
+
+RESULTS = Path(__file__).with_name("results")
+"""Rows and weights of finished trainings."""
 
 YARDSTICK = tuple(ESPNetSpec(variant=variant, alpha3=alpha3) for alpha3 in (8, 3, 5) for variant in ("C", "ESPNet"))
 """The six networks with released weights."""

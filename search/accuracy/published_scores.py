@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from search.accuracy.image_size import PUBLISHED_SIZE
 from search.accuracy.linear import Evidence
 from zoo.errors import ZooError
 from zoo.models.espnet import ESPNetSpec
@@ -47,15 +48,15 @@ def _espnet(found: list[Figure]) -> Iterator[Evidence]:
 
 
 def _espnetv2(found: list[Figure]) -> Iterator[Evidence]:
-    for figure in (f for f in found if f.network == "ESPNetv2" and f.size == (512, 1024)):
+    for figure in (f for f in found if f.network == "ESPNetv2" and f.size == PUBLISHED_SIZE):
         scale = float((figure.model or "").removeprefix("espnetv2-"))
         yield _evidence(f"ESPNetv2 s={scale:g}", ESPNetv2Spec(scale=scale), None, LARGE, figure)
 
 
 def smaller() -> Iterator[tuple[Evidence, tuple[int, int]]]:
-    """Figures on Cityscapes val of networks at another input size than 1024x512, with that size (height, width)."""
+    """Figures on Cityscapes val of networks at another input size than the usual, with that size (height, width)."""
     for figure in (f for f in figures() if (f.network, f.dataset, f.split) == ("ESPNetv2", "cityscapes", "val")):
-        if figure.size and figure.size != (512, 1024):
+        if figure.size and figure.size != PUBLISHED_SIZE:
             scale = float((figure.model or "").removeprefix("espnetv2-"))
             yield _evidence(f"ESPNetv2 s={scale:g}", ESPNetv2Spec(scale=scale), None, LARGE, figure), figure.size
 

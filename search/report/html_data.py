@@ -159,17 +159,11 @@ def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return out
 
 
-def _source(entry: Mapping[str, Any]) -> str:
-    """Where the mIOU of an entry comes from, and what a prediction takes for granted."""
-    source = str(entry.get("miou_source", ""))
-    assumes = ", ".join(map(str, entry.get("miou_assumes", ()))) if source.startswith("predicted") else ""
-    return f"{source}; assumed: {assumes}" if assumes else source
-
-
 def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     return {
         "miou": {part: [rounded(e["miou"][part]) if e["miou"] else 0 for e in entries] for part in PARTS},
-        "source": [_source(e) for e in entries],
+        "source": [str(e.get("miou_source", "")) for e in entries],
+        "assumes": [", ".join(map(str, e.get("miou_assumes", ()))) for e in entries],
         **{metric: [e[metric] for e in entries] for metric in EXACT_METRICS},
         "devices": [
             {metric: _interval([e["devices"][d][metric] for e in entries], run) for metric in DEVICE_METRICS}

@@ -16,6 +16,7 @@ from search.certificate import certify, described, scale
 from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
 from search.kept_shortlist import kept_shortlist
+from search.pricing import accuracy_of
 from search.query import Query
 from search.shortlist import entries_of
 from search.space import digest
@@ -127,9 +128,9 @@ def pooled(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _sample(result: Result) -> list[dict[str, Any]]:
-    space, sample = result.query.space, result.sample
+    space, sample, accuracy = result.query.space, result.sample, accuracy_of(result.query)
     return [
-        entry(result.query, sample, i, space.spec(int(row)), result.settings[sample.setting[i]])
+        entry(result.query, sample, i, space.spec(int(row)), result.settings[sample.setting[i]], accuracy)
         for i, row in enumerate(sample.rows)
     ]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from search.accuracy.linear import percent
 from search.exact import entry
 from search.pareto import nondominated
+from search.pricing import UnknownAccuracy
 from search.runs.weights import described
 from search.runs.writer import _csv, _write
 from search.study.measured_latency import keeps_limits
@@ -171,14 +172,13 @@ class StudyResults:
         if not shown:
             return
         query = self.feasible.query
-        columns = self.feasible.columns([m.index for m in shown])
+        columns, accuracy = self.feasible.columns([m.index for m in shown]), UnknownAccuracy()
         for i, repeats in enumerate(shown):
             reach = self.noise.reach(len(repeats.miou), len(repeats.miou)) / sqrt(2)
             low, high = max(0.0, repeats.mean - reach), min(100.0, repeats.mean + reach)
-            yield _timed(entry(query, columns, i, self._spec(repeats.index)), repeats) | {
+            yield _timed(entry(query, columns, i, self._spec(repeats.index), None, accuracy), repeats) | {
                 "miou": {"mean": repeats.mean, "low": low, "high": high},
                 "miou_source": self._source(repeats),
-                "miou_assumes": [],
                 "runs": list(repeats.miou),
                 "trial": repeats.trial,
                 "predicted": self._interval(repeats.index),
@@ -209,12 +209,12 @@ class StudyResults:
         yield from self._rows(index)
 
     def _rows(self, index: Any) -> Iterator[dict[str, Any]]:
-        columns = self.feasible.columns(index)
+        query = self.feasible.query
+        columns, accuracy = self.feasible.columns(index), UnknownAccuracy()
         for i, at in enumerate(index):
-            yield entry(self.feasible.query, columns, i, self._spec(int(at))) | {
+            yield entry(query, columns, i, self._spec(int(at)), None, accuracy) | {
                 "miou": self._interval(int(at)),
                 "miou_source": "predicted (from the trials)",
-                "miou_assumes": [],
             }
 
     def sample(self) -> list[dict[str, Any]]:

@@ -171,24 +171,20 @@ def model_of(args: Arguments, name: str | None = None) -> "Model":
 def named_models(args: Arguments, names: Iterable[str]) -> list[str]:
     """The names, patterns such as `espnet-c-*` replaced by all models of zoo.yaml that fit, without aliases.
 
-    What exists as a file, and what has a tag, is no pattern. Raises ConfigError for a pattern that nothing fits.
+    What exists as a file is no pattern. Raises ConfigError for a pattern that nothing fits.
     """
-    from fnmatch import fnmatch
+    return list(dict.fromkeys(one for name in names for one in _named(args, name)))
 
+
+def _named(args: Arguments, name: str) -> list[str]:
     from zoo.errors import ConfigError
 
-    out: list[str] = []
-    for name in names:
-        if not any(sign in name for sign in "*?[") or Path(name).exists():
-            out.append(name)
-            continue
-        models = config_of(args).models
-        fitting = [known for known, entry in models.items() if not entry.alias_of]
-        fitting = [known for known in fitting if fnmatch(known.casefold(), name.casefold())]
-        if not fitting:
-            raise ConfigError(f"no model's name fits the pattern {name!r}; `zoo list` prints all names")
-        out += fitting
-    return list(dict.fromkeys(out))
+    if not any(sign in name for sign in "*?[") or Path(name).exists():
+        return [name]
+    fitting = [known for known, entry in config_of(args).models_like(name).items() if not entry.alias_of]
+    if not fitting:
+        raise ConfigError(f"no model's name fits the pattern {name!r}; `zoo list` prints all names")
+    return fitting
 
 
 def emit(args: Arguments, document: Any, show: Callable[["Console"], None]) -> None:

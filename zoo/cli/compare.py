@@ -12,6 +12,7 @@ from zoo.cli.command import (
     add_size,
     config_of,
     emit,
+    named_models,
     positive_argument,
     probability_argument,
     si,
@@ -42,10 +43,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _compare(args: Arguments) -> int:
     from search.compare import compare
 
-    if len(args.subjects) < 2:
+    subjects = named_models(args, args.subjects)
+    if len(subjects) < 2:
         raise usage("zoo compare needs two or more networks or runs; name another")
     device = _device(args)
-    document = compare([_subject(args, text, device) for text in args.subjects], args.confidence)
+    document = compare([_subject(args, text, device) for text in subjects], args.confidence)
     emit(args, document, lambda console: _print(console, document))
     return 0
 

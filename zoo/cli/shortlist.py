@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hw_models.device import shows_power
 from zoo.cli.command import si, table
 from zoo.cli.specs import apart
-from zoo.quantities import LIMITS
+from zoo.quantities import BY_KEY, LIMITS
 from zoo.text import quoted
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def _print_question(console: "Console", document: Mapping[str, Any]) -> None:
         return
     source = "published figures" if miou["model"] == "published" else f"the {miou['model']} by {miou['form']}"
     scale = miou.get("scale", miou["protocol"])
+    at = " at the size of the figures" if "image_size" in miou else ""
     console.print(
         f"mIOU is predicted from {source} ({scale}); left out of the fit, each of {error['n']} {miou['networks_are']} "
-        f"is off by {error['mae']:.2f} points on average; elsewhere see the intervals"
+        f"is off by {error['mae']:.2f} points on average{at}; elsewhere see the intervals"
     )
 
 
@@ -163,16 +164,14 @@ def reading_lines(rows: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -
     lines, alike = [], dict[str, list[str]]()
     for name, by_device in rows:
         for device, basis in by_device.items():
-            lines += [f"{name} on {device}: {_word(m)} as read in {source}" for m, source in basis["read"].items()]
-            parts = [f"{_word(m)} {share:.0%}".replace("%", " %") for m, share in basis["inherited"].items()]
+            lines += [
+                f"{name} on {device}: {BY_KEY[m].title} as read in {source}" for m, source in basis["read"].items()
+            ]
+            parts = [f"{BY_KEY[m].title} {100 * share:.0f} %" for m, share in basis["inherited"].items()]
             if parts:
                 alike.setdefault(device, []).append(f"{name} {' and '.join(parts)}")
     told = "readings of networks alike tell of the model's error"
     return [*lines, *(f"{device}: {told}: {', '.join(parts)}" for device, parts in alike.items())]
-
-
-def _word(metric: str) -> str:
-    return metric.partition("_")[0]
 
 
 def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ function unpack(p) {
   const center = real.miou.map(points), sd = real["miou.sd"];
   const set = { rows, setting, params: real.params, macs: real.macs, weight_bytes: real.weight_bytes, memory_bytes: real.memory_bytes,
     miou: { mean: real.miou, low: center.map((c, i) => percent(c - p.reach * sd[i])), high: center.map((c, i) => percent(c + p.reach * sd[i])), center, sd },
-    source: rows.map((_, i) => D.front.source[i] ?? D.front.source[0].split("; assumed")[0]), clocks: p.clocks.map((mhz) => setting.map((s) => mhz[s])), idle: p.idle.map((w) => setting.map((s) => w[s])), spec: {} };
+    source: rows.map(() => D.front.source[0]), assumes: rows.map((_, i) => D.front.assumes[i] ?? ""), clocks: p.clocks.map((mhz) => setting.map((s) => mhz[s])), idle: p.idle.map((w) => setting.map((s) => w[s])), spec: {} };
   set.devices = D.devices.map((device, d) => Object.fromEntries(PREDICTED.filter((m) => `${d}.${m}` in real).map((m) => {
     const mean = real[`${d}.${m}`], spread = real[`${d}.${m}.sd`], cut = (v, i) => (m === "power_w" ? clamp(v, set.idle[d][i], device.limit_w) : v);
     const bound = (sign) => mean.map((v, i) => cut(v * Math.exp(sign * p.reach * spread[i]), i));
@@ -256,7 +256,7 @@ function shortlist() {
   const axes = D.axes.filter((a) => a.objective), first = list[0], gain = Math.max(...list.map((s) => s.gain)), tells = list.find((s) => s.gain === gain);
   const cell = (a, i) => { const [mean, range] = spell(D.front, a, i); return el("td", { class: "num" }, mean, range ? el("span", { class: "range" }, ` ${range}`) : null); };
   const clocks = D.open_clock ? D.devices.map((d) => el("th", { scope: "col" }, `${d.label}, MHz`)) : [];
-  const assumed = (s) => D.front.source[s.rank - 1].split("; assumed: ")[1] ?? "–", assuming = list.some((s) => assumed(s) !== "–");
+  const assumed = (s) => D.front.assumes[s.rank - 1] || "–", assuming = list.some((s) => D.front.assumes[s.rank - 1]);
   $("shortlist").hidden = false;
   $("listed").append(
     el("p", {}, `${plural(list.length, "candidate")} that differ by more than what is uncertain about them. P(best) is the probability of being the best of this front in ${D.query.objectives[0]} within the limits.`),
@@ -473,7 +473,7 @@ function numbers(kind, i) {
   }));
 }
 const titleOf = (kind, i) => ({ front: `${i < COUNT ? `#${i + 1}` : "under tighter limits"}${i === best ? " (best within the limits)" : ""}`, expected: "expected on the front", tried: "measured, not on the front", cloud: D.study ? "a candidate" : "feasible, but dominated", published: D.published[i]?.name })[kind];
-const originOf = (kind, i) => ({ front: `mIOU ${F.source[i]}`, expected: `mIOU ${D.expected.source[i]}`, tried: `mIOU ${D.tried.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
+const originOf = (kind, i) => ({ front: `mIOU ${F.source[i]}${F.assumes[i] ? `; assumed: ${F.assumes[i]}` : ""}`, expected: `mIOU ${D.expected.source[i]}`, tried: `mIOU ${D.tried.source[i]}`, cloud: "mIOU predicted", published: "mIOU published; cost predicted" })[kind];
 function describe(kind, i) {
   const outside = within[kind] && !within[kind][i] ? " · outside the limits" : "";
   return [el("h4", {}, titleOf(kind, i) + outside), specLine(kind, i), numbers(kind, i), el("div", { class: "fine" }, originOf(kind, i))];
