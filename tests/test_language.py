@@ -148,6 +148,11 @@ def saved(folder):
     return path, model
 
 
+def test_a_text_is_no_model(tmp_path):
+    with pytest.raises(ZooError, match=r"is no model; give the NAME\.safetensors"):
+        load_model(tmp_path / "book.txt")
+
+
 def test_a_model_reads_back(tmp_path):
     path, model = saved(tmp_path)
     kept = load_model(path)

@@ -46,6 +46,8 @@ def save_model(
 
 def load_model(path: Path) -> Kept:
     """What `save_model` wrote. Raises ZooError for files that are damaged or do not belong together."""
+    if path.suffix != WEIGHTS:
+        raise ZooError(f"{shown(path)}: is no model; give the NAME{WEIGHTS} that `zoo text train` wrote")
     beside = path.with_suffix(ABOUT)
     document = read_json(beside, ZooError, MAX_ABOUT)
     if not isinstance(document, dict) or document.get("unit") not in ("char", "word"):
