@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -430,3 +431,9 @@ def test_a_row_names_what_no_figure_varies() -> None:
     assert assumptions_of(accuracy_model("published", (256, 512)), known) == ("image size",)
     half = accuracy_model("published", (256, 512))
     assert assumptions_of(half, ESPNetv2Spec(scale=1.0)) == ()
+
+
+def test_the_page_has_the_size_effect_of_the_code() -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "accuracy.md").read_text(encoding="utf-8").split())
+    assert f"half the side costs {halving().mean:.1f} points" in page
+    assert f"the seven differ by {halving().own_sd:.1f} about the mean" in page
