@@ -54,7 +54,7 @@ READS_INPUTS = (
 READS_RESULT = (ReLU, Sigmoid)
 """Operations whose derivatives read their inputs, or their result."""
 VIEWS = (Crop, Dropout, SliceChannels)
-"""Operations whose result is a part of their input's memory, which a saved view keeps whole; dropout does nothing here."""
+"""Operations whose result is a view of their input, whose memory it keeps whole; dropout passes its input on."""
 
 
 def saved_bytes(graph: Graph, batch: int = 1, value_bytes: int = BYTES_PER_VALUE) -> int:
