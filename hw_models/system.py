@@ -117,10 +117,10 @@ def _recorded_bytes(graph: Graph, batch: int, value_bytes: int) -> int:
 def _published(graph: Graph, family: str, clock_mhz: float) -> Mapping[str, float]:
     """The paper's figures; its sensitivities and shares are of images of 1024x512."""
     size = (graph.input_shape.height, graph.input_shape.width)
-    found = dict(PUBLISHED.get(family, {})) if size == PAPER_SIZE else {}
+    figures = dict(PUBLISHED.get(family, {})) if size == PAPER_SIZE else {}
     if family == "espnet" and size in PUBLISHED_FPS and clock_mhz == FPS_CLOCK_MHZ:
-        found["min_fps"] = PUBLISHED_FPS[size]
-    return found
+        figures["min_fps"] = PUBLISHED_FPS[size]
+    return figures
 
 
 def _alignment_s(layers: Sequence[Layer], device: Device, clock_mhz: float, batch: int) -> float:

@@ -33,11 +33,11 @@ def kept_shortlist(
     if files is None or len(specs) < LEAST:
         return shortlist_of(query, specs, settings)
     name = _name(query, specs, settings)
-    kept = _from_arrays(files.read(name), len(specs))
-    if kept is None:
-        kept = shortlist_of(query, specs, settings)
-        files.write(name, _arrays(kept))
-    return kept
+    result = _from_arrays(files.read(name), len(specs))
+    if result is None:
+        result = shortlist_of(query, specs, settings)
+        files.write(name, _arrays(result))
+    return result
 
 
 def _name(query: Query, specs: Sequence[Spec], settings: Sequence[Setting]) -> str:
@@ -55,15 +55,15 @@ def _sources_digest() -> str:
     return whole.hexdigest()
 
 
-def _arrays(found: Shortlist) -> Arrays:
+def _arrays(result: Shortlist) -> Arrays:
     return {
-        "places": np.array(found.places, np.int64),
-        "p_best": np.array(found.p_best),
-        "indistinguishable": np.array(found.indistinguishable, np.int64),
-        "cheaper": np.array(found.cheaper, np.int64),
-        "knee": np.array(NONE if found.knee is None else found.knee),
-        "readings": np.frombuffer(json.dumps(found.readings).encode(), np.uint8),
-        "gains": np.array([] if found.gains is None else found.gains),
+        "places": np.array(result.places, np.int64),
+        "p_best": np.array(result.p_best),
+        "indistinguishable": np.array(result.indistinguishable, np.int64),
+        "cheaper": np.array(result.cheaper, np.int64),
+        "knee": np.array(NONE if result.knee is None else result.knee),
+        "readings": np.frombuffer(json.dumps(result.readings).encode(), np.uint8),
+        "gains": np.array([] if result.gains is None else result.gains),
     }
 
 
@@ -73,7 +73,7 @@ def _from_arrays(arrays: Arrays | None, count: int) -> Shortlist | None:
         values = {key: array.tolist() for key, array in (arrays or {}).items()}
         knee, gains = values["knee"], tuple(values["gains"])
         places = tuple(values["places"])
-        found = Shortlist(
+        result = Shortlist(
             places,
             tuple(values["p_best"]),
             tuple(values["indistinguishable"]),
@@ -82,7 +82,7 @@ def _from_arrays(arrays: Arrays | None, count: int) -> Shortlist | None:
             tuple(json.loads(bytes(values["readings"]))),
             gains or None,
         )
-        whole = len(places) == len(found.readings) and all(0 <= p < count for p in (*places, *found.cheaper))
-        return found if places and whole else None
+        consistent = len(places) == len(result.readings) and all(0 <= p < count for p in (*places, *result.cheaper))
+        return result if places and consistent else None
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

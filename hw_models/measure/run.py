@@ -143,17 +143,17 @@ def visit(
         waiting = list(_waiting(todo, visits, most))
         if not waiting:
             return
-        for i, (what, number) in enumerate(waiting):
+        for i, (item, number) in enumerate(waiting):
             start = clock()
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
-            if isinstance(what, Block):
-                entry: dict[str, Any] = {"block": what.text, "timing": _plain(time_block(what))}
+            if isinstance(item, Block):
+                entry: dict[str, Any] = {"block": item.text, "timing": _plain(time_block(item))}
             else:
-                entry = {"network": number, "timing": _plain(time_network(lower(*what)))}
+                entry = {"network": number, "timing": _plain(time_network(lower(*item)))}
             spent = clock() - start
             note(entry | {"seconds": spent})
-            forecast.took(what, spent)
+            forecast.took(item, spent)
             left = forecast.visits_left()
             progress(_count(visits), _count(visits) + round(sum(left)), forecast.seconds(left))
 
@@ -169,24 +169,26 @@ class Forecast:
         self._todo, self._visits, self._most = todo, visits, most
         self._spent = {Block: [0.0, 0], Spec: [0.0, 0]}
 
-    def took(self, what: object, seconds: float) -> None:
+    def took(self, item: object, seconds: float) -> None:
         """One more visit was made."""
-        total = self._spent[Block if isinstance(what, Block) else Spec]
+        total = self._spent[Block if isinstance(item, Block) else Spec]
         total[0] += seconds
         total[1] += 1
 
     def visits_left(self) -> tuple[float, float]:
         """Expected visits to blocks and to networks."""
-        found = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
+        block_visits = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
         whole = [self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))]
-        again = _chance_again([*found, *whole], self._most)
-        return sum(self._left(one, again) for one in found), sum(self._left(one, again) for one in whole)
+        repeat_chance = _chance_again([*block_visits, *whole], self._most)
+        return sum(self._left(timings, repeat_chance) for timings in block_visits), sum(
+            self._left(timings, repeat_chance) for timings in whole
+        )
 
-    def _left(self, one: Sequence[Timing], again: float) -> float:
-        if len(one) >= PASSES:
-            settled = len(one) >= self._most or difference(one) <= AGREE
-            return 0.0 if settled else 1.0 + _geometric(again, self._most - len(one) - 1)
-        return PASSES - len(one) + _geometric(again, self._most - PASSES)
+    def _left(self, timings: Sequence[Timing], repeat_chance: float) -> float:
+        if len(timings) >= PASSES:
+            settled = len(timings) >= self._most or difference(timings) <= AGREE
+            return 0.0 if settled else 1.0 + _geometric(repeat_chance, self._most - len(timings) - 1)
+        return PASSES - len(timings) + _geometric(repeat_chance, self._most - PASSES)
 
     def seconds(self, left: tuple[float, float]) -> float:
         """What these visits take, by the mean of those so far; networks count as blocks until one was timed."""
@@ -229,16 +231,16 @@ def _waiting(todo: Plan, visits: Visits, most: int) -> list[tuple[What, int]]:
         *(len(visits.networks.get(i, ())) for i in range(len(todo.networks))),
         PASSES,
     )
-    some = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
+    waiting_blocks = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
     whole = [
         (network, i) for i, network in enumerate(todo.networks) if _unsure(visits.networks.get(i, ()), least, most)
     ]
-    placed = [((i + 0.5) / len(some), 0, i) for i in range(len(some))]
+    placed = [((i + 0.5) / len(waiting_blocks), 0, i) for i in range(len(waiting_blocks))]
     placed += [((i + 0.5) / len(whole), 1, i) for i in range(len(whole))]
-    return [(whole if kind else some)[i] for _, kind, i in sorted(placed)]
+    return [(whole if kind else waiting_blocks)[i] for _, kind, i in sorted(placed)]
 
 
-def _unsure(found: Sequence[Timing], least: int, most: int) -> bool:
-    if len(found) < PASSES:
-        return len(found) <= least
-    return least >= PASSES and len(found) < most and difference(found) > AGREE
+def _unsure(timings: Sequence[Timing], least: int, most: int) -> bool:
+    if len(timings) < PASSES:
+        return len(timings) <= least
+    return least >= PASSES and len(timings) < most and difference(timings) > AGREE

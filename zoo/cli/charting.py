@@ -30,31 +30,31 @@ def draw_here(folder: Path, files: tuple[str, ...] = FILES) -> None:
 
 
 @contextmanager
-def drawing(wanted: bool = True) -> Iterator[Draw]:
+def drawing(enabled: bool = True) -> Iterator[Draw]:
     """A function that draws the chart of a run, made ready in the background where that is possible."""
     from search.forking import can_fork, context
 
-    if not wanted or not can_fork():
-        yield draw_here if wanted else lambda folder: None
+    if not enabled or not can_fork():
+        yield draw_here if enabled else lambda folder: None
         return
-    ours, theirs = context().Pipe()
-    process = context().Process(target=_artist, args=(theirs, ours), daemon=False)
+    parent_end, child_end = context().Pipe()
+    process = context().Process(target=_artist, args=(child_end, parent_end), daemon=False)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield lambda folder: _ask(ours, folder)
+        yield lambda folder: _ask(parent_end, folder)
     finally:
-        ours.close()
+        parent_end.close()
         process.join()
 
 
 def _ask(artist: Connection, folder: Path) -> None:
     """Have it drawn. Whatever fails in the other process is tried here, where it is reported."""
-    done = False
+    drawn_there = False
     with suppress(EOFError, OSError):
         artist.send_bytes(str(folder).encode())
-        done = artist.recv_bytes() == b"done"
-    if not done:
+        drawn_there = artist.recv_bytes() == b"done"
+    if not drawn_there:
         draw_here(folder)
 
 
@@ -66,17 +66,17 @@ def _in_silence(folder: Path, files: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-def _artist(asked: Connection, theirs: Connection) -> None:
+def _artist(requests: Connection, parent_end: Connection) -> None:
     """In the other process: be ready, draw, say that it is done; end in silence where anything is wrong."""
     from search.forking import context
 
-    theirs.close()
+    parent_end.close()
     with suppress(BaseException):
         import search.report.figures  # noqa: F401 - with it matplotlib
 
-        folder = Path(asked.recv_bytes().decode())
+        folder = Path(requests.recv_bytes().decode())
         second = context().Process(target=_in_silence, args=(folder, FILES[1:]))
         second.start()
         draw_here(folder, FILES[:1])
         second.join()
-        asked.send_bytes(b"done" if second.exitcode == 0 else b"failed")
+        requests.send_bytes(b"done" if second.exitcode == 0 else b"failed")
