@@ -187,8 +187,8 @@ def calibrated(device: Device, points: Sequence[Point]) -> Device:
 
 def without(device: Device, points: Collection[Point]) -> Device:
     """The device as if these points had never been published: neither fitted to nor looked up."""
-    kept = tuple(p for p in device.points if p not in points)
-    return calibrated(replace(device, points=kept), kept)
+    remaining = tuple(p for p in device.points if p not in points)
+    return calibrated(replace(device, points=remaining), remaining)
 
 
 def left_out(device: Device, group: str) -> Device:

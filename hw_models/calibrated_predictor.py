@@ -109,8 +109,8 @@ class CalibratedPredictor(Predictor):
     def errors(self, terms: Array, metric: str) -> tuple[Array, Array, Array]:
         """As of any predictor; what networks share is taken to be each one's own, so differences are less known."""
         spread = self._spread(terms, metric)
-        one = np.ones_like(spread[0].center)
-        return spread[0].center, np.zeros((*one.shape, 1)), _reach(spread, one)
+        ones = np.ones_like(spread[0].center)
+        return spread[0].center, np.zeros((*ones.shape, 1)), _reach(spread, ones)
 
     def _spread(self, terms: Array, metric: str) -> "tuple[Spread, ...]":
         """The errors of a metric; energy has those of power and of latency, with the median first."""
@@ -128,15 +128,18 @@ class CalibratedPredictor(Predictor):
         fit = self.machine.latency if metric == "latency_s" else self.machine.power
         if fit is None:
             center, normal = published_error(self._elsewhere, terms, metric)
-            found = Spread(center, normal, np.zeros_like(center), 1.0)
+            spread = Spread(center, normal, np.zeros_like(center), 1.0)
         else:
             center, sd = self._moved(terms, metric)
-            found = Spread(center, sd, np.full_like(center, fit.network_sd), fit.freedom)
-        for known in self._known_networks[metric]:
-            same = same_network(terms, known.terms)
-            center, normal = np.where(same, known.value, found.center), np.where(same, known.sd, found.normal)
-            found = Spread(center, normal, np.where(same, 0.0, found.network), found.freedom)
-        return found
+            spread = Spread(center, sd, np.full_like(center, fit.network_sd), fit.freedom)
+        for read_network in self._known_networks[metric]:
+            is_read = same_network(terms, read_network.terms)
+            center, normal = (
+                np.where(is_read, read_network.value, spread.center),
+                np.where(is_read, read_network.sd, spread.normal),
+            )
+            spread = Spread(center, normal, np.where(is_read, 0.0, spread.network), spread.freedom)
+        return spread
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every kernel in the order of execution, each slower than published by as much as its network."""
@@ -158,7 +161,7 @@ class CalibratedPredictor(Predictor):
 
     def provenance(self, terms: Array) -> dict[str, float]:
         """Shares of device time by what they rest on; a network that was measured rests on that alone."""
-        if any(same_network(terms, known.terms) for known in self._known_networks["latency_s"]):
+        if any(same_network(terms, network.terms) for network in self._known_networks["latency_s"]):
             return {"measured": 1.0}
         return self.published.provenance(terms)
 
@@ -174,15 +177,19 @@ class CalibratedPredictor(Predictor):
 
     def _distributions_at(self, terms: Array, probability: float) -> dict[str, Distribution]:
         latency, power = (self._with_known(terms, metric, probability) for metric in ("latency_s", "power_w"))
-        both = np.sign(latency.reach) * np.hypot(latency.reach, power.reach)
-        return {"latency_s": latency, "power_w": power, "energy_j": Distribution(latency.center * power.center, both)}
+        energy_reach = np.sign(latency.reach) * np.hypot(latency.reach, power.reach)
+        return {
+            "latency_s": latency,
+            "power_w": power,
+            "energy_j": Distribution(latency.center * power.center, energy_reach),
+        }
 
     def _with_known(self, terms: Array, metric: str, probability: float) -> Distribution:
         center, reach = self._fitted(terms, metric, probability)
         z = NormalDist().inv_cdf(probability)
-        for known in self._known_networks[metric]:
-            same = same_network(terms, known.terms)
-            center, reach = np.where(same, known.value, center), np.where(same, z * known.sd, reach)
+        for network in self._known_networks[metric]:
+            is_read = same_network(terms, network.terms)
+            center, reach = np.where(is_read, network.value, center), np.where(is_read, z * network.sd, reach)
         return Distribution(np.asarray(center), np.asarray(reach))
 
     def _fitted(self, terms: Array, metric: str, probability: float) -> Distribution:
@@ -210,10 +217,12 @@ class CalibratedPredictor(Predictor):
     @property
     def _known_networks(self) -> Mapping[str, tuple[Known, ...]]:
         if self._looked_up is None:
-            here = [p for p in self._own if p.batch == self.batch and abs(p.clock_mhz - self.clock_mhz) < 0.5]
-            known = [(p, self.terms(known_graph(p).layers)) for p in here]
+            at_clock = [p for p in self._own if p.batch == self.batch and abs(p.clock_mhz - self.clock_mhz) < 0.5]
+            point_terms = [(p, self.terms(known_graph(p).layers)) for p in at_clock]
             self._looked_up = {
-                metric: tuple(Known(t, p.value, max(p.relative_sd, READING_SD)) for p, t in known if p.metric == metric)
+                metric: tuple(
+                    Known(t, p.value, max(p.relative_sd, READING_SD)) for p, t in point_terms if p.metric == metric
+                )
                 for metric in ("latency_s", "power_w")
             }
         return self._looked_up
@@ -234,7 +243,7 @@ FARTHEST, BISECTIONS = 6.0, 40
 
 def _reach(spread: Sequence[Spread], z: Array) -> Array:
     """How far from the median the value lies that is passed as often as a normal variable passes z, 0 or more."""
-    squares = [(one.normal * z) ** 2 + (one.network * _t_score(z, one.freedom)) ** 2 for one in spread]
+    squares = [(part.normal * z) ** 2 + (part.network * _t_score(z, part.freedom)) ** 2 for part in spread]
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 

@@ -101,13 +101,13 @@ class Cost:
         """What published readings say of this network, a sentence each; none where they say nothing."""
         sources = dict.fromkeys(self.readings.values())
         read = {source: [m for m in self.readings if self.readings[m] == source] for source in sources}
-        alike = [m for m in self.unread if m not in self.readings and self.unread[m] < BARELY_READ]
+        inherited = [m for m in self.unread if m not in self.readings and self.unread[m] < BARELY_READ]
         return (
             *(f"{' and '.join(map(_word, metrics))} as read in: {source}" for source, metrics in read.items()),
             *(
                 f"{_word(m)}: readings of this network at other clocks, or of networks like it, are taken to tell "
                 f"{1 - self.unread[m]:.0%} of what the model is off by"
-                for m in alike
+                for m in inherited
             ),
         )
 

@@ -46,8 +46,8 @@ class CachingAllocator:
         if fitting:
             self._free.remove(block)
             block.free = False
-        rest = block.size - size
-        if rest >= LEAST if small else rest > SMALL:
+        surplus = block.size - size
+        if surplus >= LEAST if small else surplus > SMALL:
             self._split(block, size)
         return block
 
@@ -65,16 +65,16 @@ class CachingAllocator:
         self._free.append(block)
 
     def _new(self, size: int, small: bool) -> _Block:
-        taken = SMALL_BUFFER if small else LARGE_BUFFER if size < LEAST_LARGE else _up(size, ROUND_LARGE)
-        self.reserved += taken
-        return _Block(taken, small)
+        buffer = SMALL_BUFFER if small else LARGE_BUFFER if size < LEAST_LARGE else _up(size, ROUND_LARGE)
+        self.reserved += buffer
+        return _Block(buffer, small)
 
     def _split(self, block: _Block, size: int) -> None:
-        rest = _Block(block.size - size, block.small, True, block, block.after)
+        tail = _Block(block.size - size, block.small, True, block, block.after)
         if block.after is not None:
-            block.after.before = rest
-        block.size, block.after = size, rest
-        self._free.append(rest)
+            block.after.before = tail
+        block.size, block.after = size, tail
+        self._free.append(tail)
 
 
 def _merge(first: _Block, second: _Block) -> None:
@@ -96,13 +96,13 @@ def reserved_bytes(graph: Graph, batch: int = 1, value_bytes: int = BYTES_PER_VA
         if layer.params:
             allocator.take(round(layer.params * value_bytes))
     last = _last_use(graph)
-    held: dict[str, list[_Block]] = {}
+    live: dict[str, list[_Block]] = {}
     for step, layer in enumerate(graph.layers):
-        held[layer.name] = [allocator.take(round(size * scale)) for size in _sizes(layer, batch)]
+        live[layer.name] = [allocator.take(round(size * scale)) for size in _sizes(layer, batch)]
         if isinstance(layer.op, MaxPool):
-            held[_positions(layer.name)] = [allocator.take(batch * INDEX_BYTES * layer.out_shape.elements)]
-        for name in [name for name, end in last.items() if end == step and name in held]:
-            for block in held.pop(name):
+            live[_positions(layer.name)] = [allocator.take(batch * INDEX_BYTES * layer.out_shape.elements)]
+        for name in [name for name, end in last.items() if end == step and name in live]:
+            for block in live.pop(name):
                 allocator.give(block)
     return allocator.reserved
 

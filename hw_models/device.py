@@ -119,8 +119,8 @@ class Device:
     @property
     def scaled_by(self) -> tuple[str, ...]:
         """Families of networks whose published latencies scale the model."""
-        known = {p.group: None for p in self.points if p.metric == "latency_s" and p.use == "calibration"}
-        return tuple(known)
+        groups = {p.group: None for p in self.points if p.metric == "latency_s" and p.use == "calibration"}
+        return tuple(groups)
 
     @property
     def reads_power(self) -> bool:
@@ -146,9 +146,9 @@ class Device:
         if not networks:
             return f"{self.name}: nobody published the power of a network here, so a limit of power means nothing"
         if len(networks) < ENOUGH_NETWORKS:
-            known = ", ".join(networks)
+            names = ", ".join(networks)
             return (
-                f"{self.name}: power ({self.power_covers}) was read of {known} alone: a limit is as good as the "
+                f"{self.name}: power ({self.power_covers}) was read of {names} alone: a limit is as good as the "
                 "reading for these, assumes that networks like them err alike, and only ranks others"
             )
         return f"{self.name}: power ({self.power_covers}) rests on {len(networks)} networks"
@@ -193,10 +193,10 @@ def use_folder(folder: Path) -> str:
     Raises DeviceError where the folder holds no device, or another device has the name.
     """
     folder = folder.resolve()
-    known = device_folders().get(folder.name)
-    if known is not None and known.resolve() != folder:
+    other_folder = device_folders().get(folder.name)
+    if other_folder is not None and other_folder.resolve() != folder:
         raise DeviceError(
-            f"{shown(folder)}: another device is called {folder.name}, in {shown(known)}; rename the folder"
+            f"{shown(folder)}: another device is called {folder.name}, in {shown(other_folder)}; rename the folder"
         )
     read_device(folder)
     _GIVEN[folder.name] = folder

@@ -28,17 +28,18 @@ def _refuse_copied(device: Device, other: Device) -> None:
     """Raise DeviceError where a device with another title has the measured or fitted numbers of a known one."""
     if device.title == other.title:
         return
-    same = [
-        what
-        for what, equal in (
+    equal_parts = [
+        part
+        for part, equal in (
             ("numbers", _values(device.numbers) == _values(other.numbers)),
             ("latency coefficients", np.array_equal(device.latency.theta, other.latency.theta)),
         )
         if equal
     ]
-    if same:
+    if equal_parts:
         raise DeviceError(
-            f"{device.folder}: {device.title!r} has the {' and '.join(same)} of device {other.name} ({other.title}); "
+            f"{device.folder}: {device.title!r} has the {' and '.join(equal_parts)} "
+            f"of device {other.name} ({other.title}); "
             "give its own, or calibrate that device with your measurements (zoo device calibrate)"
         )
 

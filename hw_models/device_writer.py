@@ -88,7 +88,7 @@ def document_of(device: Device) -> dict[str, Any]:
         "table": dict.fromkeys(PARAMETERS, 1.0),
         "kernel_sd": dict(device.kernel_sd),
         "rests_on": dict(device.rests_on),
-        "held_out": {kind: dict(found) for kind, found in device.held_out.items()},
+        "held_out": {kind: dict(errors) for kind, errors in device.held_out.items()},
     }
 
 
@@ -142,7 +142,7 @@ def first_coefficients(held_out: Mapping[str, Mapping[str, float]], power: Power
         "table": dict.fromkeys(PARAMETERS, 1.0),
         "kernel_sd": dict.fromkeys(KINDS, 0.3),
         "rests_on": dict.fromkeys(KINDS, "modelled"),
-        "held_out": {kind: dict(found) for kind, found in held_out.items()},
+        "held_out": {kind: dict(errors) for kind, errors in held_out.items()},
     }
 
 
@@ -231,10 +231,10 @@ def remove_device(name: str) -> Path:
     folder = folders[name]
     if folder.parent.resolve() == SHIPPED.resolve():
         raise DeviceError(f"device {name!r} ships with the package and stays; only your own can be removed")
-    gone = folder.with_name(f".{name}.old")
-    shutil.rmtree(gone, ignore_errors=True)
-    folder.rename(gone)
-    shutil.rmtree(gone)
+    trash = folder.with_name(f".{name}.old")
+    shutil.rmtree(trash, ignore_errors=True)
+    folder.rename(trash)
+    shutil.rmtree(trash)
     forget_loaded()
     return folder
 

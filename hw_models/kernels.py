@@ -342,8 +342,8 @@ def _joins(layer: Layer, kernel: Fused, fusion: Fusion) -> bool:
 
 def _merged(first: Work, layer: Layer, size: int) -> Work:
     # The value between the two stays in registers: only parameters and other inputs are read on top.
-    others = sum(shape.bytes for shape in layer.in_shapes[1:])
-    extra = _scaled(_work(layer)._replace(activation_bytes=others), size)
+    other_inputs = sum(shape.bytes for shape in layer.in_shapes[1:])
+    extra = _scaled(_work(layer)._replace(activation_bytes=other_inputs), size)
     return first._replace(
         weight_bytes=first.weight_bytes + extra.weight_bytes,
         activation_bytes=first.activation_bytes + extra.activation_bytes,

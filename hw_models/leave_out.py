@@ -56,17 +56,17 @@ def _left_out(device: Device, within: Key, key: Key, confidence: float) -> tuple
     points = [p for metric in METRICS for p in usable(device.points, metric)]
     out: list[LeftOut] = []
     for left in dict.fromkeys(map(key, points)):
-        gone = [p for p in points if key(p) == left]
+        withheld = [p for p in points if key(p) == left]
         stays = {(within(p), p.metric) for p in points if key(p) != left}
-        asked = [p for p in gone if (within(p), p.metric) in stays]
-        blind = without(device, gone) if asked else device
-        out += [LeftOut(p, interval_of(p, blind, confidence)) for p in asked]
+        predictable = [p for p in withheld if (within(p), p.metric) in stays]
+        blind = without(device, withheld) if predictable else device
+        out += [LeftOut(p, interval_of(p, blind, confidence)) for p in predictable]
     return tuple(out)
 
 
 def summary(left: Iterable[LeftOut], metric: str) -> tuple[int, float, float] | None:
     """Number of points of a metric, mean absolute error, and the share that the intervals hold; None without points."""
-    chosen: Sequence[LeftOut] = [one for one in left if one.point.metric == metric]
+    chosen: Sequence[LeftOut] = [left_point for left_point in left if left_point.point.metric == metric]
     if not chosen:
         return None
     return len(chosen), float(np.mean([abs(c.error) for c in chosen])), float(np.mean([c.covered for c in chosen]))

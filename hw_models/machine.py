@@ -162,53 +162,53 @@ class LeftOut:
         return np.asarray(t_quantile(0.5 + confidence / 2, self.freedom) * self.sd)
 
 
-def fit(model: Model, seen: Observations) -> tuple[MachineFit, LeftOut]:
+def fit(model: Model, observed: Observations) -> tuple[MachineFit, LeftOut]:
     """The machine's parameters, and each network predicted from the others.
 
     Without another network the left-out prediction is the published device's with the scale unknown.
     """
-    claim = OWN_SHARE * float(np.mean(seen.claimed_sd**2))
-    count = len(set(seen.networks))
+    claim = OWN_SHARE * float(np.mean(observed.claimed_sd**2))
+    count = len(set(observed.networks))
     borrowed = max(0, ENOUGH - count)
     freedom = borrowed + count - 1
     own = claim
     for _ in range(ROUNDS if count > 1 else 0):
-        logs, sd = left_out(model, seen, own)
-        squares = (seen.log_values - logs) ** 2 / (sd**2 + own)
-        shown = own * _mean_by_network(squares, seen.networks)
-        own = max((borrowed * claim + (count - 1) * shown) / freedom, LEAST_SD**2)
-    theta, covariance = _map(model, seen, own)
+        logs, sd = left_out(model, observed, own)
+        squares = (observed.log_values - logs) ** 2 / (sd**2 + own)
+        observed_variance = own * _mean_by_network(squares, observed.networks)
+        own = max((borrowed * claim + (count - 1) * observed_variance) / freedom, LEAST_SD**2)
+    theta, covariance = _map(model, observed, own)
     result = MachineFit(
         names=model.names,
         theta=theta,
         covariance=covariance,
         network_sd=float(np.sqrt(own)),
         freedom=freedom,
-        usual_sd=float(seen.own_sd.max()),
+        usual_sd=float(observed.own_sd.max()),
     )
-    logs, sd = left_out(model, seen, own)
+    logs, sd = left_out(model, observed, own)
     return result, LeftOut(logs, np.sqrt(sd**2 + own), freedom)
 
 
-def left_out(model: Model, seen: Observations, own: float) -> tuple[Array, Array]:
+def left_out(model: Model, observed: Observations, own: float) -> tuple[Array, Array]:
     """Log medians of each network predicted from the others, and the errors of the parameters and the reading."""
-    logs, variances = np.empty(len(seen.networks)), np.empty(len(seen.networks))
-    names = np.array(seen.networks)
-    for name in dict.fromkeys(seen.networks):
-        here = names == name
-        theta, covariance = _map(model, seen.only(~here), own)
-        logs[here], slopes = model(seen.inputs[here], theta)
-        variances[here] = ((slopes @ covariance) * slopes).sum(axis=-1)
-    return logs, np.sqrt(variances + seen.reading_sd**2)
+    logs, variances = np.empty(len(observed.networks)), np.empty(len(observed.networks))
+    names = np.array(observed.networks)
+    for name in dict.fromkeys(observed.networks):
+        mask = names == name
+        theta, covariance = _map(model, observed.only(~mask), own)
+        logs[mask], slopes = model(observed.inputs[mask], theta)
+        variances[mask] = ((slopes @ covariance) * slopes).sum(axis=-1)
+    return logs, np.sqrt(variances + observed.reading_sd**2)
 
 
-def _map(model: Model, seen: Observations, own: float) -> tuple[Array, Array]:
+def _map(model: Model, observed: Observations, own: float) -> tuple[Array, Array]:
     prior, covariance = np.zeros(len(model.names)), model.prior_covariance
-    if not seen.networks:
+    if not observed.networks:
         return prior, covariance
-    same = np.array([[a == b for b in seen.networks] for a in seen.networks])
-    error = own * same + np.diag(seen.reading_sd**2)
-    return map_fit(lambda theta: model(seen.inputs, theta), seen.log_values, error, prior, covariance)
+    same_network = np.array([[a == b for b in observed.networks] for a in observed.networks])
+    error = own * same_network + np.diag(observed.reading_sd**2)
+    return map_fit(lambda theta: model(observed.inputs, theta), observed.log_values, error, prior, covariance)
 
 
 def _mean_by_network(values: Array, networks: Sequence[str]) -> float:

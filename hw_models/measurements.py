@@ -85,9 +85,9 @@ def from_bench(path: Path) -> list[Measurement]:
     return [m for i, entry in enumerate(entries) for m in _from_entry(entry, f"{path}: entry {i + 1}")]
 
 
-def _from_entry(entry: Any, where: str) -> list[Measurement]:
+def _from_entry(entry: Any, location: str) -> list[Measurement]:
     try:
-        spec = spec_from_dict(entry["spec"], f"{where}: spec")
+        spec = spec_from_dict(entry["spec"], f"{location}: spec")
         width, _, height = entry["size"].partition("x")
         size = (int(height), int(width))
         latency, protocol = entry["latency_s"], entry["protocol"]
@@ -95,11 +95,13 @@ def _from_entry(entry: Any, where: str) -> list[Measurement]:
         backend, batch = str(protocol["backend"]), int(protocol["batch"])
         rewritten = protocol.get("network", AS_PUBLISHED) != AS_PUBLISHED
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DeviceError(f"{where}: is not a measurement of zoo bench ({error}); for a log, add --model") from None
+        raise DeviceError(f"{location}: is not a measurement of zoo bench ({error}); for a log, add --model") from None
     if rewritten:
-        raise DeviceError(f"{where}: was measured with a network that passes rewrote; measure again without --optimize")
+        raise DeviceError(
+            f"{location}: was measured with a network that passes rewrote; measure again without --optimize"
+        )
     if not all(_positive(value) for value in values):
-        raise DeviceError(f"{where}: latency_s must have positive numbers, but is {latency}")
+        raise DeviceError(f"{location}: latency_s must have positive numbers, but is {latency}")
     base = Measurement(
         network=str(entry.get("model", "network")),
         spec=spec,
@@ -118,7 +120,7 @@ def _from_entry(entry: Any, where: str) -> list[Measurement]:
     if power is None:
         return [base]
     if not _positive(power):
-        raise DeviceError(f"{where}: power_w must be a positive number, but is {power!r}")
+        raise DeviceError(f"{location}: power_w must be a positive number, but is {power!r}")
     covers = protocol.get("power_covers")
     watts = replace(
         base, metric="power_w", value=float(power), relative_sd=POWER_SD, covers=None if covers is None else str(covers)
@@ -143,9 +145,9 @@ def from_log(path: Path, subject: Subject, covers: str) -> list[Measurement]:
 
     Raises LogError or DeviceError.
     """
-    found = read_log(path)
-    _agrees(found, subject, path)
-    value, sd, metric, source = _value(found, subject, path, covers)
+    record = read_log(path)
+    _agrees(record, subject, path)
+    value, sd, metric, source = _value(record, subject, path, covers)
     return [
         Measurement(
             network=subject.network,
@@ -155,52 +157,52 @@ def from_log(path: Path, subject: Subject, covers: str) -> list[Measurement]:
             metric=metric,
             value=value,
             relative_sd=sd,
-            clock_mhz=subject.clock_mhz or found.clock_mhz,
-            stack=subject.stack or found.stack,
-            precision=subject.precision or found.precision,
+            clock_mhz=subject.clock_mhz or record.clock_mhz,
+            stack=subject.stack or record.stack,
+            precision=subject.precision or record.precision,
             covers=source if metric == "power_w" else None,
-            source=f"{found.tool}: {source}" if metric == "latency_s" else f"{found.tool}: power",
+            source=f"{record.tool}: {source}" if metric == "latency_s" else f"{record.tool}: power",
         )
     ]
 
 
-def _agrees(found: Log, subject: Subject, path: Path) -> None:
+def _agrees(record: Log, subject: Subject, path: Path) -> None:
     """Refuse what the log and the user say differently."""
     for name in ("stack", "precision"):
-        stated, logged = getattr(subject, name), getattr(found, name)
+        stated, logged = getattr(subject, name), getattr(record, name)
         if stated and logged and stated != logged:
             raise DeviceError(f"{path}: is of {name} {logged}, but {stated} was stated; leave --{name} out")
-    if subject.clock_mhz and found.clock_mhz and abs(subject.clock_mhz / found.clock_mhz - 1) > CLOCK_TOLERANCE:
+    if subject.clock_mhz and record.clock_mhz and abs(subject.clock_mhz / record.clock_mhz - 1) > CLOCK_TOLERANCE:
         raise DeviceError(
-            f"{path}: was recorded at {found.clock_mhz:g} MHz, but {subject.clock_mhz:g} MHz was stated; "
+            f"{path}: was recorded at {record.clock_mhz:g} MHz, but {subject.clock_mhz:g} MHz was stated; "
             "leave --clock-mhz out"
         )
     stated_shape = (subject.batch, 3, *subject.size)
-    if found.input_shape and found.input_shape != stated_shape:
-        shapes = ["x".join(map(str, shape)) for shape in (found.input_shape, stated_shape)]
+    if record.input_shape and record.input_shape != stated_shape:
+        shapes = ["x".join(map(str, shape)) for shape in (record.input_shape, stated_shape)]
         raise DeviceError(f"{path}: is of an input of {shapes[0]}, but {shapes[1]} was stated; set --size and --batch")
 
 
-def _value(found: Log, subject: Subject, path: Path, covers: str) -> tuple[float, float, str, str]:
+def _value(record: Log, subject: Subject, path: Path, covers: str) -> tuple[float, float, str, str]:
     """Value, its log error, the metric, and what the value is."""
-    if found.latencies_s:
-        return _latency(found.latencies_s, path)
-    if found.kernels:
-        seconds = sum(kernel.calls * kernel.mean_s for kernel in found.kernels)
+    if record.latencies_s:
+        return _latency(record.latencies_s, path)
+    if record.kernels:
+        seconds = sum(kernel.calls * kernel.mean_s for kernel in record.kernels)
         images = subject.images
-        if found.per_run:
+        if record.per_run:
             images = subject.batch
         if images is None:
-            calls = max(kernel.calls for kernel in found.kernels)
+            calls = max(kernel.calls for kernel in record.kernels)
             raise DeviceError(
                 f"{path}: is a profile with up to {calls} launches of a kernel, which does not say how many images "
                 "were run; state it with --images"
             )
         if images % subject.batch:
             raise DeviceError(f"{path}: --images {images} must be a multiple of --batch {subject.batch}")
-        text = "layers of one run" if found.per_run else f"kernels of {images} images"
+        text = "layers of one run" if record.per_run else f"kernels of {images} images"
         return seconds / images * subject.batch, KERNELS_SD, "latency_s", text
-    return _power(found, subject, path, covers)
+    return _power(record, subject, path, covers)
 
 
 def _latency(latencies_s: Sequence[float], path: Path) -> tuple[float, float, str, str]:
@@ -211,13 +213,13 @@ def _latency(latencies_s: Sequence[float], path: Path) -> tuple[float, float, st
     return median(ordered), sd, "latency_s", f"median of {len(ordered)} runs" if len(ordered) > 1 else "its median"
 
 
-def _power(found: Log, subject: Subject, path: Path, covers: str) -> tuple[float, float, str, str]:
+def _power(record: Log, subject: Subject, path: Path, covers: str) -> tuple[float, float, str, str]:
     """Median of the busy samples of one rail."""
-    rail = _rail(found, subject, path, covers)
-    busy = [sample.power_w[rail] for sample in found.busy if rail in sample.power_w]
+    rail = _rail(record, subject, path, covers)
+    busy = [sample.power_w[rail] for sample in record.busy if rail in sample.power_w]
     if not busy:
         raise DeviceError(
-            f"{path}: all {len(found.samples)} samples are of an idle GPU; record it while the network runs"
+            f"{path}: all {len(record.samples)} samples are of an idle GPU; record it while the network runs"
         )
     value = median(busy)
     if value <= 0:
@@ -225,11 +227,11 @@ def _power(found: Log, subject: Subject, path: Path, covers: str) -> tuple[float
     return value, POWER_SD, "power_w", covers_of(rail)
 
 
-def _rail(found: Log, subject: Subject, path: Path, covers: str) -> str:
+def _rail(record: Log, subject: Subject, path: Path, covers: str) -> str:
     """The stated rail, else the only busy one that supplies what the device's power covers."""
-    names = ", ".join(found.rails)
+    names = ", ".join(record.rails)
     if subject.rail is not None:
-        if subject.rail not in found.rails:
+        if subject.rail not in record.rails:
             raise DeviceError(f"{path}: has no rail {subject.rail!r}; it has {names}")
         if covers_of(subject.rail) != covers:
             raise DeviceError(
@@ -237,13 +239,13 @@ def _rail(found: Log, subject: Subject, path: Path, covers: str) -> str:
                 f"but the device's power is that of the {covers}; choose another with --rail"
             )
         return subject.rail
-    fitting = covering(found.rails, covers)
-    busy = [name for name in fitting if any(name in sample.power_w for sample in found.busy)]
+    fitting = covering(record.rails, covers)
+    busy = [name for name in fitting if any(name in sample.power_w for sample in record.busy)]
     if len(fitting) > 1 and len(busy) != 1:
         raise DeviceError(f"{path}: has {', '.join(fitting)}; state the one to use with --rail")
     if not fitting:
-        what = "the GPU's alone" if covers == GPU else f"what the device's power covers ({covers})"
-        raise DeviceError(f"{path}: has the rails {names} and none is {what}; calibrate the latency with another log")
+        needed = "the GPU's alone" if covers == GPU else f"what the device's power covers ({covers})"
+        raise DeviceError(f"{path}: has the rails {names} and none is {needed}; calibrate the latency with another log")
     return (busy or fitting)[0]
 
 
@@ -259,73 +261,77 @@ def own_points(measured: Sequence[Measurement], device: Device) -> OwnPoints:
     remarks = []
     if target is not device:
         remarks.append(f"measured with {target.stack}, so for device {target.name}")
-    if target is not device and not any(one.precision for one in measured):
+    if target is not device and not any(measurement.precision for measurement in measured):
         remarks.append(f"no precision was read: taken as {target.precision}; state another with --precision")
     points = []
-    for one in measured:
-        if one.metric == "power_w" and one.covers != target.power_covers:
+    for measurement in measured:
+        if measurement.metric == "power_w" and measurement.covers != target.power_covers:
             remarks.append(
-                f"{one.network}: left out the power of the {one.covers or 'unknown rail'}; "
+                f"{measurement.network}: left out the power of the {measurement.covers or 'unknown rail'}; "
                 f"that of device {target.name} is of the {target.power_covers}"
             )
             continue
-        if one.clock_mhz is None and target.clocks.low_mhz < target.clocks.high_mhz:
+        if measurement.clock_mhz is None and target.clocks.low_mhz < target.clocks.high_mhz:
             clock = f"{target.clocks.default_mhz:g} MHz"
             remarks.append(f"no clock was read: taken as {clock}; state another with --clock-mhz")
-        points.append(_point(one, target))
+        points.append(_point(measurement, target))
     return OwnPoints(target, tuple(points), tuple(dict.fromkeys(remarks)))
 
 
 def _of_stack(measured: Sequence[Measurement], device: Device) -> Device:
     """The device, or its sibling of the runtime and precision that were measured."""
-    stacks = {one.stack for one in measured if one.stack} or {device.stack}
+    stacks = {measurement.stack for measurement in measured if measurement.stack} or {device.stack}
     if len(stacks) > 1:
         raise DeviceError(f"measurements of {' and '.join(sorted(stacks))} were given; calibrate a device with each")
     (stack,) = stacks
     siblings = [load_device(name) for name in sorted(device_folders()) if name.startswith(f"{device.name}-")]
     candidates = [device, *(sibling for sibling in siblings if sibling.machine is None)]
-    precisions = {one.precision for one in measured if one.precision}
+    precisions = {measurement.precision for measurement in measured if measurement.precision}
     of_stack = [candidate for candidate in candidates if candidate.stack == stack]
-    target = next((one for one in of_stack if precisions <= {one.precision}), of_stack[0] if of_stack else None)
+    target = next(
+        (measurement for measurement in of_stack if precisions <= {measurement.precision}),
+        of_stack[0] if of_stack else None,
+    )
     if target is None:
         raise DeviceError(
             f"{measured[0].network}: was measured with {stack} but device {device.name} is of {device.stack}; "
             "name a device of that runtime (zoo device list)"
         )
-    for one in measured:
-        if one.precision and one.precision != target.precision:
+    for measurement in measured:
+        if measurement.precision and measurement.precision != target.precision:
             raise DeviceError(
-                f"{one.network} was measured in {one.precision} but device {target.name} is of {target.precision}; "
+                f"{measurement.network} was measured in {measurement.precision} but device {target.name} "
+                f"is of {target.precision}; "
                 f"measure in {target.precision}"
             )
     return target
 
 
-def _point(one: Measurement, device: Device) -> Point:
+def _point(measurement: Measurement, device: Device) -> Point:
     return Point(
-        network=one.network,
-        group=one.network,
-        spec=as_dict(one.spec),
-        width=one.size[1],
-        height=one.size[0],
-        batch=one.batch,
-        clock_mhz=_clock(one, device),
-        metric=one.metric,
-        value=one.value,
-        relative_sd=one.relative_sd,
+        network=measurement.network,
+        group=measurement.network,
+        spec=as_dict(measurement.spec),
+        width=measurement.size[1],
+        height=measurement.size[0],
+        batch=measurement.batch,
+        clock_mhz=_clock(measurement, device),
+        metric=measurement.metric,
+        value=measurement.value,
+        relative_sd=measurement.relative_sd,
         use=OWN,
         bound="none",
-        source=one.source,
+        source=measurement.source,
     )
 
 
-def _clock(one: Measurement, device: Device) -> float:
-    if one.clock_mhz is None:
+def _clock(measurement: Measurement, device: Device) -> float:
+    if measurement.clock_mhz is None:
         return device.clocks.default_mhz
     for edge in (device.clocks.low_mhz, device.clocks.high_mhz):
-        if abs(one.clock_mhz / edge - 1) <= CLOCK_TOLERANCE:
+        if abs(measurement.clock_mhz / edge - 1) <= CLOCK_TOLERANCE:
             return edge
-    return device.clock(one.clock_mhz)
+    return device.clock(measurement.clock_mhz)
 
 
 def identity(point: Point) -> tuple[Any, ...]:

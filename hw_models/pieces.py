@@ -23,21 +23,21 @@ def prices_of(pieces: Sequence[Piece], predictors: Sequence[Predictor]) -> list[
 
 def _by_kernel(pieces: Sequence[Piece], predictors: Sequence[Predictor]) -> list[Array]:
     """What is priced depends on the stack and not on the clock, so that it is found once for all clocks."""
-    known: dict[object, int] = {}
+    unit_index: dict[object, int] = {}
     units: list[Fused | Layer] = []
     owner: list[int] = []
-    which: list[int] = []
+    unit_of: list[int] = []
     for i, piece in enumerate(pieces):
         for key, unit in predictors[0].units(piece):
-            if key not in known:
-                known[key] = len(units)
+            if key not in unit_index:
+                unit_index[key] = len(units)
                 units.append(unit)
             owner.append(i)
-            which.append(known[key])
+            unit_of.append(unit_index[key])
     out = []
     for predictor in predictors:
-        once = np.array([predictor.price(unit) for unit in units]).reshape(-1, predictor.width)
+        unit_terms = np.array([predictor.price(unit) for unit in units]).reshape(-1, predictor.width)
         table = np.zeros((len(pieces), predictor.width))
-        np.add.at(table, np.array(owner, dtype=np.int64), once[np.array(which, dtype=np.int64)])
+        np.add.at(table, np.array(owner, dtype=np.int64), unit_terms[np.array(unit_of, dtype=np.int64)])
         out.append(table)
     return out

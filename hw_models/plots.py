@@ -54,7 +54,7 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
     for panel, (metric, label, scale) in zip(
         panels, (("latency_s", "latency (ms)", 1e3), ("power_w", "power (W)", 1.0)), strict=True
     ):
-        everything: list[float] = []
+        drawn_values: list[float] = []
         for device, result in results.items():
             checks = result.of(metric)
             if not checks:
@@ -73,8 +73,8 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
                 label=device,
                 color=colours[device],
             )
-            everything += published + middle
-        ends = [min(everything) * 0.7, max(everything) * 1.4]
+            drawn_values += published + middle
+        ends = [min(drawn_values) * 0.7, max(drawn_values) * 1.4]
         panel.plot(ends, ends, color="grey", linewidth=0.8)
         panel.set(
             xscale="log", yscale="log", xlabel=f"published {label}", ylabel=f"predicted, network left out: {label}"

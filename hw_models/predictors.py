@@ -66,7 +66,7 @@ def reading_basis(prices: Predictor, terms: NDArray[np.float64]) -> dict[str, di
     model is off by that readings of it at other clocks, or of networks like it, are taken to tell; small parts are
     left out.
     """
-    read = {m: known.source for m in READ if (known := prices.read(terms, m))}
+    read = {m: known_reading.source for m in READ if (known_reading := prices.read(terms, m))}
     unread = {m: prices.unread(terms, m) for m in READ if m not in read}
     return {"read": read, "inherited": {m: round(1 - part, 2) for m, part in unread.items() if part < BARELY_READ}}
 
@@ -122,6 +122,6 @@ def predict(
         kernels=prices.kernel_costs(graph.layers),
         host_bound=prices.host_bound(terms),
         dispatches=float(terms[DISPATCHES]),
-        readings={m: known.source for m in READ if (known := prices.read(terms, m))},
+        readings={m: known_reading.source for m in READ if (known_reading := prices.read(terms, m))},
         unread={m: prices.unread(terms, m) for m in READ},
     )

@@ -77,15 +77,15 @@ def recalibrate(device: Device, new: Sequence[Point], name: str | None = None, *
     calibrated under that name before still counts. Raises ZooError without measurements of known networks, and
     unless `force` for one that is far off its prediction.
     """
-    known = [p for p in new if graph_of(p) is not None]
-    if not known:
+    usable_points = [p for p in new if graph_of(p) is not None]
+    if not usable_points:
         raise ZooError("the measurements have no network of a known family; measure one that zoo list shows")
     if not force:
-        for point in known:
+        for point in usable_points:
             _refuse_far(device, point)
     name, before = calibrated_before(device, name)
     earlier = before.own_points if before else ()
-    fitted, changes = fitted_to(device, (*earlier, *device.own_points, *known))
+    fitted, changes = fitted_to(device, (*earlier, *device.own_points, *usable_points))
     return Recalibration(write_calibrated(fitted, device.folder, name), changes)
 
 
@@ -137,7 +137,7 @@ def observations(published: Device, points: Sequence[Point], metric: str) -> Obs
 def _changes(fitted: Device, metric: str, left: LeftOut) -> list[Change]:
     points = [p for p in fitted.own_points if p.metric == metric]
     several = len({network_of(p) for p in points}) > 1
-    both = [predicted(fitted.published, p) for p in points]
+    published_costs = [predicted(fitted.published, p) for p in points]
     return [
         Change(
             network=p.network,
@@ -151,7 +151,9 @@ def _changes(fitted: Device, metric: str, left: LeftOut) -> list[Change]:
             after=Interval(exp(center), exp(center - reach), exp(center + reach)) if several else published,
             unmeasured=predicted(fitted, p),
         )
-        for p, published, center, reach in zip(points, both, left.log_values, left.reach(CONFIDENCE), strict=True)
+        for p, published, center, reach in zip(
+            points, published_costs, left.log_values, left.reach(CONFIDENCE), strict=True
+        )
     ]
 
 
@@ -182,8 +184,8 @@ def _refuse_far(device: Device, point: Point) -> None:
 
 def left_out(device: Device, point: Point, confidence: float) -> Interval:
     """What the calibrated device says of a measured point without that network's measurements."""
-    others = [p for p in device.own_points if network_of(p) != network_of(point)]
-    blind, _ = fitted_to(device.published, others)
+    other_points = [p for p in device.own_points if network_of(p) != network_of(point)]
+    blind, _ = fitted_to(device.published, other_points)
     return _interval(predictor(blind, point.clock_mhz, point.batch), point, confidence)
 
 

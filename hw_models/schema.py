@@ -130,21 +130,21 @@ class Machine:
     power: MachineFit | None
 
 
-def mapping(value: Any, where: str) -> dict[str, Any]:
+def mapping(value: Any, location: str) -> dict[str, Any]:
     """The value itself, where it is a mapping."""
     if not isinstance(value, dict):
-        raise DeviceError(f"{where}: must be a mapping")
+        raise DeviceError(f"{location}: must be a mapping")
     return value
 
 
-def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+def check_keys(entry: Mapping[str, Any], allowed: tuple[str, ...], location: str) -> None:
     """Refuse unknown keys and missing ones."""
     for key in entry:
-        if key not in known:
-            raise DeviceError(f"{where}: {key}: unknown key; {did_you_mean(key, known)}")
-    for key in known:
+        if key not in allowed:
+            raise DeviceError(f"{location}: {key}: unknown key; {did_you_mean(key, allowed)}")
+    for key in allowed:
         if key not in entry:
-            raise DeviceError(f"{where}: {key} is missing; add it")
+            raise DeviceError(f"{location}: {key} is missing; add it")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -152,30 +152,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return mapping(reading.read_json(path, DeviceError, finite=False), str(path))
 
 
-def _positive(value: Any, where: str) -> float:
+def _positive(value: Any, location: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
-        raise DeviceError(f"{where}: must be a positive number, but is {one_line(repr(value), 60)}")
+        raise DeviceError(f"{location}: must be a positive number, but is {one_line(repr(value), 60)}")
     if not LEAST <= value <= LARGEST:
-        raise DeviceError(f"{where}: must be from {LEAST:g} to {LARGEST:g}, but is {one_line(repr(value), 60)}")
+        raise DeviceError(f"{location}: must be from {LEAST:g} to {LARGEST:g}, but is {one_line(repr(value), 60)}")
     return float(value)
 
 
-def clocks_of(value: Any, where: str) -> Clocks:
+def clocks_of(value: Any, location: str) -> Clocks:
     """Clocks of a description."""
-    entry = mapping(value, where)
-    check_keys(entry, ("low_mhz", "high_mhz", "default_mhz", "modes", "source"), where)
-    modes = {name: _positive(mhz, f"{where}.modes.{name}") for name, mhz in mapping(entry["modes"], where).items()}
-    low, high, default = (_positive(entry[k], f"{where}.{k}") for k in ("low_mhz", "high_mhz", "default_mhz"))
+    entry = mapping(value, location)
+    check_keys(entry, ("low_mhz", "high_mhz", "default_mhz", "modes", "source"), location)
+    modes = {
+        name: _positive(mhz, f"{location}.modes.{name}") for name, mhz in mapping(entry["modes"], location).items()
+    }
+    low, high, default = (_positive(entry[k], f"{location}.{k}") for k in ("low_mhz", "high_mhz", "default_mhz"))
     if not low <= default <= high:
-        raise DeviceError(f"{where}: default_mhz {default:g} must lie between low_mhz {low:g} and high_mhz {high:g}")
+        raise DeviceError(f"{location}: default_mhz {default:g} must lie between low_mhz {low:g} and high_mhz {high:g}")
     return Clocks(low, high, default, modes, str(entry["source"]))
 
 
-def numbers_of(value: Any, where: str) -> dict[str, Number]:
+def numbers_of(value: Any, location: str) -> dict[str, Number]:
     """Numbers of a description, each with its unit; all of UNITS must be there."""
     numbers = {}
-    for name, item in mapping(value, where).items():
-        inner = f"{where}.{name}"
+    for name, item in mapping(value, location).items():
+        inner = f"{location}.{name}"
         entry = mapping(item, inner)
         if "unit" not in entry:
             raise DeviceError(f"{inner}: unit is missing; every number needs one")
@@ -186,60 +188,60 @@ def numbers_of(value: Any, where: str) -> dict[str, Number]:
         numbers[name] = Number(number, str(entry["unit"]), str(entry["kind"]), str(entry["source"]))
     for name in UNITS:
         if name not in numbers:
-            raise DeviceError(f"{where}: {name} is missing; give it in {UNITS[name]} with its source")
+            raise DeviceError(f"{location}: {name} is missing; give it in {UNITS[name]} with its source")
     return numbers
 
 
-def coefficients_of(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+def coefficients_of(entry: Mapping[str, Any], location: str) -> dict[str, Any]:
     """Fields of `Device` that a coefficients file fills."""
     entry = dict(entry)
     machine = entry.pop("machine", None)
-    check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), where)
-    kernel_sd, rests_on = mapping(entry["kernel_sd"], where), mapping(entry["rests_on"], where)
+    check_keys(entry, ("about", "latency", "power", "table", "kernel_sd", "rests_on", "held_out"), location)
+    kernel_sd, rests_on = mapping(entry["kernel_sd"], location), mapping(entry["rests_on"], location)
     for kind in KINDS:
         if kind not in kernel_sd or str(rests_on.get(kind)) not in PROVENANCES:
-            raise DeviceError(f"{where}: kernel_sd and rests_on must name kind {kind!r}")
+            raise DeviceError(f"{location}: kernel_sd and rests_on must name kind {kind!r}")
     return {
-        "latency": _fit(entry["latency"], _latency_names(entry["latency"], where), f"{where}: latency"),
-        "power": _fit(_with_ramp(entry["power"]), tuple(POWER_PARAMETERS), f"{where}: power"),
-        "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{where}: table")),
-        "kernel_sd": {kind: _positive(sd, f"{where}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
+        "latency": _fit(entry["latency"], _latency_names(entry["latency"], location), f"{location}: latency"),
+        "power": _fit(_with_ramp(entry["power"]), tuple(POWER_PARAMETERS), f"{location}: power"),
+        "table_theta": tuple(_log_values(entry["table"], tuple(PARAMETERS), f"{location}: table")),
+        "kernel_sd": {kind: _positive(sd, f"{location}: kernel_sd.{kind}") for kind, sd in kernel_sd.items()},
         "rests_on": dict(rests_on),
-        "held_out": _held_out(entry["held_out"], f"{where}: held_out"),
-        "machine": None if machine is None else _machine(mapping(machine, f"{where}: machine"), where),
+        "held_out": _held_out(entry["held_out"], f"{location}: held_out"),
+        "machine": None if machine is None else _machine(mapping(machine, f"{location}: machine"), location),
     }
 
 
-def _machine(entry: Mapping[str, Any], where: str) -> Machine:
-    check_keys(entry, ("latency", "power"), f"{where}: machine")
+def _machine(entry: Mapping[str, Any], location: str) -> Machine:
+    check_keys(entry, ("latency", "power"), f"{location}: machine")
     fits = {
-        metric: None if entry[metric] is None else _machine_fit(entry[metric], f"{where}: machine.{metric}")
+        metric: None if entry[metric] is None else _machine_fit(entry[metric], f"{location}: machine.{metric}")
         for metric in ("latency", "power")
     }
     return Machine(**fits)
 
 
-def _machine_fit(value: Any, where: str) -> MachineFit:
-    entry = mapping(value, where)
-    check_keys(entry, ("factors", "covariance", "network_sd", "freedom", "usual_sd"), where)
-    names = tuple(mapping(entry["factors"], f"{where}.factors"))
+def _machine_fit(value: Any, location: str) -> MachineFit:
+    entry = mapping(value, location)
+    check_keys(entry, ("factors", "covariance", "network_sd", "freedom", "usual_sd"), location)
+    names = tuple(mapping(entry["factors"], f"{location}.factors"))
     if names not in (("scale",), ("scale", *PARAMETERS)):
-        raise DeviceError(f"{where}.factors: must have scale, and the roofline's parameters or nothing else")
+        raise DeviceError(f"{location}.factors: must have scale, and the roofline's parameters or nothing else")
     freedom = entry["freedom"]
     if isinstance(freedom, bool) or not isinstance(freedom, int) or freedom < 1:
-        raise DeviceError(f"{where}.freedom: must be a whole number of at least 1, but is {freedom!r}")
+        raise DeviceError(f"{location}.freedom: must be a whole number of at least 1, but is {freedom!r}")
     return MachineFit(
         names=names,
-        theta=np.array(_log_values(entry["factors"], names, f"{where}.factors")),
-        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
-        network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
+        theta=np.array(_log_values(entry["factors"], names, f"{location}.factors")),
+        covariance=_covariance(entry["covariance"], len(names), f"{location}.covariance"),
+        network_sd=_positive(entry["network_sd"], f"{location}.network_sd"),
         freedom=freedom,
-        usual_sd=_not_negative(entry["usual_sd"], f"{where}.usual_sd"),
+        usual_sd=_not_negative(entry["usual_sd"], f"{location}.usual_sd"),
     )
 
 
-def _not_negative(value: Any, where: str) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value, where)
+def _not_negative(value: Any, location: str) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else _positive(value, location)
 
 
 def _with_ramp(fit: Any) -> Any:
@@ -257,54 +259,54 @@ def _with_ramp(fit: Any) -> Any:
     }
 
 
-def _latency_names(value: Any, where: str) -> tuple[str, ...]:
+def _latency_names(value: Any, location: str) -> tuple[str, ...]:
     """SHARES where these are a measured device's, else the roofline's parameters."""
-    values = mapping(mapping(value, f"{where}: latency").get("values", {}), f"{where}: latency.values")
+    values = mapping(mapping(value, f"{location}: latency").get("values", {}), f"{location}: latency.values")
     return SHARES if SHARES[0] in values else tuple(PARAMETERS)
 
 
-def _log_values(value: Any, names: tuple[str, ...], where: str) -> list[float]:
-    entry = mapping(value, where)
-    check_keys(entry, names, where)
-    return [float(np.log(_positive(entry[name], f"{where}.{name}"))) for name in names]
+def _log_values(value: Any, names: tuple[str, ...], location: str) -> list[float]:
+    entry = mapping(value, location)
+    check_keys(entry, names, location)
+    return [float(np.log(_positive(entry[name], f"{location}.{name}"))) for name in names]
 
 
-def _fit(value: Any, names: tuple[str, ...], where: str) -> Fit:
-    entry = mapping(value, where)
-    check_keys(entry, ("values", "prior", "prior_sd", "covariance", "network_sd"), where)
+def _fit(value: Any, names: tuple[str, ...], location: str) -> Fit:
+    entry = mapping(value, location)
+    check_keys(entry, ("values", "prior", "prior_sd", "covariance", "network_sd"), location)
     return Fit(
         names=names,
-        theta=np.array(_log_values(entry["values"], names, f"{where}.values")),
-        covariance=_covariance(entry["covariance"], len(names), f"{where}.covariance"),
-        network_sd=_positive(entry["network_sd"], f"{where}.network_sd"),
-        prior=np.array(_log_values(entry["prior"], names, f"{where}.prior")),
-        prior_sd=np.exp(_log_values(entry["prior_sd"], names, f"{where}.prior_sd")),
+        theta=np.array(_log_values(entry["values"], names, f"{location}.values")),
+        covariance=_covariance(entry["covariance"], len(names), f"{location}.covariance"),
+        network_sd=_positive(entry["network_sd"], f"{location}.network_sd"),
+        prior=np.array(_log_values(entry["prior"], names, f"{location}.prior")),
+        prior_sd=np.exp(_log_values(entry["prior_sd"], names, f"{location}.prior_sd")),
     )
 
 
-def _covariance(value: Any, size: int, where: str) -> Array:
+def _covariance(value: Any, size: int, location: str) -> Array:
     try:
         covariance = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         covariance = np.zeros((0, 0))
     if covariance.shape != (size, size) or not np.isfinite(covariance).all():
-        raise DeviceError(f"{where}: must be {size} rows of {size} finite numbers")
+        raise DeviceError(f"{location}: must be {size} rows of {size} finite numbers")
     if np.abs(covariance).max() > LARGEST_VARIANCE:
-        raise DeviceError(f"{where}: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms")
+        raise DeviceError(f"{location}: must hold no number beyond {LARGEST_VARIANCE:g}, as a variance of logarithms")
     if np.linalg.eigvalsh(covariance).min() < -1e-9:
-        raise DeviceError(f"{where}: must have no negative eigenvalue")
+        raise DeviceError(f"{location}: must have no negative eigenvalue")
     return covariance
 
 
-def _held_out(value: Any, where: str) -> dict[str, dict[str, float]]:
+def _held_out(value: Any, location: str) -> dict[str, dict[str, float]]:
     """Errors on what was left out, by kind: finite numbers by name."""
-    found: dict[str, dict[str, float]] = {}
-    for kind, errors in mapping(value, where).items():
-        for name, number in mapping(errors, f"{where}.{kind}").items():
+    errors_by_kind: dict[str, dict[str, float]] = {}
+    for kind, errors in mapping(value, location).items():
+        for name, number in mapping(errors, f"{location}.{kind}").items():
             good = isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= LARGEST
             if not good:
                 raise DeviceError(
-                    f"{where}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}"
+                    f"{location}.{kind}.{name}: must be a number from 0, but is {one_line(repr(number), 60)}"
                 )
-        found[kind] = dict(errors)
-    return found
+        errors_by_kind[kind] = dict(errors)
+    return errors_by_kind

@@ -52,8 +52,8 @@ def _clocks(graph: Graph, device: Device, batch: int, confidence: float) -> tupl
     low, high = device.clocks.low_mhz, device.clocks.high_mhz
     if low == high:
         raise DeviceError(f"device {device.name} is described at one clock, {low:g} MHz; there is nothing to sweep")
-    known = {mhz for mhz in device.clocks.modes.values() if low <= mhz <= high}
-    clocks = sorted(known | {float(mhz) for mhz in np.linspace(low, high, CLOCK_STEPS).round()})
+    mode_clocks = {mhz for mhz in device.clocks.modes.values() if low <= mhz <= high}
+    clocks = sorted(mode_clocks | {float(mhz) for mhz in np.linspace(low, high, CLOCK_STEPS).round()})
     return tuple(Step(f"{mhz:g} MHz", mhz, predict(graph, device, mhz, batch, confidence)) for mhz in clocks)
 
 

@@ -134,34 +134,37 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 def read_kernels(path: Path) -> tuple[KernelRow, ...]:
     """Rows of a kernel table. Raises TableError; a table holds rows of one stack and no shape twice."""
     rows: list[KernelRow] = []
-    seen: dict[tuple[Any, ...], int] = {}
+    lines: dict[tuple[Any, ...], int] = {}
     for line, values in _read(path, KernelRow):
         row = KernelRow(**values)
-        where = f"{path}: line {line}"
-        _check_row(row, where)
+        location = f"{path}: line {line}"
+        _check_row(row, location)
         if row.stack != (rows[0].stack if rows else row.stack):
             raise TableError(
-                f"{where}: stack is {row.stack!r} in a table of {rows[0].stack!r}; put each stack in a file of its own"
+                f"{location}: stack is {row.stack!r} in a table of {rows[0].stack!r}; "
+                f"put each stack in a file of its own"
             )
-        if row.key in seen:
-            raise TableError(f"{where}: the same kernel as in line {seen[row.key]}; keep one row, with n counting both")
-        seen[row.key] = line
+        if row.key in lines:
+            raise TableError(
+                f"{location}: the same kernel as in line {lines[row.key]}; keep one row, with n counting both"
+            )
+        lines[row.key] = line
         rows.append(row)
     return tuple(rows)
 
 
-def _check_row(row: KernelRow, where: str) -> None:
+def _check_row(row: KernelRow, location: str) -> None:
     if not row.latency_low_s <= row.latency_s <= row.latency_high_s:
-        raise TableError(f"{where}: latency_s {row.latency_s:g} must lie between latency_low_s and latency_high_s")
+        raise TableError(f"{location}: latency_s {row.latency_s:g} must lie between latency_low_s and latency_high_s")
     powers = (row.power_w, row.power_low_w, row.power_high_w)
     if any(p is None for p in powers) != all(p is None for p in powers):
         raise TableError(
-            f"{where}: power_w, power_low_w and power_high_w must be given together or left empty together"
+            f"{location}: power_w, power_low_w and power_high_w must be given together or left empty together"
         )
     try:
         row.layer_op.shape(row.in_shape)
     except ValueError as error:
-        raise TableError(f"{where}: {error}") from None
+        raise TableError(f"{location}: {error}") from None
 
 
 def read_points(path: Path) -> tuple[Point, ...]:
@@ -183,59 +186,59 @@ def _read(path: Path, row_type: type) -> Iterator[tuple[int, dict[str, Any]]]:
         raise TableError(f"{path}: line {reader.line_num}: is no line of a CSV table: {error}; correct it") from None
 
 
-def _check_header(found: list[str], columns: list[str], path: Path) -> None:
-    for name in found:
+def _check_header(header: list[str], columns: list[str], path: Path) -> None:
+    for name in header:
         if name in columns:
             continue
         with_unit = [c for c in columns if c.startswith(f"{name}_") and c in _NUMBERS | _OPTIONAL]
         if with_unit:
             raise TableError(f"{path}: column {name!r} has no unit; name it {with_unit[0]!r}")
         raise TableError(f"{path}: column {name!r} is unknown; {did_you_mean(name, columns)}")
-    missing = [name for name in columns if name not in found]
+    missing = [name for name in columns if name not in header]
     if missing:
         raise TableError(f"{path}: column {missing[0]!r} is missing; add it")
 
 
-def _parse(cells: Mapping[str | None, Any], columns: list[str], where: str) -> dict[str, Any]:
+def _parse(cells: Mapping[str | None, Any], columns: list[str], location: str) -> dict[str, Any]:
     if None in cells or any(cells[name] is None for name in columns):
-        raise TableError(f"{where}: must have {len(columns)} cells; quote cells that contain commas")
-    return {name: _cell(name, str(cells[name]), f"{where}: {name}") for name in columns}
+        raise TableError(f"{location}: must have {len(columns)} cells; quote cells that contain commas")
+    return {name: _cell(name, str(cells[name]), f"{location}: {name}") for name in columns}
 
 
-def _cell(name: str, text: str, where: str) -> Any:
+def _cell(name: str, text: str, location: str) -> Any:
     if name in _OPTIONAL and not text:
         return None
     if name in _INTEGERS | _ZERO_ALLOWED:
-        return int(_number(text, where, whole=True, zero=name in _ZERO_ALLOWED))
+        return int(_number(text, location, whole=True, zero=name in _ZERO_ALLOWED))
     if name in _NUMBERS | _OPTIONAL:
-        return _number(text, where)
+        return _number(text, location)
     if name in _WORDS and text not in _WORDS[name]:
-        raise TableError(f"{where}: {text!r} is unknown; {did_you_mean(text, _WORDS[name])}")
+        raise TableError(f"{location}: {text!r} is unknown; {did_you_mean(text, _WORDS[name])}")
     if name == "spec":
-        return _spec(text, where)
+        return _spec(text, location)
     if not text:
-        raise TableError(f"{where}: is empty; say it")
+        raise TableError(f"{location}: is empty; say it")
     return text
 
 
-def _number(text: str, where: str, *, whole: bool = False, zero: bool = False) -> float:
+def _number(text: str, location: str, *, whole: bool = False, zero: bool = False) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise TableError(f"{where}: must be a number, but is {text!r}") from None
+        raise TableError(f"{location}: must be a number, but is {text!r}") from None
     if not isfinite(value):
-        raise TableError(f"{where}: must be finite, but is {text}")
+        raise TableError(f"{location}: must be finite, but is {text}")
     if abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST:
-        raise TableError(f"{where}: must be from {1 / LARGEST:g} to {LARGEST:g}, but is {one_line(text, 40)}")
+        raise TableError(f"{location}: must be from {1 / LARGEST:g} to {LARGEST:g}, but is {one_line(text, 40)}")
     if value < 0 or (value == 0 and not zero):
-        raise TableError(f"{where}: must be positive, but is {text}")
+        raise TableError(f"{location}: must be positive, but is {text}")
     if whole and value != int(value):
-        raise TableError(f"{where}: must be a whole number, but is {text}")
+        raise TableError(f"{location}: must be a whole number, but is {text}")
     return value
 
 
-def _spec(text: str, where: str) -> dict[str, Any]:
-    spec = parse_json(text, where, TableError)
+def _spec(text: str, location: str) -> dict[str, Any]:
+    spec = parse_json(text, location, TableError)
     if not isinstance(spec, dict):
-        raise TableError(f"{where}: must be a JSON object with the fields of a spec, but is {one_line(text, 60)!r}")
+        raise TableError(f"{location}: must be a JSON object with the fields of a spec, but is {one_line(text, 60)!r}")
     return spec

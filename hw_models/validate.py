@@ -73,8 +73,8 @@ class Validation:
 
     def coverage(self, metric: str) -> float | None:
         """Share of the points that the left-out interval holds."""
-        held = [c.covered for c in self.of(metric)]
-        return float(np.mean(held)) if held else None
+        points_covered = [c.covered for c in self.of(metric)]
+        return float(np.mean(points_covered)) if points_covered else None
 
     def spearman(self, metric: str) -> float | None:
         """Rank correlation of left-out predictions and published values; None below three points."""
@@ -89,11 +89,11 @@ def validate(device: Device, confidence: float = 0.9) -> Validation:
     """
     if device.machine is not None:
         return Validation(tuple(_own_check(p, device, confidence) for p in device.own_points), ())
-    known = [p for p in device.points if graph_of(p) is not None]
-    groups = sorted({p.group for p in known if p.use == "calibration"})
+    predictable = [p for p in device.points if graph_of(p) is not None]
+    groups = sorted({p.group for p in predictable if p.use == "calibration"})
     blind = {group: left_out(device, group) for group in groups}
-    checks = tuple(_check(p, device, blind.get(p.group, device), confidence) for p in known)
-    missing = sorted({p.network for p in device.points} - {p.network for p in known})
+    checks = tuple(_check(p, device, blind.get(p.group, device), confidence) for p in predictable)
+    missing = sorted({p.network for p in device.points} - {p.network for p in predictable})
     return Validation(checks, tuple(missing))
 
 
@@ -112,7 +112,7 @@ def _own_check(point: Point, device: Device, confidence: float) -> Check:
 
 def _check(point: Point, device: Device, blind: Device, confidence: float) -> Check:
     # Looked up, a reading would come out whatever the fit were.
-    both = [interval_of(point, d, confidence) for d in (replace(device, look_up=False), blind)]
+    intervals = [interval_of(point, d, confidence) for d in (replace(device, look_up=False), blind)]
     return Check(
         network=point.network,
         group=point.group,
@@ -121,8 +121,8 @@ def _check(point: Point, device: Device, blind: Device, confidence: float) -> Ch
         height=point.height,
         clock_mhz=point.clock_mhz,
         published=point.value,
-        predicted=both[0],
-        left_out=both[1],
+        predicted=intervals[0],
+        left_out=intervals[1],
         used_for_calibration=point.use == "calibration",
         bound=point.bound,
         source=point.source,

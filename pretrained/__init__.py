@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 __all__ = ["find", "load", "weights_of"]
 
 
-def load(name: str, **how: Any) -> "PretrainedNetwork":
+def load(name: str, **options: Any) -> "PretrainedNetwork":
     """Load a network with weights, in evaluation mode: `espnet-c-3.cityscapes`, or a model for its default.
 
     `module.preprocessing`, `module.labels` and `module.weights` say what it expects, what its outputs mean
@@ -17,7 +17,7 @@ def load(name: str, **how: Any) -> "PretrainedNetwork":
     """
     from pretrained.weights import load as load_network
 
-    return load_network(name, **how)
+    return load_network(name, **options)
 
 
 def find(name: str, tag: str | None = None) -> "Weights":

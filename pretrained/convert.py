@@ -49,14 +49,14 @@ class Ready:
         }
 
 
-def ready(entry: Weights, fmt: str = "safetensors", out: Path | None = None, **how: Any) -> Ready:
+def ready(entry: Weights, fmt: str = "safetensors", out: Path | None = None, **options: Any) -> Ready:
     """Fetch and convert; arguments and errors are those of `convert`."""
-    fetched = obtain(entry, **how)
-    path = convert(entry, fmt, out, **how | {"from_file": None})
+    fetched = obtain(entry, **options)
+    path = convert(entry, fmt, out, **options | {"from_file": None})
     return Ready(entry, path, sha256_of(path), path.stat().st_size, fetched.taken_from)
 
 
-def convert(entry: Weights, fmt: str = "safetensors", out: Path | None = None, **how: Any) -> Path:
+def convert(entry: Weights, fmt: str = "safetensors", out: Path | None = None, **options: Any) -> Path:
     """Write weights to `out`, or to the cache, as `MODEL.TAG.FORMAT`; returns the path.
 
     safetensors: tensors under the authors' names, with `metadata(entry)`. pth: the same tensors as a plain
@@ -68,7 +68,7 @@ def convert(entry: Weights, fmt: str = "safetensors", out: Path | None = None, *
         raise ZooError(f"format {fmt!r} is unknown; {did_you_mean(fmt, WRITERS)}")
     folder, remedy = (cache_home() / "ready", REMEDY) if out is None else (out, "choose another folder with -o")
     path = folder / f"{entry.name}.{fmt}"
-    WRITERS[fmt](entry, path, remedy, how)
+    WRITERS[fmt](entry, path, remedy, options)
     return path
 
 
@@ -87,11 +87,11 @@ def metadata(entry: Weights) -> dict[str, str]:
     }
 
 
-def _fitted(entry: Weights, how: Mapping[str, Any]) -> dict[str, Any]:
+def _fitted(entry: Weights, options: Mapping[str, Any]) -> dict[str, Any]:
     """The file's tensors, once they are known to fit their network."""
     from pretrained.weights import PretrainedNetwork, fit, load_state
 
-    state = load_state(entry, **how)
+    state = load_state(entry, **options)
     fit(PretrainedNetwork(entry), state, entry.name)
     return {key: tensor.contiguous() for key, tensor in state.items()}
 
@@ -101,26 +101,26 @@ def _write(path: Path, data: bytes, remedy: str) -> None:
         partial.write_bytes(data)
 
 
-def _safetensors(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> None:
+def _safetensors(entry: Weights, path: Path, remedy: str, options: Mapping[str, Any]) -> None:
     from safetensors.torch import save
 
-    data = save(_fitted(entry, how), metadata={"format": "pt"} | metadata(entry))
+    data = save(_fitted(entry, options), metadata={"format": "pt"} | metadata(entry))
     _write(path, ordered(data), remedy)
 
 
-def _pth(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> None:
+def _pth(entry: Weights, path: Path, remedy: str, options: Mapping[str, Any]) -> None:
     import torch
 
     buffer = io.BytesIO()
-    torch.save(_fitted(entry, how), buffer)
+    torch.save(_fitted(entry, options), buffer)
     _write(path, buffer.getvalue(), remedy)
 
 
-def _onnx(entry: Weights, path: Path, remedy: str, how: Mapping[str, Any]) -> None:
+def _onnx(entry: Weights, path: Path, remedy: str, options: Mapping[str, Any]) -> None:
     from pretrained.weights import load
     from zoo.export import export_onnx
 
-    export_onnx(load(entry, **how), path, metadata=metadata(entry))
+    export_onnx(load(entry, **options), path, metadata=metadata(entry))
 
 
 WRITERS: Mapping[str, Callable[[Weights, Path, str, Mapping[str, Any]], None]] = {

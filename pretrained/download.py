@@ -50,9 +50,9 @@ class Fetched:
     taken_from: str
 
 
-def fetch(entry: Weights, **how: Any) -> Path:
+def fetch(entry: Weights, **options: Any) -> Path:
     """Path of the verified file; takes what `obtain` takes and raises what it raises."""
-    return obtain(entry, **how).path
+    return obtain(entry, **options).path
 
 
 def obtain(
@@ -127,8 +127,8 @@ def check_mirror(text: str) -> str:
 
 
 def _mirror_of_environment() -> list[str]:
-    named = os.environ.get("ZOO_WEIGHTS_MIRROR")
-    return [check_mirror(named)] if named else []
+    mirror = os.environ.get("ZOO_WEIGHTS_MIRROR")
+    return [check_mirror(mirror)] if mirror else []
 
 
 def sha256_of(path: Path) -> str:
@@ -150,9 +150,9 @@ def is_intact(path: Path, entry: Weights) -> bool:
 
 def check_bytes(data: bytes, path: Path, entry: Weights) -> None:
     """Raise ZooError, with both hashes, unless `data`, read from `path`, is what the manifest describes."""
-    found = hashlib.sha256(data).hexdigest()
-    if found != entry.sha256:
-        raise ZooError(f"{path} {difference(entry, found, len(data))}; give the file of {entry.name}")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry.sha256:
+        raise ZooError(f"{path} {difference(entry, digest, len(data))}; give the file of {entry.name}")
 
 
 def wrong_with(path: Path, entry: Weights) -> str | None:
@@ -163,19 +163,19 @@ def wrong_with(path: Path, entry: Weights) -> str | None:
             return "is not a file"
         if about.st_size > MOST_HASHED * entry.bytes:
             return f"has {about.st_size:,} bytes and not {entry.bytes:,}"
-        size, found = about.st_size, sha256_of(path)
+        size, digest = about.st_size, sha256_of(path)
     except (OSError, ValueError) as error:
         return f"cannot be read: {reason(error)}"
-    return None if found == entry.sha256 else difference(entry, found, size)
+    return None if digest == entry.sha256 else difference(entry, digest, size)
 
 
-def difference(entry: Weights, found: str, size: int) -> str:
+def difference(entry: Weights, digest: str, size: int) -> str:
     """What a file of another hash is: other weights, if they are known, or none."""
-    known = manifest().with_sha256(found)
-    if known:
-        return f"holds {known.name} (SHA-256 {found}), not {entry.name} (SHA-256 {entry.sha256})"
+    other_weights = manifest().with_sha256(digest)
+    if other_weights:
+        return f"holds {other_weights.name} (SHA-256 {digest}), not {entry.name} (SHA-256 {entry.sha256})"
     length = "" if size == entry.bytes else f" and {size} bytes instead of {entry.bytes}"
-    return f"has the SHA-256 {found}{length}, but the manifest says {entry.sha256}"
+    return f"has the SHA-256 {digest}{length}, but the manifest says {entry.sha256}"
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def _first(places: Sequence[str], path: Path, entry: Weights, patience: Patience
             if place in failures and not failures[place].transient:
                 continue
             try:
-                _store(path, entry, place, patience, progress=progress, alone=len(places) == 1, until=until)
+                _store(path, entry, place, patience, progress=progress, only_place=len(places) == 1, until=until)
                 _report(failures)
                 return place
             except TransferError as failure:
@@ -231,39 +231,39 @@ def _store(
     patience: Patience,
     *,
     progress: bool,
-    alone: bool = True,
+    only_place: bool = True,
     until: float | None = None,
 ) -> None:
     """Copy from one address into the cache, if it has the right bytes; else raise TransferError and keep nothing."""
     wrong = None if is_url(place) else wrong_with(Path(place), entry)
     if wrong:
         raise TransferError(wrong)
-    connect_s = patience.connect_s if alone else patience.connect_with_mirror_s
+    connect_s = patience.connect_s if only_place else patience.connect_with_mirror_s
     with atomic(path, REMEDY) as partial, _bar(entry, progress) as advance:
         with partial.open("wb") as out:
-            found, size = copy_from(
+            digest, size = copy_from(
                 place, out, entry.bytes, connect_s=connect_s, patience=patience, advance=advance, until=until
             )
-        if found != entry.sha256:
+        if digest != entry.sha256:
             # A shorter file from a URL is most often a broken connection; on a disk it will not grow.
             transient = size < entry.bytes and is_url(place)
-            raise TransferError(f"{difference(entry, found, size)}, so it was removed", transient=transient)
+            raise TransferError(f"{difference(entry, digest, size)}, so it was removed", transient=transient)
 
 
 @contextmanager
-def _bar(entry: Weights, wanted: bool) -> Iterator[Advance]:
+def _bar(entry: Weights, enabled: bool) -> Iterator[Advance]:
     """Draw a progress bar on stderr, if that is a terminal."""
-    if not (wanted and sys.stderr.isatty()):
+    if not (enabled and sys.stderr.isatty()):
         yield lambda count: None
         return
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with progress(entry.name, *columns) as show:
-        done = [0]
+        received = [0]
 
         def advance(count: int) -> None:
-            done[0] += count
-            show(done[0], entry.bytes)
+            received[0] += count
+            show(received[0], entry.bytes)
 
         yield advance

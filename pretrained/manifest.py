@@ -148,10 +148,10 @@ class Manifest:
 
         Raises ZooError, with the nearest name, for an unknown model or tag.
         """
-        model, named = self.split(name)
-        if tag and named and tag != named:
-            raise ZooError(f"{name}: the name has the tag {named!r}, but the tag {tag!r} was asked for; give one")
-        return self._tagged(model, tag or named)
+        model, tag_in_name = self.split(name)
+        if tag and tag_in_name and tag != tag_in_name:
+            raise ZooError(f"{name}: the name has the tag {tag_in_name!r}, but the tag {tag!r} was asked for; give one")
+        return self._tagged(model, tag or tag_in_name)
 
     def with_sha256(self, sha256: str) -> Weights | None:
         """The weights whose file has this hash."""
@@ -208,47 +208,49 @@ def _sections(document: Any, path: Path) -> dict[str, Any]:
     return {key: document.get(key, kind()) for key, kind in SECTIONS.items()}
 
 
-def _resolved(entry: Any, sections: Mapping[str, Any], where: str) -> Any:
+def _resolved(entry: Any, sections: Mapping[str, Any], location: str) -> Any:
     """The entry with the names of its source and its preprocessing replaced by what they stand for."""
     if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: must be a mapping, but is {entry!r}")
+        raise ConfigError(f"{location}: must be a mapping, but is {entry!r}")
     out = dict(entry)
     for key, section in SHARED.items():
         name = str(out.get(key))
         if name not in sections[section]:
-            raise ConfigError(f"{where}.{key}: {name!r} is not in {section}; {did_you_mean(name, sections[section])}")
+            raise ConfigError(
+                f"{location}.{key}: {name!r} is not in {section}; {did_you_mean(name, sections[section])}"
+            )
         out[key] = sections[section][name]
     return out
 
 
-def _weights(entry: Mapping[str, Any], where: str) -> Weights:
+def _weights(entry: Mapping[str, Any], location: str) -> Weights:
     """One entry, its parts first."""
     read = dict(entry)
     if not isinstance(read.get("metrics", []), list):
-        raise ConfigError(f"{where}.metrics: must be a list, but is {one_line(repr(read['metrics']), 80)}")
+        raise ConfigError(f"{location}.metrics: must be a list, but is {one_line(repr(read['metrics']), 80)}")
     for key, part in PARTS.items():
         if key in read:
             try:
-                read[key] = part(read[key], f"{where}.{key}")
+                read[key] = part(read[key], f"{location}.{key}")
             except SpecError as error:
                 raise ConfigError(str(error)) from None
-    return typed(Weights, read, where)
+    return typed(Weights, read, location)
 
 
 def _mapping(kind: type[T]) -> Callable[[Any, str], T]:
-    def read(value: Any, where: str) -> T:
+    def read(value: Any, location: str) -> T:
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: must be a mapping, but is {one_line(repr(value), 80)}")
-        return typed(kind, value, where)
+            raise ConfigError(f"{location}: must be a mapping, but is {one_line(repr(value), 80)}")
+        return typed(kind, value, location)
 
     return read
 
 
-def _preprocessing(value: Any, where: str) -> Preprocessing:
+def _preprocessing(value: Any, location: str) -> Preprocessing:
     try:
         return Preprocessing.from_dict(value)
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{location}: {error}") from None
 
 
 PARTS: Mapping[str, Callable[[Any, str], Any]] = {
@@ -256,17 +258,17 @@ PARTS: Mapping[str, Callable[[Any, str], Any]] = {
     "source": _mapping(Source),
     "preprocessing": _preprocessing,
     "calibration": _mapping(Calibrated),
-    "metrics": lambda value, where: [_mapping(Metric)(metric, f"{where}.{i}") for i, metric in enumerate(value)],
+    "metrics": lambda value, location: [_mapping(Metric)(metric, f"{location}.{i}") for i, metric in enumerate(value)],
 }
 """Keys of an entry that are more than a plain value, with what reads each."""
 
 
 def _check_unique(names: Iterable[str], path: Path) -> None:
-    seen: set[str] = set()
+    names_seen: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in names_seen:
             raise ConfigError(f"{path}: weights: {name} is there twice; keep one")
-        seen.add(name)
+        names_seen.add(name)
 
 
 def _check_aliases(aliases: Mapping[str, Any], models: set[str], path: Path) -> None:

@@ -79,9 +79,9 @@ def public(place: str) -> str:
     """
     if not is_url(place):
         return shown(place)
-    scheme, _, rest = place.partition("://")
-    rest = re.split(r"[?#]", rest)[0]
-    authority, slash, path = rest.partition("/")
+    scheme, _, remainder = place.partition("://")
+    remainder = re.split(r"[?#]", remainder)[0]
+    authority, slash, path = remainder.partition("/")
     return shown(f"{scheme}://{authority.rpartition('@')[2]}{slash}{path.rpartition('@')[2]}")
 
 
@@ -155,8 +155,8 @@ def _open(place: str, connect_s: float, read_s: float) -> IO[bytes]:
         error.close()
         if str(error.reason).startswith("The HTTP server returned a redirect error"):
             raise TransferError("redirects in a circle") from None
-        said = one_line(error.reason, 160)
-        raise TransferError(f"answered {error.code} {said}", transient=error.code in TRANSIENT_STATUS) from None
+        answer = one_line(error.reason, 160)
+        raise TransferError(f"answered {error.code} {answer}", transient=error.code in TRANSIENT_STATUS) from None
     except (ValueError, UnicodeError) as error:
         raise TransferError(f"cannot be asked: {one_line(error, 80)}") from None
     except (OSError, HTTPException) as error:

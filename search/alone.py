@@ -86,5 +86,5 @@ def _chance(bound: Bound, setting: Setting, fastest: Setting, graph: Graph) -> f
     clocks: Sequence[DeviceAt] = [setting[bound.device]]
     if bound.metric == "latency_s":
         clocks = [*clocks, fastest[bound.device]]
-    found = [(prices_at(at), prices_at(at).terms(graph.layers)) for at in clocks]
-    return max(float(prices.exceeding(terms, bound.metric, bound.bound)) for prices, terms in found)
+    priced = [(prices_at(at), prices_at(at).terms(graph.layers)) for at in clocks]
+    return max(float(prices.exceeding(terms, bound.metric, bound.bound)) for prices, terms in priced)

@@ -45,9 +45,13 @@ def basis(query: Query) -> dict[str, Any]:
 
 def scale(query: Query) -> dict[str, str]:
     """The accuracy model by name, and the protocol of the mIOU that it predicts; of several families each one's."""
-    protocols = {name: str(one["protocol"]) for name, one in described(query).items()}
-    alike = len(set(protocols.values())) == 1
-    words = list(protocols.values())[:1] if alike else [f"{name}: {protocol}" for name, protocol in protocols.items()]
+    protocols = {name: str(description["protocol"]) for name, description in described(query).items()}
+    same_protocol = len(set(protocols.values())) == 1
+    words = (
+        list(protocols.values())[:1]
+        if same_protocol
+        else [f"{name}: {protocol}" for name, protocol in protocols.items()]
+    )
     return {"model": accuracy_of(query).name, "protocol": "; ".join(words)}
 
 
@@ -62,11 +66,11 @@ def _of_all(by_family: Mapping[str, Any]) -> Any:
     return by_family if len(by_family) > 1 else next(iter(by_family.values()))
 
 
-def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]) -> Any:
+def certify(open_query: Query, result: "Result", front: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]) -> Any:
     """The certificate of a result whose front is written as `front`, beside files with these contents."""
     return {
         "format": FORMAT,
-        "asked": asked.describe(),
+        "asked": open_query.describe(),
         "query": result.query.describe(),
         "settings": [[str(device) for device in setting] for setting in result.settings],
         "basis": basis(result.query),
@@ -82,12 +86,12 @@ def certify(asked: Query, result: "Result", front: Sequence[Mapping[str, Any]], 
 
 def valid_specs(space: Space, progress: Callable[[int, int], None] | None = None) -> list[tuple[int, Spec]]:
     """All valid specs of a space with their numbers, by constructing every combination; each spec once."""
-    first, seen = 0, {}  # type: int, dict[Spec, int]
+    first, numbers = 0, {}  # type: int, dict[Spec, int]
     for member in space.members:
         for row, spec in _valid_specs(member, first, space.combinations, progress):
-            seen.setdefault(spec, first + row)
+            numbers.setdefault(spec, first + row)
         first += member.combinations
-    return [(row, spec) for spec, row in seen.items()]
+    return [(row, spec) for spec, row in numbers.items()]
 
 
 def _valid_specs(

@@ -22,8 +22,8 @@ MOST = 64
 def modes_of(device: Device) -> tuple[float, ...]:
     """The default clock, the named modes and the ends of the range, in MHz, fastest first."""
     clocks = device.clocks
-    found = {clocks.default_mhz, clocks.low_mhz, clocks.high_mhz, *clocks.modes.values()}
-    return tuple(sorted((mhz for mhz in found if clocks.low_mhz <= mhz <= clocks.high_mhz), reverse=True))
+    clocks_mhz = {clocks.default_mhz, clocks.low_mhz, clocks.high_mhz, *clocks.modes.values()}
+    return tuple(sorted((mhz for mhz in clocks_mhz if clocks.low_mhz <= mhz <= clocks.high_mhz), reverse=True))
 
 
 def clocks_of(device: Device) -> tuple[float, ...]:
@@ -50,10 +50,10 @@ def settings_of(query: Query) -> tuple[Setting, ...]:
 
 def _product(query: Query, clocks: Callable[[Device], tuple[float, ...]]) -> tuple[Setting, ...]:
     columns: list[list[DeviceAt]] = []
-    for asked in query.devices:
-        prices = predictor(asked.name, clock_mhz=asked.clock_mhz)
-        values = (prices.clock_mhz,) if asked.clock_mhz is not None else clocks(prices.device)
-        columns.append([DeviceAt(asked.name, mhz) for mhz in (values if query.trades_clock else values[:1])])
+    for wanted_device in query.devices:
+        prices = predictor(wanted_device.name, clock_mhz=wanted_device.clock_mhz)
+        values = (prices.clock_mhz,) if wanted_device.clock_mhz is not None else clocks(prices.device)
+        columns.append([DeviceAt(wanted_device.name, mhz) for mhz in (values if query.trades_clock else values[:1])])
     fastest = [column[0].clock_mhz or 1.0 for column in columns]
 
     def slowdown(setting: Setting) -> float:

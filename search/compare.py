@@ -84,7 +84,7 @@ def compare(subjects: Sequence[Subject], confidence: float = 0.9) -> dict[str, A
 
     None where the two do not compare, as mIOU on different data sets. Raises ConfigError for a name given twice.
     """
-    names = [one.name for one in subjects]
+    names = [subject.name for subject in subjects]
     if len(set(names)) < len(names):
         raise ConfigError(f"{', '.join(names)}: one is named twice; name each once")
     table = {metric: _chances(subjects, metric) for metric in ("miou", *DEVICE_METRICS)}
@@ -93,46 +93,52 @@ def compare(subjects: Sequence[Subject], confidence: float = 0.9) -> dict[str, A
         f"{names[a]}>{names[b]}": {keys[metric]: _rounded(chances[a][b]) for metric, chances in table.items()}
         for a, b in permutations(range(len(names)), 2)
     }
-    return {"rows": [_row(one, confidence) for one in subjects], "better": better}
+    return {"rows": [_row(subject, confidence) for subject in subjects], "better": better}
 
 
 def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def _row(one: Subject, confidence: float) -> dict[str, Any]:
-    prices = prices_at(one.device)
-    terms = prices.terms(one.graph.layers)
+def _row(subject: Subject, confidence: float) -> dict[str, Any]:
+    prices = prices_at(subject.device)
+    terms = prices.terms(subject.graph.layers)
     cost = prices.finish(terms, confidence)
     parts = {m: {part: float(getattr(cost, f"{m}_{part}")) for part in PARTS} for m in DEVICE_METRICS}
     return {
-        "name": one.name,
-        "size": f"{one.size[1]}x{one.size[0]}",
-        "device": str(one.device),
-        "miou": _miou(one, confidence),
-        "miou_of": one.scale,
-        "miou_assumes": [] if one.measured else list(_assumptions(one)),
+        "name": subject.name,
+        "size": f"{subject.size[1]}x{subject.size[0]}",
+        "device": str(subject.device),
+        "miou": _miou(subject, confidence),
+        "miou_of": subject.scale,
+        "miou_assumes": [] if subject.measured else list(_assumptions(subject)),
         "readings": reading_basis(prices, terms),
-        "weights": one.weights.name if one.weights else None,
-        **counts_of(one.graph),
+        "weights": subject.weights.name if subject.weights else None,
+        **counts_of(subject.graph),
         **parts,
         "fps": 1.0 / parts["latency_s"]["mean"],
     }
 
 
-def _miou(one: Subject, confidence: float) -> dict[str, float] | None:
+def _miou(subject: Subject, confidence: float) -> dict[str, float] | None:
     """A measured figure is what it is; a predicted one has an interval."""
-    if one.measured:
-        return dict.fromkeys(PARTS, one.measured.value)
+    if subject.measured:
+        return dict.fromkeys(PARTS, subject.measured.value)
     try:
-        return dict(zip(PARTS, accuracy_model(one.accuracy, one.size).predict_spec(one.spec, confidence), strict=True))
+        return dict(
+            zip(
+                PARTS,
+                accuracy_model(subject.accuracy, subject.size).predict_spec(subject.spec, confidence),
+                strict=True,
+            )
+        )
     except ZooError:
         return None
 
 
-def _assumptions(one: Subject) -> tuple[str, ...]:
+def _assumptions(subject: Subject) -> tuple[str, ...]:
     try:
-        return assumptions_of(accuracy_model(one.accuracy, one.size), one.spec)
+        return assumptions_of(accuracy_model(subject.accuracy, subject.size), subject.spec)
     except ZooError:
         return ()
 
@@ -142,16 +148,18 @@ def _chances(subjects: Sequence[Subject], metric: str) -> Floats:
     count = len(subjects)
     if metric == "miou":
         joint, sign = _joint_miou(subjects), 1.0
-        apart = np.array([[a.comparable != b.comparable for b in subjects] for a in subjects])
+        incomparable = np.array([[a.comparable != b.comparable for b in subjects] for a in subjects])
     else:
-        joint, sign, apart = _joint_cost(subjects, metric), -1.0, np.zeros((count, count), dtype=bool)
+        joint, sign, incomparable = _joint_cost(subjects, metric), -1.0, np.zeros((count, count), dtype=bool)
     above = np.stack([1 - upper_tail(sign * joint.scores(i)) for i in range(count)], axis=1)
-    return np.where(apart, np.nan, above)
+    return np.where(incomparable, np.nan, above)
 
 
 def _networks(subjects: Sequence[Subject]) -> NDArray[np.int64]:
-    known: dict[Any, int] = {}
-    return np.array([known.setdefault((structure(one.graph), one.device), len(known)) for one in subjects])
+    numbers: dict[Any, int] = {}
+    return np.array(
+        [numbers.setdefault((structure(subject.graph), subject.device), len(numbers)) for subject in subjects]
+    )
 
 
 def _joint_miou(subjects: Sequence[Subject]) -> JointNormal:
@@ -159,18 +167,18 @@ def _joint_miou(subjects: Sequence[Subject]) -> JointNormal:
     mean, own = np.full(len(subjects), np.nan), np.zeros(len(subjects))
     blocks: list[Floats] = [np.zeros((len(subjects), 1))]
     groups: dict[tuple[str, str, tuple[int, int]], list[int]] = {}
-    for i, one in enumerate(subjects):
-        if one.measured:
-            mean[i], own[i] = float(points(one.measured.value)), NOISE_SD
+    for i, subject in enumerate(subjects):
+        if subject.measured:
+            mean[i], own[i] = float(points(subject.measured.value)), NOISE_SD
         else:
-            groups.setdefault((one.accuracy, one.spec.family, one.size), []).append(i)
+            groups.setdefault((subject.accuracy, subject.spec.family, subject.size), []).append(i)
     for (accuracy, _, size), members in groups.items():
         try:
-            found = accuracy_model(accuracy, size).joint([subjects[i].spec for i in members])
+            family_joint = accuracy_model(accuracy, size).joint([subjects[i].spec for i in members])
         except ZooError:
             continue
-        block = np.zeros((len(subjects), found.loadings.shape[1]))
-        block[members], mean[members], own[members] = found.loadings, found.mean, found.own
+        block = np.zeros((len(subjects), family_joint.loadings.shape[1]))
+        block[members], mean[members], own[members] = family_joint.loadings, family_joint.mean, family_joint.own
         blocks.append(block)
     return JointNormal(mean, np.concatenate(blocks, axis=1), own, np.arange(len(subjects)))
 
@@ -179,22 +187,22 @@ def _joint_cost(subjects: Sequence[Subject], metric: str) -> JointNormal:
     """Logarithms of a metric on each one's device; errors of one device are shared, at whatever clock."""
     blocks: list[Floats] = []
     mean, own = np.full(len(subjects), np.nan), np.zeros(len(subjects))
-    for device in dict.fromkeys(one.device.name for one in subjects):
-        members = [i for i, one in enumerate(subjects) if one.device.name == device]
-        found = [_errors(subjects[i], metric) for i in members]
-        block = np.zeros((len(subjects), len(found[0][1])))
-        for i, (center, loadings, spread) in zip(members, found, strict=True):
+    for device in dict.fromkeys(subject.device.name for subject in subjects):
+        members = [i for i, subject in enumerate(subjects) if subject.device.name == device]
+        errors = [_errors(subjects[i], metric) for i in members]
+        block = np.zeros((len(subjects), len(errors[0][1])))
+        for i, (center, loadings, spread) in zip(members, errors, strict=True):
             mean[i], block[i], own[i] = np.log(center), loadings, spread
         blocks.append(block)
     return JointNormal(mean, np.concatenate(blocks, axis=1), own, _networks(subjects))
 
 
-def _errors(one: Subject, metric: str) -> tuple[float, Floats, float]:
-    prices = prices_at(one.device)
+def _errors(subject: Subject, metric: str) -> tuple[float, Floats, float]:
+    prices = prices_at(subject.device)
     if metric != "latency_s" and not prices.device.shows_power:
         return float("nan"), np.zeros(1), 0.0  # what nobody read says nothing of who needs less
     try:
-        center, loadings, own = prices.errors(prices.terms(one.graph.layers), metric)
+        center, loadings, own = prices.errors(prices.terms(subject.graph.layers), metric)
     except ZooError:
         return float("nan"), np.zeros(1), 0.0  # power that was never read
     return float(center), loadings, float(own)

@@ -22,10 +22,10 @@ def device_at(text: str, clock_mhz: float | None = None) -> DeviceAt:
     name, at, clock = text.partition("@")
     if "/" in name or os.sep in name:
         name = use_folder(Path(name))
-    known = {folder.casefold(): folder for folder in device_folders()}
-    if name.casefold() not in known:
-        raise ConfigError(f"device {name!r} is unknown; {did_you_mean(name, known.values(), 'zoo device list')}")
-    return DeviceAt(known[name.casefold()], clock_of(text, name, clock) if at else clock_mhz)
+    by_casefold = {folder.casefold(): folder for folder in device_folders()}
+    if name.casefold() not in by_casefold:
+        raise ConfigError(f"device {name!r} is unknown; {did_you_mean(name, by_casefold.values(), 'zoo device list')}")
+    return DeviceAt(by_casefold[name.casefold()], clock_of(text, name, clock) if at else clock_mhz)
 
 
 def devices_at(texts: Iterable[str], clock_mhz: float | None = None) -> tuple[DeviceAt, ...]:
@@ -38,10 +38,10 @@ def check_devices(config: Config) -> None:
     for entry in config.devices.values():
         if entry.folder is not None:
             use_folder(Path(entry.folder))
-    known = device_folders()
+    folders = device_folders()
     for name in config.devices:
-        if name not in known:
-            way = did_you_mean(name.partition("@")[0], known, "zoo device list")
+        if name not in folders:
+            way = did_you_mean(name.partition("@")[0], folders, "zoo device list")
             raise ConfigError(f"zoo.yaml: devices.{name}: there is no such device, so the entry means nothing; {way}")
 
 

@@ -11,51 +11,51 @@ REL_TOL = 1e-9
 """By how much a number may differ from what is computed again: files of another machine do."""
 
 
-def same(where: str, found: Any, expected: Any) -> None:
+def same(path_name: str, actual: Any, expected: Any) -> None:
     """Raises NotVerified, naming the first value that differs; numbers may by REL_TOL."""
-    for path, own, again in _pairs(where, found, expected):
-        if isinstance(own, bool) or isinstance(again, bool) or not _numbers(own, again):
-            equal = type(own) is type(again) and own == again
-        elif isinstance(again, int):
-            equal = own == again
+    for path, own, wanted_value in _pairs(path_name, actual, expected):
+        if isinstance(own, bool) or isinstance(wanted_value, bool) or not _numbers(own, wanted_value):
+            equal = type(own) is type(wanted_value) and own == wanted_value
+        elif isinstance(wanted_value, int):
+            equal = own == wanted_value
         else:
-            equal = abs(own - again) <= REL_TOL * max(abs(own), abs(again))
+            equal = abs(own - wanted_value) <= REL_TOL * max(abs(own), abs(wanted_value))
         if not equal:
-            _same(path, own, again, equal=False)
+            _same(path, own, wanted_value, equal=False)
 
 
 def _numbers(*values: Any) -> bool:
     return all(isinstance(value, (int, float)) for value in values)
 
 
-def _pairs(where: str, found: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        for key in {**expected, **found}:
+def _pairs(path: str, actual: Any, expected: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(actual, Mapping) and isinstance(expected, Mapping):
+        for key in {**expected, **actual}:
             yield from _pairs(
-                f"{where}.{key}" if where[-5:] != ".json" else f"{where}: {key}", *_each(key, found, expected)
+                f"{path}.{key}" if path[-5:] != ".json" else f"{path}: {key}", *_each(key, actual, expected)
             )
-    elif isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)) and len(found) == len(expected):
-        for i, (own, again) in enumerate(zip(found, expected, strict=True)):
-            yield from _pairs(f"{where}[{i}]", own, again)
+    elif isinstance(actual, (list, tuple)) and isinstance(expected, (list, tuple)) and len(actual) == len(expected):
+        for i, (own, right) in enumerate(zip(actual, expected, strict=True)):
+            yield from _pairs(f"{path}[{i}]", own, right)
     else:
-        yield where, found, expected
+        yield path, actual, expected
 
 
 ABSENT = "absent"
 
 
-def _each(key: Any, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> tuple[Any, Any]:
-    return found.get(key, ABSENT), expected.get(key, ABSENT)
+def _each(key: Any, actual: Mapping[Any, Any], expected: Mapping[Any, Any]) -> tuple[Any, Any]:
+    return actual.get(key, ABSENT), expected.get(key, ABSENT)
 
 
 def check_csv(name: str, text: str, expected: str) -> None:
     """Cell by cell; numbers may differ by REL_TOL. Raises NotVerified, naming row and column."""
-    own, again = list(csv.reader(io.StringIO(text))), list(csv.reader(io.StringIO(expected)))
-    _same(f"{name}: number of rows", len(own) - 1, len(again) - 1)
-    _same(f"{name}: columns", own[0], again[0])
-    for i, (left, right) in enumerate(zip(own[1:], again[1:], strict=True)):
+    actual_rows, expected_rows = list(csv.reader(io.StringIO(text))), list(csv.reader(io.StringIO(expected)))
+    _same(f"{name}: number of rows", len(actual_rows) - 1, len(expected_rows) - 1)
+    _same(f"{name}: columns", actual_rows[0], expected_rows[0])
+    for i, (left, right) in enumerate(zip(actual_rows[1:], expected_rows[1:], strict=True)):
         _same(f"{name}: number of cells in row {i + 1}", len(left), len(right))
-        for column, a, b in zip(again[0], left, right, strict=True):
+        for column, a, b in zip(expected_rows[0], left, right, strict=True):
             if a != b and not _close(a, b):
                 _same(f"{name}: {column} in row {i + 1}", a, b)
 
@@ -67,9 +67,9 @@ def _close(a: str, b: str) -> bool:
         return False
 
 
-def _same(name: str, found: Any, again: Any, *, equal: bool | None = None) -> None:
-    if not (found == again if equal is None else equal):
-        raise NotVerified(f"{name}: is {_short(found)}, but computed again {_short(again)}")
+def _same(name: str, actual: Any, expected: Any, *, equal: bool | None = None) -> None:
+    if not (actual == expected if equal is None else equal):
+        raise NotVerified(f"{name}: is {_short(actual)}, but computed again {_short(expected)}")
 
 
 def _short(value: Any) -> str:

@@ -84,8 +84,8 @@ def entry(
         | {metric: {part: float(columns.devices[d][metric][part][i]) for part in PARTS} for metric in DEVICE_METRICS}
         for d in range(len(query.devices))
     ]
-    for one in devices:
-        one["fps"] = 1.0 / one["latency_s"]["mean"]
+    for cost in devices:
+        cost["fps"] = 1.0 / cost["latency_s"]["mean"]
     miou = {part: float(columns.miou[part][i]) for part in PARTS}
     return {
         "rank": i + 1,
@@ -105,18 +105,18 @@ def _source(query: Query) -> str:
     return f"predicted ({query.accuracy}{'' if query.accuracy == 'published' else ': ' + SCALES[query.accuracy]})"
 
 
-def answer(asked: Query, progress: Progress | None = None, tables: Tables | UnionTables | None = None) -> Result:
+def answer(query: Query, progress: Progress | None = None, tables: Tables | UnionTables | None = None) -> Result:
     """Search at the clocks asked for and, where a clock is left open, at every one that may help.
 
     tables: where lowered and priced candidates come from; by default they are made here. Raises NothingFeasible
     with a report, and ConfigError for an empty space.
     """
-    return search(asked, progress, Evaluator(asked, tables) if tables else None)
+    return search(query, progress, Evaluator(query, tables) if tables else None)
 
 
-def search(asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
+def search(query: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> Result:
     """Enumerate, filter, and keep what nobody dominates. Raises NothingFeasible; ConfigError for an empty space."""
-    walk = _Walk.of(asked, progress, evaluator)
+    walk = _Walk.of(query, progress, evaluator)
     if not walk.feasible:
         raise walk.nothing()
     return walk.result()
@@ -138,10 +138,10 @@ class _Walk:
         self.nearest = Nearest(query, settings)
 
     @classmethod
-    def of(cls, asked: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> "_Walk":
+    def of(cls, open_query: Query, progress: Progress | None = None, evaluator: Evaluator | None = None) -> "_Walk":
         """The whole space, at every clock that may help."""
-        settings = settings_of(asked)
-        query = settled(asked, settings)
+        settings = settings_of(open_query)
+        query = settled(open_query, settings)
         walk = cls(query, settings, (evaluator or Evaluator(query)).at(query).at_settings(settings))
         for rows in query.space.chunks():
             walk.see(rows)
@@ -162,8 +162,8 @@ class _Walk:
             if priced.within.any():
                 self._keep(evaluator.columns(priced, np.flatnonzero(priced.within), setting))
             fastest = fastest or priced
-            gone = fastest.hopeless | (priced.within if self._fastest_is_best else False)
-            left, fastest = left[~gone], fastest.take(np.flatnonzero(~gone))
+            decided = fastest.hopeless | (priced.within if self._fastest_is_best else False)
+            left, fastest = left[~decided], fastest.take(np.flatnonzero(~decided))
         self.enumerated, self.feasible = self.enumerated + len(rows), self.feasible + int(admitted.sum())
 
     def _keep(self, inside: Columns) -> None:
@@ -216,9 +216,9 @@ def distinct_networks(query: Query, columns: Columns) -> tuple[Columns, Ints]:
     at the fastest of the settings that cost the same.
     """
     ranks = levels(objectives(query, columns))
-    kept = networks(query, columns.rows, columns.setting, ranks)
-    index = np.array([i for i, _ in kept], dtype=np.int64)
-    return columns.take(index), np.array([len(rows) for _, rows in kept], dtype=np.int64)
+    members = networks(query, columns.rows, columns.setting, ranks)
+    index = np.array([i for i, _ in members], dtype=np.int64)
+    return columns.take(index), np.array([len(rows) for _, rows in members], dtype=np.int64)
 
 
 def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tuple[int, set[int]]]:
@@ -230,13 +230,13 @@ def networks(query: Query, rows: Ints, setting: Ints, ranks: Floats) -> list[tup
     group = group.ravel()
     sizes = np.bincount(group)
     graphs: dict[int, Any] = {}
-    kept: dict[tuple[int, Any], tuple[int, set[int]]] = {}
+    members: dict[tuple[int, Any], tuple[int, set[int]]] = {}
     for i in np.lexsort((setting, rows, group)).tolist():
         own, row = int(group[i]), int(rows[i])
         if sizes[own] > 1 and row not in graphs:
             graphs[row] = structure(lower(query.space.spec(row), query.space.size))
-        kept.setdefault((own, graphs[row] if sizes[own] > 1 else None), (i, set()))[1].add(row)
-    return list(kept.values())
+        members.setdefault((own, graphs[row] if sizes[own] > 1 else None), (i, set()))[1].add(row)
+    return list(members.values())
 
 
 def objectives(query: Query, columns: Columns) -> Floats:

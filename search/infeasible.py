@@ -79,8 +79,8 @@ def _bisected(
     low, high = low.copy(), high * (1 + 1e-9)
     for _ in range(40):
         middle = np.sqrt(low * high)
-        more = [np.maximum(priced.chance(b, middle) - s, 0.0) for b, s in zip(bounds, same, strict=True)]
-        holds = np.sum(more, axis=0) <= spare + SLACK
+        chances = [np.maximum(priced.chance(b, middle) - s, 0.0) for b, s in zip(bounds, same, strict=True)]
+        holds = np.sum(chances, axis=0) <= spare + SLACK
         low, high = np.where(holds, low, middle), np.where(holds, middle, high)
     return high
 
@@ -124,26 +124,26 @@ class Nearest:
             sign = float(LIMITED[limit].direction)
             self.helps[limit] = min(self.helps[limit], float((sign * needed(priced, places)).min()))
             only = Limits(**{limit: dict(self.query.limits.given())[limit]})  # type: ignore[arg-type]
-            alone = replace(priced, query=replace(priced.query, limits=only))
-            count = len(alone.query.bounds())
-            self.alone[limit] = min(self.alone[limit], float((sign * needed(alone, range(count))).min()))
-            shared[limit] = needed(self._sharing(alone), range(count))
+            single = replace(priced, query=replace(priced.query, limits=only))
+            count = len(single.query.bounds())
+            self.alone[limit] = min(self.alone[limit], float((sign * needed(single, range(count))).min()))
+            shared[limit] = needed(self._sharing(single), range(count))
         excess = np.max([self._excess(limit, values) for limit, values in shared.items()], axis=0)
         best = int(excess.argmin())
         if excess[best] < self.together[0]:
             values = {limit: float(column[best]) for limit, column in shared.items()}
             self.together = (float(excess[best]), int(priced.rows[best]), setting, values)
 
-    def _sharing(self, alone: Priced) -> Priced:
+    def _sharing(self, priced: Priced) -> Priced:
         """With as much confidence as each of all limits needs for all to hold together."""
         limits = {limit for limit, places in self.places.items() if self.query.bounds()[places[0]].uncertain}
         confidence = 1 - (1 - self.query.confidence) / max(1, len(limits))
-        miou = alone.miou  # its intervals are of the query's own confidence
+        miou = priced.miou  # its intervals are of the query's own confidence
         if miou is not None:
             center, sd = spread_in_points(miou, self.query.confidence)
             reach = float(score((1 + confidence) / 2)) * sd
             miou = replace(miou, low=percent(center - reach), high=percent(center + reach))
-        return replace(alone, query=replace(alone.query, confidence=confidence), miou=miou)
+        return replace(priced, query=replace(priced.query, confidence=confidence), miou=miou)
 
     def _excess(self, limit: str, values: Floats) -> Floats:
         """By which factor the limit would have to give."""
@@ -153,8 +153,8 @@ class Nearest:
     def error(self, enumerated: int, nearest: dict[str, Any]) -> NothingFeasible:
         """The report and its sentence; nearest: the entry of the candidate for which all limits give least."""
         relaxations = [self._relaxation(limit) for limit in self.places]
-        alone = [r for r in relaxations if r["unreachable"]]
-        binding = alone or [r for r in relaxations if r["smallest_that_helps"] is not None] or relaxations
+        unreachable = [r for r in relaxations if r["unreachable"]]
+        binding = unreachable or [r for r in relaxations if r["smallest_that_helps"] is not None] or relaxations
         report = {
             "enumerated": enumerated,
             "feasible": 0,
@@ -184,9 +184,9 @@ class Nearest:
         """Limits, in their own units, that the nearest candidate is within."""
         out = {}
         for limit, value in self.together[3].items():
-            given = dict(self.query.limits.given())[limit]
+            limit_value = dict(self.query.limits.given())[limit]
             loosest = min if LIMITS[limit].lower else max
-            out[limit] = loosest(given, safe(limit, value))
+            out[limit] = loosest(limit_value, safe(limit, value))
         return out
 
     def _sentence(self, enumerated: int, binding: list[dict[str, Any]], all_limits: list[dict[str, Any]]) -> str:
@@ -210,12 +210,12 @@ class Nearest:
         )
 
     def _reaches(self, r: dict[str, Any]) -> str:
-        where = f" on {', '.join(map(str, self.query.devices))}" if r["device"] else ""
+        on_devices = f" on {', '.join(map(str, self.query.devices))}" if r["device"] else ""
         uncertain = self.query.bounds()[self.places[r["limit"]][0]].uncertain
         sure = f"with probability {self.query.confidence:g} " if uncertain else ""
         least = "most" if LIMITS[r["limit"]].lower else "least"
         option, best = LIMITS[r["limit"]].option, r["best_in_space"]
-        return f"{option} {r['value']:g}{where} (the {least} that is kept {sure}is {best:.4g})"
+        return f"{option} {r['value']:g}{on_devices} (the {least} that is kept {sure}is {best:.4g})"
 
 
 def spelt_value(value: float) -> str:

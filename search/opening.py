@@ -42,8 +42,8 @@ class Taken:
     def __str__(self) -> str:
         if self.miou is None:
             return f"{self.name} ({self.dataset})" if self.dataset else self.name
-        where = " ".join(filter(None, (self.dataset, self.split)))
-        return f"{self.name} ({self.miou:.4g} mIOU on {where})"
+        split_name = " ".join(filter(None, (self.dataset, self.split)))
+        return f"{self.name} ({self.miou:.4g} mIOU on {split_name})"
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -106,8 +106,8 @@ def weights_file(model: Model) -> Path | None:
     if model.kind == "candidate":
         from search.runs.weights import trained_weights
 
-        kept = trained_weights(model.name)
-        return None if kept is None else kept.path
+        trained = trained_weights(model.name)
+        return None if trained is None else trained.path
     return model.file if model.kind in ("weights", "run") else None
 
 
@@ -137,8 +137,8 @@ def _name(model: Model, file: Path) -> str:
     if model.kind == "candidate":
         from search.runs.weights import trained_weights
 
-        kept = trained_weights(model.name)
-        return kept.name if kept else model.name
+        trained = trained_weights(model.name)
+        return trained.name if trained else model.name
     return f"{model.name}, {file.name}" if model.kind == "run" else model.name
 
 
@@ -165,22 +165,22 @@ def _pretrained(model: Model) -> Opened:
     from pretrained import load
     from zoo.data.classes import label_set
 
-    taken = _manifest_taken(model)
-    module: Any = load(taken.name)
+    source = _manifest_taken(model)
+    module: Any = load(source.name)
     module.label_set = label_set(module.labels)
-    return Opened(module, module.label_set, taken)
+    return Opened(module, module.label_set, source)
 
 
-def _own(path: Path, taken: Taken) -> Opened:
+def _own(path: Path, source: Taken) -> Opened:
     from pretrained.weights import fit
     from zoo.network import build
     from zoo.train.checkpoint import read_weights
 
-    kept = read_weights(path)
-    module: Any = build(kept.spec, kept.preprocessing.size or (512, 1024))
-    fit(module, kept.state, str(path))
-    module.preprocessing, module.label_set, module.labels = kept.preprocessing, kept.labels, kept.labels.name
-    return Opened(module.eval(), kept.labels, taken)
+    saved = read_weights(path)
+    module: Any = build(saved.spec, saved.preprocessing.size or (512, 1024))
+    fit(module, saved.state, str(path))
+    module.preprocessing, module.label_set, module.labels = saved.preprocessing, saved.labels, saved.labels.name
+    return Opened(module.eval(), saved.labels, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +204,8 @@ def open_onnx(model: Model) -> Opened:
     size = scored.fixed_size or scored.preprocessing.size or (512, 1024)
     preprocessing = replace(scored.preprocessing, size=scored.fixed_size or scored.preprocessing.size)
     network = OnnxNetwork(model.spec, lower(model.spec, size), preprocessing, scored.labels.name)
-    taken = Taken(model.name, scored.sha256 or "")
-    return Opened(network, scored.labels, taken, lambda x: scored.logits(x)[None], scored.gives_labels)
+    source = Taken(model.name, scored.sha256 or "")
+    return Opened(network, scored.labels, source, lambda x: scored.logits(x)[None], scored.gives_labels)
 
 
 def start_from(model: Model) -> "Start":
@@ -217,8 +217,8 @@ def start_from(model: Model) -> "Start":
     file = weights_file(model)
     if file is None:
         return _start_from_manifest(model)
-    kept = read_weights(file)
-    return Start(kept.state, kept.outputs, kept.labels, kept.preprocessing, kept.spec)
+    weights = read_weights(file)
+    return Start(weights.state, weights.outputs, weights.labels, weights.preprocessing, weights.spec)
 
 
 def _start_from_manifest(model: Model) -> "Start":

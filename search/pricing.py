@@ -186,8 +186,8 @@ class Evaluator:
         query, lowered = self.query, priced.lowered
         accuracy = self.miou(priced, index)
         costs = [
-            one.finish(terms[index], confidence=query.confidence)
-            for one, terms in zip(self.predictors, priced.terms, strict=True)
+            prices.finish(terms[index], confidence=query.confidence)
+            for prices, terms in zip(self.predictors, priced.terms, strict=True)
         ]
         return Columns(
             priced.rows[index],

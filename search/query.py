@@ -123,10 +123,10 @@ class Query:
 
         Of the limits in a group the largest probability counts; left_out: places of limits that don't.
         """
-        each = np.asarray(failures, dtype=np.float64)
-        kept = [[i for i in group if i not in left_out] for group in self.groups]
-        largest = [each[..., group].max(axis=-1) for group in kept if group]
-        return np.asarray(np.sum(largest, axis=0)) if largest else np.zeros(each.shape[:-1])
+        by_limit = np.asarray(failures, dtype=np.float64)
+        counted = [[i for i in group if i not in left_out] for group in self.groups]
+        largest = [by_limit[..., group].max(axis=-1) for group in counted if group]
+        return np.asarray(np.sum(largest, axis=0)) if largest else np.zeros(by_limit.shape[:-1])
 
     def spare(self, failure: Any) -> NDArray[np.float64]:
         """The probability of failure that is left over, (...): feasible is what has -SLACK or more."""

@@ -57,24 +57,24 @@ def staircase(limit: Floats, miou: Floats) -> Staircase:
     return Staircase(limit[order][rises], best[rises])
 
 
-def sensitivity(query: Query, name: str, known: Evaluator | None = None) -> Staircase:
+def sensitivity(query: Query, name: str, evaluator: Evaluator | None = None) -> Staircase:
     """Best mIOU against the limit called `name` (latency, power, …), the query's other limits as they are.
 
     The limit is in its own unit (ms, W, mJ, MB) and holds on every device, at any clock that the query leaves
-    open; all limits hold together with the query's confidence, as in a search. known: an evaluator of this space
+    open; all limits hold together with the query's confidence, as in a search. evaluator: an evaluator of this space
     and these devices. Raises ConfigError for an unknown name, NegativeAnswer where the other limits admit nothing.
     """
     if name not in SENSITIVITIES:
         raise ConfigError(f"sensitivity to {name!r} is unknown; {did_you_mean(name, SENSITIVITIES)}")
-    asked = _without(query, name)
-    found: list[tuple[Floats, Floats]] = []
+    relaxed = _without(query, name)
+    parts: list[tuple[Floats, Floats]] = []
     for rows in query.space.chunks():
-        for evaluator in at_settings(asked, known):
-            priced = evaluator.price(rows)
+        for at_setting in at_settings(relaxed, evaluator):
+            priced = at_setting.price(rows)
             values = _needed(priced, name)
             inside = np.flatnonzero(np.isfinite(values))
-            found.append(_steps(values[inside], evaluator.miou(priced, inside).mean))
-    return _checked(staircase(*(np.concatenate(column) for column in zip(*found, strict=True))), name)
+            parts.append(_steps(values[inside], at_setting.miou(priced, inside).mean))
+    return _checked(staircase(*(np.concatenate(column) for column in zip(*parts, strict=True))), name)
 
 
 def measured_sensitivity(query: Query, name: str, specs: Sequence[Spec], miou: Floats) -> Staircase:
@@ -91,11 +91,11 @@ def measured_sensitivity(query: Query, name: str, specs: Sequence[Spec], miou: F
 def _without(query: Query, name: str) -> Query:
     """The query with nothing but an open limit on a metric."""
     limit = SENSITIVITIES[name]
-    kept = dict(query.limits.given()) | {limit: OPEN}
-    for other in LIMITED[limit].limits:
-        if other.name != limit:
-            kept.pop(other.name, None)
-    return replace(query, limits=type(query.limits)(**kept))  # type: ignore[arg-type]
+    remaining = dict(query.limits.given()) | {limit: OPEN}
+    for sibling in LIMITED[limit].limits:
+        if sibling.name != limit:
+            remaining.pop(sibling.name, None)
+    return replace(query, limits=type(query.limits)(**remaining))  # type: ignore[arg-type]
 
 
 def _needed(priced: Priced, name: str) -> Floats:
@@ -117,9 +117,9 @@ def _steps(limit: Floats, miou: Floats) -> tuple[Floats, Floats]:
     return steps.limit, steps.miou
 
 
-def at_settings(query: Query, known: Evaluator | None = None) -> list[Evaluator]:
+def at_settings(query: Query, evaluator: Evaluator | None = None) -> list[Evaluator]:
     """An evaluator at each setting of the clocks that a query tries, fastest first; all share what they price."""
-    return (known or Evaluator(query)).at(query).at_settings(settings_of(query))
+    return (evaluator or Evaluator(query)).at(query).at_settings(settings_of(query))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +149,17 @@ class Regret:
         return lost[worst], float(steps[worst])
 
 
-def regrets(query: Query, known: Evaluator | None = None) -> tuple[Regret, ...]:
+def regrets(query: Query, evaluator: Evaluator | None = None) -> tuple[Regret, ...]:
     """The regret of a joint query on each of its devices. Raises NegativeAnswer where nothing is feasible.
 
-    known: an evaluator of this space and these devices.
+    evaluator: an evaluator of this space and these devices.
     """
-    shared = known or Evaluator(query)
+    shared = evaluator or Evaluator(query)
     joint = _reached(query, at_settings(query, shared), len(query.devices))
     out = []
     for i, device in enumerate(query.devices):
-        alone = replace(query, devices=(device,))
-        (own,) = _reached(alone, at_settings(alone, shared), 1)
+        single = replace(query, devices=(device,))
+        (own,) = _reached(single, at_settings(single, shared), 1)
         out.append(Regret(str(device), own, joint[i]))
     return tuple(out)
 

@@ -76,8 +76,8 @@ class Candidates:
     @cached_property
     def network(self) -> Ints:
         """Which rows are the same network, (N,)."""
-        known: dict[Any, int] = {}
-        return np.array([known.setdefault(structure(graph), len(known)) for graph in self.graphs], dtype=np.int64)
+        numbers: dict[Any, int] = {}
+        return np.array([numbers.setdefault(structure(graph), len(numbers)) for graph in self.graphs], dtype=np.int64)
 
     @cached_property
     def miou(self) -> JointNormal:
@@ -105,8 +105,8 @@ class Candidates:
     @cached_property
     def _terms(self) -> dict[int, list[Floats]]:
         """Terms of each candidate, by device."""
-        both = list(zip(self.settings, self.graphs, strict=True))
-        return {d: [_prices(s[d]).terms(g.layers) for s, g in both] for d in range(len(self.query.devices))}
+        pairs = list(zip(self.settings, self.graphs, strict=True))
+        return {d: [_prices(s[d]).terms(g.layers) for s, g in pairs] for d in range(len(self.query.devices))}
 
     def _cost_of(self, name: str, device: int) -> JointNormal:
         """Errors are found for all candidates at one clock together."""
@@ -123,8 +123,8 @@ class Candidates:
     def readings(self, i: int) -> dict[str, dict[str, Any]]:
         """What published readings say of a candidate, by device; devices of which none does are left out."""
         at = enumerate(zip(self.query.devices, self.settings[i], strict=True))
-        found = {str(device): reading_basis(_prices(setting), self._terms[d][i]) for d, (device, setting) in at}
-        return {device: basis for device, basis in found.items() if basis["read"] or basis["inherited"]}
+        bases = {str(device): reading_basis(_prices(setting), self._terms[d][i]) for d, (device, setting) in at}
+        return {device: basis for device, basis in bases.items() if basis["read"] or basis["inherited"]}
 
     def within(self, rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
         """In which of `count` joint draws each candidate is within the limits on devices, (count, N)."""
@@ -187,12 +187,12 @@ def shortlist(candidates: Candidates, most: int = MOST, seed: int = SEED) -> Sho
     places = _spread(axes, most, _threshold(query))
     first = axes[0]
     chances = _chances_of_best(candidates, first, seed)
-    alike = [np.abs(_scores(first, i)) < _threshold(query) for i in places]
+    indistinguishable = [np.abs(_scores(first, i)) < _threshold(query) for i in places]
     return Shortlist(
         tuple(places),
         tuple(float(chances[i]) for i in places),
-        tuple(int(rows.sum()) - 1 for rows in alike),
-        tuple(_cheaper(axes, i, rows) for i, rows in zip(places, alike, strict=True)),
+        tuple(int(rows.sum()) - 1 for rows in indistinguishable),
+        tuple(_cheaper(axes, i, rows) for i, rows in zip(places, indistinguishable, strict=True)),
         _knee(axes, places),
         tuple(candidates.readings(i) for i in places),
         tuple(knowledge_gradient(candidates, places)) if first[1] == "miou" else None,
@@ -221,11 +221,11 @@ def _spread(axes: Sequence[Axis], most: int, threshold: float) -> list[int]:
     def distance(i: int) -> Floats:
         return np.asarray(np.max([np.abs(_scores(axis, i)) * s for axis, s in zip(axes, scale, strict=True)], axis=0))
 
-    taken, nearest = [0], distance(0)
-    while len(taken) < most and nearest.max() >= threshold:
-        taken.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, distance(taken[-1]))
-    return sorted(taken)
+    chosen, nearest = [0], distance(0)
+    while len(chosen) < most and nearest.max() >= threshold:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, distance(chosen[-1]))
+    return sorted(chosen)
 
 
 def _chances_of_best(candidates: Candidates, first: Axis, seed: int) -> Floats:
@@ -236,19 +236,19 @@ def _chances_of_best(candidates: Candidates, first: Axis, seed: int) -> Floats:
     least = candidates.query.limits.min_miou
     inside = candidates.within(rng, DRAWS)
     if least is not None:
-        drawn = -values if first[1] == "miou" else candidates.miou.draw(rng, DRAWS)
-        inside &= drawn >= points(least)
+        miou_draws = -values if first[1] == "miou" else candidates.miou.draw(rng, DRAWS)
+        inside &= miou_draws >= points(least)
     values = np.where(inside, values, np.inf)
     best = values.argmin(axis=1)[inside.any(axis=1)]
     return np.bincount(best, minlength=len(candidates)) / DRAWS
 
 
-def _cheaper(axes: Sequence[Axis], i: int, alike: NDArray[np.bool_]) -> int:
+def _cheaper(axes: Sequence[Axis], i: int, indistinguishable: NDArray[np.bool_]) -> int:
     """The least in the second objective of what is as good in the first and nowhere dearer."""
     if len(axes) < 2:
         return i
     costs = np.stack([sign * joint.mean for joint, _, sign in axes[1:]], axis=1)
-    fits = np.flatnonzero(alike & (costs <= costs[i] + 1e-12).all(axis=1))
+    fits = np.flatnonzero(indistinguishable & (costs <= costs[i] + 1e-12).all(axis=1))
     return int(fits[costs[fits, 0].argmin()])
 
 
@@ -287,14 +287,14 @@ def _percent_a_point(at: float) -> float:
 
 def training_macs(query: Query, family: str, macs: int) -> int | None:
     """MACs of training a network of a family by the protocol of its predicted mIOU; None where that is not known."""
-    known = TRAINING.get((query.accuracy, family))
-    return None if known is None else PASSES * known[0] * known[1] * macs
+    protocol = TRAINING.get((query.accuracy, family))
+    return None if protocol is None else PASSES * protocol[0] * protocol[1] * macs
 
 
-def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def entries_of(query: Query, result: Shortlist, front: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The shortlist as plain values for JSON; front: the entries of the whole front."""
     out = []
-    for k, place in enumerate(found.places):
+    for k, place in enumerate(result.places):
         own = front[place]
         out.append(
             {
@@ -302,15 +302,15 @@ def entries_of(query: Query, found: Shortlist, front: Sequence[Mapping[str, Any]
                 "spec": own["spec"],
                 "at": own["at"],
                 "miou": own["miou"],
-                "p_best": round(found.p_best[k], 4),
-                "indistinguishable": found.indistinguishable[k],
-                "cheaper": found.cheaper[k] + 1,
-                "knee": place == found.knee,
-                "readings": dict(found.readings[k]),
+                "p_best": round(result.p_best[k], 4),
+                "indistinguishable": result.indistinguishable[k],
+                "cheaper": result.cheaper[k] + 1,
+                "knee": place == result.knee,
+                "readings": dict(result.readings[k]),
                 "training": None
-                if found.gains is None
+                if result.gains is None
                 else {
-                    "expected_gain": round(found.gains[k], 4),
+                    "expected_gain": round(result.gains[k], 4),
                     "macs": training_macs(query, own["spec"]["family"], own["macs"]),
                 },
             }

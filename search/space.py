@@ -87,17 +87,17 @@ class SearchSpace:
         """The combination that a spec is; the inverse of `spec`. Raises SpecError for a spec outside the space."""
         kind = family(self.choices.family).spec
         defaults = self.choices.spec_values(dict.fromkeys(self.choices.values, 0))
-        where: list[int] = []
+        positions: list[int] = []
         for name, default in defaults.items():
             value = getattr(spec, name) if isinstance(spec, kind) else None
             allowed = self.choices.values.get(name, (default,))
             if value not in allowed:
                 raise SpecError(f"{spec.family}.{name}: {value!r} is not in the space, which has {allowed}")
             if name in self.choices.values:
-                where.append(allowed.index(value))
+                positions.append(allowed.index(value))
         order = [name for name in defaults if name in self.choices.values]
         shape = tuple(len(values) for values in self.choices.values.values())
-        index = [where[order.index(name)] for name in self.choices.values]
+        index = [positions[order.index(name)] for name in self.choices.values]
         return int(np.ravel_multi_index(index, shape)) if index else 0
 
     def sample(self, rng: np.random.Generator, count: int) -> Ints:

@@ -68,15 +68,15 @@ def parts_of(bulk: Bulk) -> Parts:
     return Parts(np.stack(places), np.concatenate(piece), np.concatenate(times), tuple(pieces))
 
 
-def joined(some: Sequence[Parts]) -> Parts:
+def joined(tables: Sequence[Parts]) -> Parts:
     """Rows one after the other; each keeps its own pieces."""
-    parts = np.cumsum([0, *(len(p.piece) for p in some)])
-    pieces = np.cumsum([0, *(len(p.pieces) for p in some)])
+    parts = np.cumsum([0, *(len(p.piece) for p in tables)])
+    pieces = np.cumsum([0, *(len(p.pieces) for p in tables)])
     return Parts(
-        np.concatenate([p.places + np.int32(first) for p, first in zip(some, parts, strict=False)], axis=1),
-        np.concatenate([p.piece + first for p, first in zip(some, pieces, strict=False)]),
-        np.concatenate([p.times for p in some]),
-        tuple(piece for p in some for piece in p.pieces),
+        np.concatenate([p.places + np.int32(first) for p, first in zip(tables, parts, strict=False)], axis=1),
+        np.concatenate([p.piece + first for p, first in zip(tables, pieces, strict=False)]),
+        np.concatenate([p.times for p in tables]),
+        tuple(piece for p in tables for piece in p.pieces),
     )
 
 
@@ -152,9 +152,9 @@ def table_from(arrays: Mapping[str, NDArray[Any]], count: int) -> Table:
     return Table({name: ints[name] for name in COUNTED}, places, members, ints["piece"], ints["times"], size)
 
 
-def _check(holds: bool, what: str) -> None:
+def _check(holds: bool, message: str) -> None:
     if not holds:
-        raise ValueError(what)
+        raise ValueError(message)
 
 
 def _below(values: NDArray[Any], bound: int, least: int = 0) -> bool:
@@ -168,13 +168,13 @@ def _grouped(stages: Places) -> tuple[Places, Places]:
     for stage in stages:
         if groups:
             place, members = groups[-1]
-            key, which = _renumbered(place.astype(np.int64) * (int(stage.max(initial=0)) + 1) + stage)
+            key, group_of = _renumbered(place.astype(np.int64) * (int(stage.max(initial=0)) + 1) + stage)
             if len(key) <= most:
                 width = int(stage.max(initial=0)) + 1
-                groups[-1] = (which, np.concatenate([members[key // width], (key % width)[:, None]], axis=1))
+                groups[-1] = (group_of, np.concatenate([members[key // width], (key % width)[:, None]], axis=1))
                 continue
-        key, which = _renumbered(stage)
-        groups.append((which, key[:, None]))
+        key, group_of = _renumbered(stage)
+        groups.append((group_of, key[:, None]))
     shape = (len(groups), max(len(m) for _, m in groups), max(m.shape[1] for _, m in groups))
     members = np.full(shape, -1, dtype=np.int32)
     for group, (_, own) in zip(members, groups, strict=True):
@@ -186,8 +186,8 @@ def _renumbered(keys: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The distinct keys, ascending, and the place of each row's among them."""
     span = int(keys.max(initial=0)) + 1
     if span > 64 * len(keys) + FEW:
-        distinct, which = np.unique(keys, return_inverse=True)
-        return distinct, which.ravel()
+        distinct, place = np.unique(keys, return_inverse=True)
+        return distinct, place.ravel()
     present = np.zeros(span, dtype=bool)
     present[keys] = True
     return np.flatnonzero(present), (np.cumsum(present, dtype=np.int32) - 1)[keys]

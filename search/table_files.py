@@ -72,12 +72,12 @@ class TableFiles:
 
     def _make_room(self, needed: int) -> None:
         files = [(path, path.lstat()) for path in self.folder.glob("*.table")]
-        kept = sum(stat.st_size for _, stat in files)
+        total = sum(stat.st_size for _, stat in files)
         for path, stat in sorted(files, key=lambda item: item[1].st_mtime):
-            if kept + needed <= self.most:
+            if total + needed <= self.most:
                 return
             path.unlink(missing_ok=True)
-            kept -= stat.st_size
+            total -= stat.st_size
 
 
 def table_files() -> TableFiles:

@@ -72,8 +72,10 @@ class Tables:
         return self._kept.get(key) or self._keep(key, self._read(key, len(rows)) or self._made(key, rows, devices))
 
     def _keep(self, key: str, entry: Entry) -> Entry:
-        others = sum(len(kept.table.counts["params"]) for name, kept in self._kept.items() if name != key)
-        if others + len(entry.table.counts["params"]) > KEPT_ROWS:
+        other_rows = sum(
+            len(kept_entry.table.counts["params"]) for name, kept_entry in self._kept.items() if name != key
+        )
+        if other_rows + len(entry.table.counts["params"]) > KEPT_ROWS:
             self._kept.clear()
         self._kept[key] = entry
         return entry
@@ -84,9 +86,9 @@ class Tables:
         A table that a file or another process gave has no pieces, so that it is made again.
         """
         key, table = sha256(rows.tobytes()).hexdigest(), entry.table
-        found = self._read_prices(key, table, device)
-        if found is not None:
-            entry.prices[device] = found
+        stored = self._read_prices(key, table, device)
+        if stored is not None:
+            entry.prices[device] = stored
         elif table.pieces is not None:
             parts = Parts(table.places, table.piece, table.times, table.pieces)
             entry.prices |= priced_pieces(parts, self.predictors.every_clock([device]), self.predictors)
@@ -97,18 +99,18 @@ class Tables:
 
     def _made(self, key: str, rows: Ints, devices: Sequence[DeviceAt]) -> Entry:
         """Lowered and counted, and priced at every clock of the devices that a search tries."""
-        wanted = self.predictors.every_clock(devices)
+        clocked = self.predictors.every_clock(devices)
         if self._pool and len(rows) >= WORTH:
             halves = np.array_split(rows, cores())
-            done = list(self._pool.map(_lowered, [self.space] * len(halves), halves, [wanted] * len(halves)))
-            parts = joined([part for part, *_ in done])
-            counts = {name: np.concatenate([c[name] for _, c, _ in done]) for name in done[0][1]}
-            prices = {d: np.concatenate([found[d] for *_, found in done]) for d in wanted}
+            parts_done = list(self._pool.map(_lowered, [self.space] * len(halves), halves, [clocked] * len(halves)))
+            parts = joined([part for part, *_ in parts_done])
+            counts = {name: np.concatenate([c[name] for _, c, _ in parts_done]) for name in parts_done[0][1]}
+            prices = {d: np.concatenate([priced[d] for *_, priced in parts_done]) for d in clocked}
             entry = Entry(table_of(parts, counts), prices)
         else:
             parts, counts = lowered(self._lowering, self.space, rows)
             entry = Entry(table_of(parts, counts))
-            entry.prices |= priced_pieces(parts, wanted, self.predictors)
+            entry.prices |= priced_pieces(parts, clocked, self.predictors)
         self._write(key, entry)
         return entry
 
@@ -176,8 +178,8 @@ class PredictorsAt(dict[DeviceAt, Predictor]):
 
     def every_clock(self, devices: Sequence[DeviceAt]) -> list[DeviceAt]:
         """The devices at their clocks and at all that a search tries, so that a change of clock finds its prices."""
-        others = [DeviceAt(d.name, mhz) for d in devices for mhz in clocks_of(self[d].device)]
-        return list(dict.fromkeys([*devices, *others]))
+        at_clocks = [DeviceAt(d.name, mhz) for d in devices for mhz in clocks_of(self[d].device)]
+        return list(dict.fromkeys([*devices, *at_clocks]))
 
 
 def lowering_of(space: SearchSpace) -> BulkLowering:

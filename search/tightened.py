@@ -46,18 +46,18 @@ class Tightened:
         return Tightened(self.rows[index], self.setting[index], columns)
 
 
-def tightened(query: Query, known: Evaluator | None = None) -> Tightened | None:
-    """The candidates, each network once; known: an evaluator of this space and these devices.
+def tightened(query: Query, evaluator: Evaluator | None = None) -> Tightened | None:
+    """The candidates, each network once; evaluator: an evaluator of this space and these devices.
 
     None where predictions are not log-normal, where no model knows the mIOU, or where there are more than MOST_ROWS.
     """
-    evaluators = at_settings(query, known)
+    evaluators = at_settings(query, evaluator)
     if not all(prices.log_normal for prices in evaluators[0].predictors):
         return None
     parts: list[Tightened] = []
     for rows in query.space.chunks():
-        for setting, evaluator in enumerate(evaluators):
-            part = _within(evaluator, evaluator.price(rows), setting)
+        for setting, at_setting in enumerate(evaluators):
+            part = _within(at_setting, at_setting.price(rows), setting)
             if len(part):
                 parts.append(_kept(query, part, evaluators))
             if sum(map(len, parts)) > MOST_ROWS:
@@ -112,16 +112,16 @@ def _objectives(query: Query, part: Tightened) -> Iterator[Floats]:
 def _failures(query: Query, part: Tightened, evaluators: Sequence[Evaluator]) -> Iterator[Floats]:
     """Of every metric what orders the probabilities with which any limit on it is passed."""
     least = float(score(query.confidence))
-    given = {(bound.metric, bound.device): bound.bound for bound in query.bounds()}
+    limits = {(bound.metric, bound.device): bound.bound for bound in query.bounds()}
     yield from (part.columns[name] for name in EXACT_METRICS)
     center, sd = points(part.columns["miou"]), part.columns["miou.sd"]
     highest = float((center - least * sd).max())
     yield (highest - center) / sd
-    yield sd if ("miou", None) not in given else (points(given["miou", None]) - center) / sd
+    yield sd if ("miou", None) not in limits else (points(limits["miou", None]) - center) / sd
     for d in range(len(query.devices)):
         for metric in limited_metrics(query, evaluators[0], d):
             names = [f"{d}.{metric}", *([f"{d}.fastest"] if metric == "latency_s" else [])]
-            scores = [list(_ends(part, name, given.get((metric, d)), least)) for name in names]
+            scores = [list(_ends(part, name, limits.get((metric, d)), least)) for name in names]
             yield from scores[0]
             if len(scores) > 1 and len(evaluators) > 1:
                 # Where a row's own line is the higher at both ends the other one never counts.

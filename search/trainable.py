@@ -18,5 +18,5 @@ def trained_spec(spec: Spec) -> Spec:
     if getattr(spec, "variant", "") != "ESPNet" or getattr(spec, "decoder_width", None) != 0:
         return spec
     priced: Any = spec
-    kept: Spec = replace(priced, decoder_width=priced.classes)
-    return kept
+    trainable: Spec = replace(priced, decoder_width=priced.classes)
+    return trainable

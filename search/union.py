@@ -108,15 +108,15 @@ def union_of(spaces: Sequence[SearchSpace]) -> Space:
 
 def shared(earlier: SearchSpace, later: SearchSpace, rows: Ints) -> Bools:
     """Which combinations `rows` of one space are specs of another as well."""
-    ours, theirs = earlier.choices, later.choices
-    if ours.family != theirs.family:
+    first_choices, second_choices = earlier.choices, later.choices
+    if first_choices.family != second_choices.family:
         return np.zeros(len(rows), dtype=bool)
-    codes, inside = theirs.codes(rows), np.ones(len(rows), dtype=bool)
-    for name, default in ours.spec_values(dict.fromkeys(ours.values, 0)).items():
-        allowed = ours.values.get(name, (default,))
-        if name in theirs.values:
-            inside &= np.array([value in allowed for value in theirs.values[name]])[codes[name]]
-        elif theirs.spec_values(dict.fromkeys(theirs.values, 0))[name] not in allowed:
+    codes, inside = second_choices.codes(rows), np.ones(len(rows), dtype=bool)
+    for name, default in first_choices.spec_values(dict.fromkeys(first_choices.values, 0)).items():
+        allowed = first_choices.values.get(name, (default,))
+        if name in second_choices.values:
+            inside &= np.array([value in allowed for value in second_choices.values[name]])[codes[name]]
+        elif second_choices.spec_values(dict.fromkeys(second_choices.values, 0))[name] not in allowed:
             inside[:] = False
     return inside
 
@@ -125,7 +125,7 @@ def read_space(document: Mapping[str, Any]) -> Space:
     """The space or spaces that `describe` described. Raises ConfigError for spaces in another order or named twice."""
     if "spaces" not in document:
         return space_from(document)
-    members = [space_from(one) for one in document["spaces"]]
+    members = [space_from(member) for member in document["spaces"]]
     space = union_of(members)
     if space.describe() != document:
         raise ConfigError("the spaces of this run are not in their order, or one is named twice")
@@ -136,8 +136,8 @@ def searched(document: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
     """The fields of a spec that the described spaces of its family vary; of several families its family too."""
     spaces = document.get("spaces", [document])
     own = [space["choices"] for space in spaces if space["family"] == spec["family"]]
-    named = ["family"] if len({space["family"] for space in spaces}) > 1 else []
+    family_field = ["family"] if len({space["family"] for space in spaces}) > 1 else []
     fields = dict.fromkeys(name for choices in own for name in choices)
-    return {name: spec[name] for name in named} | {
+    return {name: spec[name] for name in family_field} | {
         name: spec[name] for name in fields if len(own) > 1 or len(own[0][name]) > 1
     }

@@ -52,22 +52,22 @@ def verify(folder: Path, *, one_by_one: bool = False, progress: Progress | None 
         from search.verification_v1 import verify_v1
 
         return verify_v1(certificate, document, one_by_one=one_by_one, progress=progress)
-    again = Again(query_from(certificate.get("asked", {})), progress)
+    recomputed = Again(query_from(certificate.get("asked", {})), progress)
     try:
-        again.check_basis(certificate["basis"])
-        places = again.places(document.get("front"))
-        again.check_definition(places)
-        front = again.check_document(document, places)
-        again.check_certificate(certificate, front)
+        recomputed.check_basis(certificate["basis"])
+        places = recomputed.places(document.get("front"))
+        recomputed.check_definition(places)
+        front = recomputed.check_document(document, places)
+        recomputed.check_certificate(certificate, front)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotVerified(f"{folder / 'front.json'}: is not the document of a search ({error})") from None
     check_csv("front.csv", _text(folder / "front.csv"), _csv(front))
-    again.check_sample(_text(folder / "sample.csv"))
+    recomputed.check_sample(_text(folder / "sample.csv"))
     if one_by_one:
-        again.check_every_price(progress)
+        recomputed.check_every_price(progress)
     for name, certified in certificate["files"].items():
         same(f"{name}: SHA-256", sha256(_text(folder / name).encode()).hexdigest(), certified)
-    return len(again.specs)
+    return len(recomputed.specs)
 
 
 def _text(path: Path) -> str:
@@ -80,17 +80,17 @@ def _text(path: Path) -> str:
 class Again:
     """The answer to a question, computed again: every valid spec at every setting, a row each."""
 
-    def __init__(self, asked: Query, progress: Progress | None = None) -> None:
-        self.asked, self.settings = asked, settings_of(asked)
-        self.query = settled(asked, self.settings)
+    def __init__(self, query: Query, progress: Progress | None = None) -> None:
+        self.asked, self.settings = query, settings_of(query)
+        self.query = settled(query, self.settings)
         self.accuracy = accuracy_of(self.query)
-        numbered = valid_specs(asked.space, progress)
+        numbered = valid_specs(query.space, progress)
         self.specs = [spec for _, spec in numbered]
         self.place = {spec: i for i, spec in enumerate(self.specs)}
         rows = np.array([row for row, _ in numbered])
         with lowering_pool() as pool:  # and no files: what a search kept proves nothing
-            evaluators = Evaluator(self.query, tables_of(asked.space, pool=pool)).at_settings(self.settings)
-            parts = [[evaluator(part) for evaluator in evaluators] for part in asked.space.parts(rows)]
+            evaluators = Evaluator(self.query, tables_of(query.space, pool=pool)).at_settings(self.settings)
+            parts = [[evaluator(part) for evaluator in evaluators] for part in query.space.parts(rows)]
         self.columns: list[Columns] = [join(list(columns)) for columns in zip(*parts, strict=True)]
         self.points = np.stack([self._points(columns) for columns in self.columns])
         self.within = np.stack([columns.within for columns in self.columns])
@@ -111,17 +111,17 @@ class Again:
         """Setting and spec of every entry of a front, by place. Raises NotVerified for what is not in the space."""
         labels = {tuple(map(str, setting)): s for s, setting in enumerate(self.settings)}
         out = []
-        for i, one in enumerate(front):
-            where = f"front.json: front[{i}]"
+        for i, member in enumerate(front):
+            location = f"front.json: front[{i}]"
             try:
-                spec = spec_from_dict(one["spec"], f"{where}.spec")
+                spec = spec_from_dict(member["spec"], f"{location}.spec")
             except ZooError as error:
                 raise NotVerified(str(error)) from None
             if spec not in self.place:
-                raise NotVerified(f"{where}.spec: is not in the space")
-            at = labels.get(tuple(one["at"]))
+                raise NotVerified(f"{location}.spec: is not in the space")
+            at = labels.get(tuple(member["at"]))
             if at is None:
-                raise NotVerified(f"{where}.at: {one['at']} is no setting of the clocks that the search tries")
+                raise NotVerified(f"{location}.at: {member['at']} is no setting of the clocks that the search tries")
             out.append((at, self.place[spec]))
         if len(set(out)) < len(out):
             raise NotVerified("front.json: front: holds a candidate twice")
@@ -143,10 +143,12 @@ class Again:
             beside[tuple(key)].append(k)
         for j in np.flatnonzero(~dominated_by(feasible, members)).tolist():
             spec = int(row[j])
-            same = [k for k in beside.get(tuple(feasible[j].tolist()), ()) if self._same_network(places[k][1], spec)]
-            if not same:
+            same_network = [
+                k for k in beside.get(tuple(feasible[j].tolist()), ()) if self._same_network(places[k][1], spec)
+            ]
+            if not same_network:
                 raise NotVerified("front.json: front: a feasible candidate that no member dominates is missing from it")
-            self.aliases[same[0]].add(spec)
+            self.aliases[same_network[0]].add(spec)
 
     def _same_network(self, a: int, b: int) -> bool:
         return a == b or bool(self.structure(a) == self.structure(b))
@@ -156,10 +158,10 @@ class Again:
         order = np.lexsort(self.ranks.T[::-1])
         if not (self.ranks[order] == self.ranks).all():
             raise NotVerified("front.json: front: is not in the order of the objectives")
-        expected, held = self._document(tuple(places)), list(document["front"])
-        same("front.json: front", held, expected["front"])
+        expected, front = self._document(tuple(places)), list(document["front"])
+        same("front.json: front", front, expected["front"])
         same("front.json", dict(document), expected)
-        return held
+        return front
 
     def _document(self, places: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What front.json must be for these members; of the members asked last it is kept."""
@@ -226,20 +228,20 @@ class Again:
         # Spelling a spec as a row does takes long, so only those with the counts of some row are.
         claimed = {(row.get("params"), row.get("macs")) for row in own}
         counts = (self.columns[0].counts[name].tolist() for name in ("params", "macs"))
-        alike = [i for i, pair in enumerate(zip(*counts, strict=True)) if tuple(map(str, pair)) in claimed]
-        wanted = {self._flat_spec(self.specs[i]): i for i in alike}
+        candidates = [i for i, pair in enumerate(zip(*counts, strict=True)) if tuple(map(str, pair)) in claimed]
+        by_cells = {self._flat_spec(self.specs[i]): i for i in candidates}
         expected = []
         for k, row in enumerate(own):
-            i, s = wanted.get(_spec_cells(row)), labels.get(row.get("at", ""))
+            i, s = by_cells.get(_spec_cells(row)), labels.get(row.get("at", ""))
             if i is None or s is None or not self.within[s, i]:
                 raise NotVerified(f"sample.csv: row {k + 1} is no candidate within the limits")
-            found = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s], self.accuracy)
-            expected.append(found | {"rank": k + 1})
+            recomputed = entry(self.query, self.columns[s], i, self.specs[i], self.settings[s], self.accuracy)
+            expected.append(recomputed | {"rank": k + 1})
         check_csv("sample.csv", text, _csv(expected))
 
     def _flat_spec(self, spec: Spec) -> frozenset[tuple[str, str]]:
-        one = entry(self.query, self.columns[0], 0, spec, self.settings[0], self.accuracy)
-        header, values = csv.reader(io.StringIO(_csv([one])))
+        row = entry(self.query, self.columns[0], 0, spec, self.settings[0], self.accuracy)
+        header, values = csv.reader(io.StringIO(_csv([row])))
         return _spec_cells(dict(zip(header, values, strict=True)))
 
     def check_every_price(self, progress: Progress | None) -> None:

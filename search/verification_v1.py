@@ -46,8 +46,8 @@ def verify_v1(
     points = np.stack([sign * columns.metric(name, d) for name, d, sign in query.axes()], axis=1).astype(np.float64)
     within = within_v1(query, priced)
     same("certificate.json: feasible", certificate["feasible"], int(within.sum()))
-    where = {spec: i for i, (_, spec) in enumerate(specs)}
-    members = np.array([where.get(spec_from_dict(entry["spec"]), -1) for entry in front])
+    places = {spec: i for i, (_, spec) in enumerate(specs)}
+    members = np.array([places.get(spec_from_dict(entry["spec"]), -1) for entry in front])
     if (members < 0).any() or len(set(members.tolist())) < len(members):
         raise NotVerified("front.json: front: holds a spec that is not in the space, or one twice")
     for rank, i in enumerate(members.tolist()):
@@ -68,12 +68,12 @@ def verify_v1(
 
 def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry without what version 0.1 did not write."""
-    kept = {key: value for key, value in entry.items() if key not in ("at", "clock_mhz")}
-    kept["devices"] = {
+    fields = {key: value for key, value in entry.items() if key not in ("at", "clock_mhz")}
+    fields["devices"] = {
         name: {key: value for key, value in cost.items() if key != "clock_mhz"}
         for name, cost in entry["devices"].items()
     }
-    return kept
+    return fields
 
 
 def within_v1(query: Query, priced: Priced) -> NDArray[np.bool_]:

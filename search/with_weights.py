@@ -29,18 +29,18 @@ def with_weights(query: Query) -> list[dict[str, Any]]:
     A limit on mIOU holds for the measured one; a network without is left out then. Each is at the fastest of the
     query's clocks that is within the limits. Raises NegativeAnswer where there is none.
     """
-    found = [entry for weights in manifest().weights if (entry := _entry(query, weights))]
-    if not found:
+    entries = [entry for weights in manifest().weights if (entry := _entry(query, weights))]
+    if not entries:
         raise NegativeAnswer(
             f"none of {len(manifest().weights)} networks with weights is within all limits with probability "
             f"{query.confidence:g}; relax a limit, or search untrained ones without --with-weights"
         )
-    found.sort(key=lambda one: (_group(one), -(one["miou"] or {"value": 0.0})["value"], one["params"]))
-    return [{"rank": i + 1} | one for i, one in enumerate(found)]
+    entries.sort(key=lambda row: (_group(row), -(row["miou"] or {"value": 0.0})["value"], row["params"]))
+    return [{"rank": i + 1} | row for i, row in enumerate(entries)]
 
 
-def _group(one: dict[str, Any]) -> int:
-    data = (one["miou"] or {}).get("dataset")
+def _group(entry: dict[str, Any]) -> int:
+    data = (entry["miou"] or {}).get("dataset")
     return COMPARED.index(data) if data in COMPARED else len(COMPARED)
 
 

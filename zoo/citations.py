@@ -199,10 +199,10 @@ def citation(family: str) -> str | None:
     if family not in PAPERS:
         return None
     key, title, authors, venue, year, arxiv = PAPERS[family]
-    kind, where = (
+    kind, venue_key = (
         ("article", "journal") if "Transactions" in venue or venue == "arXiv" else ("inproceedings", "booktitle")
     )
-    fields = {"title": title, "author": authors, where: venue, "year": year, "eprint": arxiv}
+    fields = {"title": title, "author": authors, venue_key: venue, "year": year, "eprint": arxiv}
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
     lines += ["  archiveprefix = {arXiv},"] if arxiv else []
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])

@@ -43,8 +43,9 @@ def _leave_nothing(folder: Path, new: bool) -> None:
 
 def refuse_other_kinds(folder: Path, kind: str) -> None:
     """Raise ZooError where a folder holds the files of another kind of work."""
-    for other, mark in MARKS.items():
-        if other != kind and exists(folder / mark):
+    for held_kind, mark in MARKS.items():
+        if held_kind != kind and exists(folder / mark):
             raise ZooError(
-                f"{shown(folder)}: holds {other}, and {kind} would overwrite its files; choose another folder with -o"
+                f"{shown(folder)}: holds {held_kind}, and {kind} would overwrite its files; choose "
+                f"another folder with -o"
             )

@@ -177,7 +177,7 @@ class Config:
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """Other names of a model."""
-        return tuple(other for other, entry in self.models.items() if entry.alias_of == name)
+        return tuple(alias for alias, entry in self.models.items() if entry.alias_of == name)
 
 
 def _lookup(table: Mapping[str, T], name: str, noun: str) -> T:
@@ -188,22 +188,22 @@ def _lookup(table: Mapping[str, T], name: str, noun: str) -> T:
 
 def shipped_file() -> Path:
     """The zoo.yaml that ships: beside the package when installed, at the root in a checkout."""
-    here = Path(__file__).resolve().parent
-    return next(path for path in (here / "zoo.yaml", here.parent / "zoo.yaml") if path.is_file())
+    package = Path(__file__).resolve().parent
+    return next(path for path in (package / "zoo.yaml", package.parent / "zoo.yaml") if path.is_file())
 
 
-def user_file(given: str | None = None) -> Path | None:
+def user_file(path: str | None = None) -> Path | None:
     """The user's own file: the one given, `ZOO_CONFIG`, or zoo.yaml in the working directory."""
-    named = given or os.environ.get("ZOO_CONFIG")
-    if named:
-        return Path(named)
+    file_name = path or os.environ.get("ZOO_CONFIG")
+    if file_name:
+        return Path(file_name)
     local = Path("zoo.yaml")
     return local if is_file(local) and local.resolve() != shipped_file() else None
 
 
-def load_config(given: str | None = None) -> Config:
+def load_config(path: str | None = None) -> Config:
     """The shipped configuration with the user's file on top. Raises ConfigError."""
-    own = user_file(given)
+    own = user_file(path)
     try:
         return _load(own.resolve() if own else None)
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a working directory that is gone
@@ -300,7 +300,7 @@ class _Reader:
                 entries[name]
         return entries
 
-    def where(self, section: str, name: str) -> str:
+    def location(self, section: str, name: str) -> str:
         return f"{self.sources[section, name].name}: {section}.{name}"
 
     def entry(self, section: str, name: str) -> dict[str, Any]:
@@ -308,75 +308,76 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            raise ConfigError(f"{self.where(section, name)}: must be a mapping, but is {one_line(repr(value), 80)}")
+            raise ConfigError(f"{self.location(section, name)}: must be a mapping, but is {one_line(repr(value), 80)}")
         return value
 
-    def model(self, name: str, seen: tuple[str, ...]) -> ModelEntry:
-        where, entry = self.where("models", name), self.entry("models", name)
+    def model(self, name: str, aliases_seen: tuple[str, ...]) -> ModelEntry:
+        location, entry = self.location("models", name), self.entry("models", name)
         if "alias" not in entry:
-            return ModelEntry(spec_from_dict(entry, where))
+            return ModelEntry(spec_from_dict(entry, location))
         target = entry["alias"]
         if len(entry) > 1:
             extra = ", ".join(key for key in entry if key != "alias")
             raise ConfigError(
-                f"{where}: an alias has no fields of its own, but {extra} is given; leave out one of the two"
+                f"{location}: an alias has no fields of its own, but {extra} is given; leave out one of the two"
             )
         if not isinstance(target, str) or target not in self.raw["models"]:
-            known = did_you_mean(str(target), self.raw["models"])
-            raise ConfigError(f"{where}.alias: must name another model, but is {target!r}; {known}")
-        if target in (*seen, name):
-            raise ConfigError(f"{where}.alias: {target!r} leads back to itself; name a model that has a family")
-        found = self.model(target, (*seen, name))
-        return ModelEntry(found.spec, found.alias_of or target)
+            hint = did_you_mean(str(target), self.raw["models"])
+            raise ConfigError(f"{location}.alias: must name another model, but is {target!r}; {hint}")
+        if target in (*aliases_seen, name):
+            raise ConfigError(f"{location}.alias: {target!r} leads back to itself; name a model that has a family")
+        target_entry = self.model(target, (*aliases_seen, name))
+        return ModelEntry(target_entry.spec, target_entry.alias_of or target)
 
     def device(self, name: str) -> DeviceConfig:
-        where, source = self.where("devices", name), self.sources["devices", name]
-        entry = typed(DeviceConfig, self.entry("devices", name), where)
+        location, source = self.location("devices", name), self.sources["devices", name]
+        entry = typed(DeviceConfig, self.entry("devices", name), location)
         if entry.folder is None:
             return entry
         folder = source.parent / Path(entry.folder).expanduser()
         if folder.resolve().name != name:
             raise ConfigError(
-                f"{where}.folder: a device has the name of its folder, but {one_line(entry.folder, 80)} is not called "
+                f"{location}.folder: a device has the name of its folder, but {one_line(entry.folder, 80)} "
+                f"is not called "
                 f"{name}; rename one of the two"
             )
         return dataclasses.replace(entry, folder=str(folder))
 
     def space(self, name: str) -> SpaceConfig:
-        where, entry = self.where("spaces", name), self.entry("spaces", name)
-        check_keys(entry, ("family", "choices"), where)
+        location, entry = self.location("spaces", name), self.entry("spaces", name)
+        check_keys(entry, ("family", "choices"), location)
         try:
             hints = field_types(family(str(entry.get("family", DEFAULT_FAMILY))).spec)
         except SpecError as error:
-            raise ConfigError(f"{where}.family: {error}") from None
+            raise ConfigError(f"{location}.family: {error}") from None
         choices = entry.get("choices")
         if not isinstance(choices, dict) or not choices:
-            raise ConfigError(f"{where}.choices: must map fields to lists of values")
-        check_keys(choices, tuple(hints), f"{where}.choices")
-        read = {key: _choices(values, hints[key], f"{where}.choices.{key}") for key, values in choices.items()}
+            raise ConfigError(f"{location}.choices: must map fields to lists of values")
+        check_keys(choices, tuple(hints), f"{location}.choices")
+        read = {key: _choices(values, hints[key], f"{location}.choices.{key}") for key, values in choices.items()}
         return SpaceConfig(family=entry.get("family", DEFAULT_FAMILY), choices=read)
 
     def search(self, name: str) -> SearchConfig:
-        where, entry = self.where("searches", name), self.entry("searches", name)
+        location, entry = self.location("searches", name), self.entry("searches", name)
         if "limits" in entry:
-            entry = entry | {"limits": _limits(entry["limits"], f"{where}.limits")}
-        parts = {key: _part(kind, entry[key], f"{where}.{key}") for key, kind in PARTS.items() if key in entry}
-        read = typed(SearchConfig, entry | parts, where)
+            entry = entry | {"limits": _limits(entry["limits"], f"{location}.limits")}
+        parts = {key: _part(kind, entry[key], f"{location}.{key}") for key, kind in PARTS.items() if key in entry}
+        read = typed(SearchConfig, entry | parts, location)
         for space in read.spaces:
             if space not in self.raw["spaces"]:
-                known = did_you_mean(space, self.raw["spaces"])
-                raise ConfigError(f"{where}.space: {space!r} is unknown; {known}")
+                hint = did_you_mean(space, self.raw["spaces"])
+                raise ConfigError(f"{location}.space: {space!r} is unknown; {hint}")
         return read
 
 
-def _part(kind: type[T], entry: Any, where: str) -> T:
+def _part(kind: type[T], entry: Any, location: str) -> T:
     entry = {} if entry is None else entry
     if not isinstance(entry, dict):
-        raise ConfigError(f"{where}: must be a mapping, but is {one_line(repr(entry), 80)}")
-    return typed(kind, entry, where)
+        raise ConfigError(f"{location}: must be a mapping, but is {one_line(repr(entry), 80)}")
+    return typed(kind, entry, location)
 
 
-def _limits(entry: Any, where: str) -> Any:
+def _limits(entry: Any, location: str) -> Any:
     """Limits with their counts read: `max_params: 400k`."""
     if not isinstance(entry, dict):
         return entry
@@ -386,20 +387,20 @@ def _limits(entry: Any, where: str) -> Any:
             try:
                 read[key] = count(entry[key])
             except ValueError:
-                raise ConfigError(f"{where}.{key}: must be a count such as 400k, but is {entry[key]!r}") from None
+                raise ConfigError(f"{location}.{key}: must be a count such as 400k, but is {entry[key]!r}") from None
     return read
 
 
-def _choices(values: Any, hint: Any, where: str) -> tuple[Any, ...]:
+def _choices(values: Any, hint: Any, location: str) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
-        raise ConfigError(f"{where}: must be a list of values, but is {one_line(repr(values), 80)}")
+        raise ConfigError(f"{location}: must be a list of values, but is {one_line(repr(values), 80)}")
     read = tuple(tuple(value) if isinstance(value, list) else value for value in values)
     for i, value in enumerate(read):
         wrong = mismatch(value, hint)
         if wrong:
-            raise ConfigError(f"{where}[{i}]: {wrong}")
+            raise ConfigError(f"{location}[{i}]: {wrong}")
         if value in read[:i]:
-            raise ConfigError(f"{where}[{i}]: {value!r} is listed twice; keep one")
+            raise ConfigError(f"{location}[{i}]: {value!r} is listed twice; keep one")
     return read
 
 

@@ -138,12 +138,12 @@ def seconds(text: str) -> float:
     (7200.0, 90.0, 90.0)
     """
     try:
-        found = float(text[:-1]) * SECONDS[text[-1:]]
+        duration_s = float(text[:-1]) * SECONDS[text[-1:]]
     except (KeyError, ValueError):
-        found = 0.0
-    if not 0 < found < float("inf"):
+        duration_s = 0.0
+    if not 0 < duration_s < float("inf"):
         raise ValueError(f"must be a duration such as 90s, 30m or 2h, but is {text!r}")
-    return found
+    return duration_s
 
 
 def setting(text: str) -> dict[str, Any]:

@@ -159,10 +159,10 @@ def _with_ptflops(network: Network, image: torch.Tensor) -> tuple[int, int]:
         return int(count)
 
     multiplying = (nn.Conv2d, nn.ConvTranspose2d)
-    others = [kind for kind in MODULES_MAPPING if kind not in multiplying]
+    other_kinds = [kind for kind in MODULES_MAPPING if kind not in multiplying]
     biases = sum(_bias(layer) for layer in network.graph.layers)
-    alone = run(ignore_modules=others, backend_specific_config={"count_functional": False})
-    return alone - biases, run()
+    convolutions = run(ignore_modules=other_kinds, backend_specific_config={"count_functional": False})
+    return convolutions - biases, run()
 
 
 def _count_linear(module: Any, inputs: Any, output: torch.Tensor) -> None:

@@ -22,5 +22,5 @@ def trtexec_command(path: PurePath, precision: str = "fp16", size: tuple[int, in
         raise ZooError(f"precision {precision!r} is unknown; {did_you_mean(precision, FLAGS)}")
     words = ["trtexec", f"--onnx={path}", f"--saveEngine={path.with_suffix('.engine')}", *FLAGS[precision]]
     if size is not None:
-        words += [f"--{which}Shapes=image:1x3x{size[0]}x{size[1]}" for which in ("min", "opt", "max")]
+        words += [f"--{bound}Shapes=image:1x3x{size[0]}x{size[1]}" for bound in ("min", "opt", "max")]
     return shlex.join([*words, f"--exportTimes={path.with_suffix('.times.json')}"])

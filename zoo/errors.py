@@ -30,8 +30,8 @@ SHORT_LIST = 12
 """Known names up to which all are listed where none is near."""
 
 
-def did_you_mean(word: str, known: Iterable[str], more: str | None = None) -> str:
-    """The way out for a misspelt word: the nearest names, or all of a few; `more` says where a long list is.
+def did_you_mean(word: str, candidates: Iterable[str], list_command: str | None = None) -> str:
+    """The way out for a misspelt word: the nearest names, or all of a few; `list_command` says where a long list is.
 
     >>> did_you_mean("alfa2", ["alpha2", "alpha3", "k"])
     "did you mean 'alpha2'?"
@@ -40,17 +40,17 @@ def did_you_mean(word: str, known: Iterable[str], more: str | None = None) -> st
     >>> did_you_mean("zzz", ["a", "b"])
     'known: a, b'
     """
-    names = sorted(known)
+    names = sorted(candidates)
     close = nearest(word, names)
     if close:
         quoted = [repr(name) for name in close]
         return f"did you mean {' or '.join(filter(None, (', '.join(quoted[:-1]), quoted[-1])))}?"
-    if more and len(names) > SHORT_LIST:
-        return more
+    if list_command and len(names) > SHORT_LIST:
+        return list_command
     return f"known: {', '.join(names)}"
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def nearest(word: str, candidates: Iterable[str]) -> list[str]:
     """At most `NEAREST` names that `word` may be a misspelling or the beginning of, the likeliest first.
 
     A name is near within one edit for every three letters (Damerau's edits: a letter added, left out, replaced,
@@ -59,13 +59,13 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     >>> nearest("ESPnet-cc", ["espnet-c", "enet"]), nearest("resnet50", ["espnet-5"]), nearest("unet", ["enet"])
     (['espnet-c'], [], [])
     """
-    wanted, names = word.casefold(), list(known)
-    if same := [name for name in names if name.casefold() == wanted]:
-        return same[:1]
-    if begun := [name for name in names if len(word) >= 3 and name.casefold().startswith(wanted)]:
+    folded, names = word.casefold(), list(candidates)
+    if exact := [name for name in names if name.casefold() == folded]:
+        return exact[:1]
+    if begun := [name for name in names if len(word) >= 3 and name.casefold().startswith(folded)]:
         return sorted(begun, key=lambda name: (len(name), name))[:NEAREST]
-    scored = [(_distance(wanted, name.casefold()), name) for name in names]
-    close = [(edits, name) for edits, name in sorted(scored) if edits <= _allowed(wanted, name.casefold())]
+    scored = [(_distance(folded, name.casefold()), name) for name in names]
+    close = [(edits, name) for edits, name in sorted(scored) if edits <= _allowed(folded, name.casefold())]
     most = 2 * close[0][0] - 1 if close else 0  # beside one at a single edit, names at two are noise
     return [name for edits, name in close if edits <= most][:NEAREST]
 
@@ -86,9 +86,9 @@ def _distance(a: str, b: str) -> int:
     for i, letter in enumerate(a, start=1):
         last, row_before = row, before
         row = [i]
-        for j, other in enumerate(b, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+        for j, letter_b in enumerate(b, start=1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != letter_b))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == letter_b:
                 cost = min(cost, row_before[j - 2] + 1)
             row.append(cost)
         before = last

@@ -85,18 +85,18 @@ def export_onnx(
     graph = _lowered(module, size)
     refuse_beyond(inference_bytes(graph), f"a network input of {size[1]}x{size[0]}", "give a smaller --size")
     network = module.eval()
-    written, passes = rewritten(network) if optimize else (network, ())
-    model = onnx.load_from_string(traced(written, graph, opset, dynamic))
-    found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if found != opset:
-        raise ZooError(f"the exporter wrote opset {found} where {opset} was asked for; choose another opset")
+    exported, passes = rewritten(network) if optimize else (network, ())
+    model = onnx.load_from_string(traced(exported, graph, opset, dynamic))
+    opset_written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset_written != opset:
+        raise ZooError(f"the exporter wrote opset {opset_written} where {opset} was asked for; choose another opset")
     about = papers(network, size) | ({"passes": json.dumps(passes)} if optimize else {}) | dict(metadata or {})
     onnx.helper.set_model_props(model, about)
     data = model.SerializeToString()
     difference = max(_difference(network, data, *shape) for shape in _trials(network, graph, dynamic))
     with atomic(path) as partial:
         partial.write_bytes(data)
-    return Export(path, found, difference, tuple(passes), about)
+    return Export(path, opset_written, difference, tuple(passes), about)
 
 
 def papers(module: Network, size: Size) -> dict[str, str]:
@@ -104,7 +104,7 @@ def papers(module: Network, size: Size) -> dict[str, str]:
     labels = _labels(module)
     weights = getattr(module, "weights", None)
     preprocessing = getattr(module, "preprocessing", None)
-    said = {
+    facts = {
         "zoo_version": version(),
         "spec": json.dumps(as_dict(module.spec)) if module.spec else None,
         "size": f"{size[1]}x{size[0]}",
@@ -121,7 +121,7 @@ def papers(module: Network, size: Size) -> dict[str, str]:
         "license": getattr(getattr(weights, "source", None), "license", None),
         "copyright": getattr(getattr(weights, "source", None), "holder", None),
     }
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 UNTRAINED = "random weights, for timing only: what the network answers means nothing"
@@ -236,10 +236,10 @@ def _another_size(network: Network, size: Size) -> Size:
     if network.spec is None:
         return size
     for step in (8, 32, 64, 128):
-        other = (size[0] + step, size[1] + 2 * step)
+        larger = (size[0] + step, size[1] + 2 * step)
         with contextlib.suppress(SpecError):
-            lower(network.spec, other)
-            return other
+            lower(network.spec, larger)
+            return larger
     raise ZooError(f"the network takes no other size near {size[1]}x{size[0]}; export it without --dynamic")
 
 
@@ -249,13 +249,15 @@ def _difference(network: Network, data: bytes, batch: int, size: Size) -> float:
     image = _random_input(network, batch, size)
     out = network(image.to(next(network.parameters()).device))
     expected = [x.cpu().numpy() for x in ((out,) if isinstance(out, Tensor) else out)]
-    found = _run(data, image.numpy())
+    actual = _run(data, image.numpy())
     largest = 0.0
-    for ours, theirs in zip(found, expected, strict=True):
-        if ours.shape != theirs.shape:
-            raise ZooError(f"at {size[1]}x{size[0]} the file gives {ours.shape} where torch gives {theirs.shape}")
-        difference = float(np.abs(ours - theirs).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(theirs).max())):
+    for file_output, torch_output in zip(actual, expected, strict=True):
+        if file_output.shape != torch_output.shape:
+            raise ZooError(
+                f"at {size[1]}x{size[0]} the file gives {file_output.shape} where torch gives {torch_output.shape}"
+            )
+        difference = float(np.abs(file_output - torch_output).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(torch_output).max())):
             raise ZooError(
                 f"at {size[1]}x{size[0]} the file differs from torch by {difference:g}; try another opset"
                 " or export without --dynamic"

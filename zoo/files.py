@@ -65,8 +65,8 @@ def atomic(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         partial.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner reads
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(check_output(path, remedy))
     except OSError as error:
         raise ZooError(f"{shown(path)}: cannot be written: {reason(error)}; {remedy}") from None

@@ -29,8 +29,8 @@ def old_data_home() -> Path | None:
 
 
 def _named() -> Path | None:
-    named = os.environ.get("ZOO_HOME")
-    return _absolute(named) if named else None
+    home = os.environ.get("ZOO_HOME")
+    return _absolute(home) if home else None
 
 
 def _absolute(text: str) -> Path:

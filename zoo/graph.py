@@ -182,26 +182,26 @@ class Graph:
         return tuple(self.by_name[name].out_shape for name in self.outputs)
 
 
-def peak_bytes(layers: Iterable[Layer], kept: Iterable[str]) -> int:
-    """Largest number of bytes alive at once while `layers` run; `kept` tensors are never freed.
+def peak_bytes(layers: Iterable[Layer], read_later: Iterable[str]) -> int:
+    """Largest number of bytes alive at once while `layers` run; `read_later` tensors are never freed.
 
     While a layer runs, its inputs, its output and every tensor that is still to be read are alive. All
     `Input` layers are alive from the start.
     """
     layers = tuple(layers)
     last_use = {name: step for step, layer in enumerate(layers) for name in layer.inputs}
-    last_use |= dict.fromkeys(kept, len(layers))
+    last_use |= dict.fromkeys(read_later, len(layers))
     live = sum(x.out_shape.bytes for x in layers if isinstance(x.op, Input))
     peak = live
     for step, layer in enumerate(layers):
         if not isinstance(layer.op, Input):
             live += layer.out_shape.bytes
             peak = max(peak, live)
-        done = {name for name in layer.inputs if last_use[name] == step}
+        freed = {name for name in layer.inputs if last_use[name] == step}
         if layer.name not in last_use:
-            done.add(layer.name)
+            freed.add(layer.name)
         sizes = dict(zip(layer.inputs, layer.in_shapes, strict=True)) | {layer.name: layer.out_shape}
-        live -= sum(sizes[name].bytes for name in done)
+        live -= sum(sizes[name].bytes for name in freed)
     return peak
 
 

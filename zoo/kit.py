@@ -85,7 +85,7 @@ def trtexec(path: Path, about: Mapping[str, str], *, dynamic: bool = False) -> s
     engine = path.with_suffix(".engine").name
     words = ["trtexec", f"--onnx={path.name}", f"--saveEngine={engine}", "--fp16"]
     if dynamic:
-        words += [f"--{which}Shapes=image:1x3x{height}x{width}" for which in ("min", "opt", "max")]
+        words += [f"--{bound}Shapes=image:1x3x{height}x{width}" for bound in ("min", "opt", "max")]
     if about.get("precision") == "int8":
         words.append("--int8")
     return shlex.join(words)
@@ -95,8 +95,12 @@ def notes_of(path: Path, about: Mapping[str, str], command: str, script: Path | 
     """The notes, in Markdown."""
     parts = [f"# {path.name}", _weights(about)]
     if "preprocessing" in about:
-        how = Preprocessing.from_dict(json.loads(about["preprocessing"]))
-        parts += ["## Input", in_words(how, about), _block(in_code(how, about, path.name), "python")]
+        preprocessing = Preprocessing.from_dict(json.loads(about["preprocessing"]))
+        parts += [
+            "## Input",
+            in_words(preprocessing, about),
+            _block(in_code(preprocessing, about, path.name), "python"),
+        ]
     parts += ["## Output", _channels(about)]
     if "precision" in about:
         parts[1] += f"\n* precision: {about['precision']}"
@@ -130,7 +134,7 @@ def _gives_labels(about: Mapping[str, str]) -> bool:
     return "labels" in about.get("output", "")
 
 
-def in_words(how: Preprocessing, about: Mapping[str, str]) -> str:
+def in_words(preprocessing: Preprocessing, about: Mapping[str, str]) -> str:
     """What the input must be, in words.
 
     >>> print(in_words(Preprocessing(channels="BGR", maximum=255.0, divisor=255.0), {"size": "1024x512"}))
@@ -146,19 +150,19 @@ def in_words(how: Preprocessing, about: Mapping[str, str]) -> str:
             f"`image`, uint8, {shape}, {layout}: pixels in the order RGB, from 0 to 255, resized to {size}. What else "
             "the training expects (order, mean, scale) is inside the file."
         )
-    steps = [f"channels in the order {how.channels}", f"values from 0 to {how.maximum:g}"]
-    if any(how.mean):
-        steps.append(f"minus the mean {_triple(how.mean)}")
-    if how.std != (1.0, 1.0, 1.0):
-        steps.append(f"divided by {_triple(how.std)}")
-    kind = "8-bit pixels first, bilinear, antialiased" if how.antialias else "bilinear, half-pixel centres"
+    steps = [f"channels in the order {preprocessing.channels}", f"values from 0 to {preprocessing.maximum:g}"]
+    if any(preprocessing.mean):
+        steps.append(f"minus the mean {_triple(preprocessing.mean)}")
+    if preprocessing.std != (1.0, 1.0, 1.0):
+        steps.append(f"divided by {_triple(preprocessing.std)}")
+    kind = "8-bit pixels first, bilinear, antialiased" if preprocessing.antialias else "bilinear, half-pixel centres"
     steps.append(f"resized to {size} ({kind})")
-    if how.divisor != 1:
-        steps.append(f"divided by {how.divisor:g}")
+    if preprocessing.divisor != 1:
+        steps.append(f"divided by {preprocessing.divisor:g}")
     return f"`image`, float32, (1, 3, {height}, {width}): {'; '.join(steps)}."
 
 
-def in_code(how: Preprocessing, about: Mapping[str, str], name: str) -> str:
+def in_code(preprocessing: Preprocessing, about: Mapping[str, str], name: str) -> str:
     """The same as ten lines of Python; Pillow antialiases, which only matters for images of another size."""
     size, planes = about["size"].replace("x", ", "), "x.transpose(2, 0, 1)[None]"
     if _takes_pixels(about):
@@ -166,9 +170,9 @@ def in_code(how: Preprocessing, about: Mapping[str, str], name: str) -> str:
         steps = "x = np.asarray(image)"
     else:
         x = f"np.ascontiguousarray({planes}, np.float32)"
-        steps = f"""x = np.asarray(image, np.float32){"" if how.channels == "RGB" else "[:, :, ::-1]"}
-x = x * {how.maximum / 255!r} - np.float32({list(how.mean)})
-x = x / np.float32({list(how.std)}) / {how.divisor!r}"""
+        steps = f"""x = np.asarray(image, np.float32){"" if preprocessing.channels == "RGB" else "[:, :, ::-1]"}
+x = x * {preprocessing.maximum / 255!r} - np.float32({list(preprocessing.mean)})
+x = x / np.float32({list(preprocessing.std)}) / {preprocessing.divisor!r}"""
     run = f'session.run(None, {{"image": {x}}})[0]'
     answer = f"labels = {run}[0]" if _gives_labels(about) else f"logits = {run}\nlabels = logits[0].argmax(0)"
     return f"""import numpy as np
@@ -191,8 +195,8 @@ def _channels(about: Mapping[str, str]) -> str:
     names = json.loads(about["classes"])
     rows = "\n".join(f"| {i} | {name} |" for i, name in enumerate(names))
     if _gives_labels(about):
-        what = f"Labels, {about['output'].replace(' labels', ',')}: the class index of each pixel"
-        return f"{what}.\n\n| index | class |\n| --- | --- |\n{rows}"
+        heading = f"Labels, {about['output'].replace(' labels', ',')}: the class index of each pixel"
+        return f"{heading}.\n\n| index | class |\n| --- | --- |\n{rows}"
     return (
         f"Logits (1, {len(names)}, h, w); the index of a pixel's largest is its class. Resize them to the image "
         f"before the arg-max.\n\n| channel | class |\n| --- | --- |\n{rows}"
@@ -207,10 +211,10 @@ def _clock(board: Board | None) -> list[str]:
     if board is None or not board.jetson:
         return []
     lines = clock_commands(board)
-    wanted = f", {board.clock_mhz:g} MHz" if board.clock_mhz else ""
+    clock_text = f", {board.clock_mhz:g} MHz" if board.clock_mhz else ""
     return [
         "## Clock",
-        f"{board.title}{wanted}; a prediction holds at this clock only.",
+        f"{board.title}{clock_text}; a prediction holds at this clock only.",
         _block("\n".join(lines), "sh"),
     ]
 

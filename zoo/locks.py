@@ -19,19 +19,21 @@ Wait = Callable[[str], None]
 
 
 @contextmanager
-def writing(folder: Path, what: str, remedy: str = "wait for it, or choose another folder with -o") -> Iterator[None]:
+def writing(
+    folder: Path, activity: str, remedy: str = "wait for it, or choose another folder with -o"
+) -> Iterator[None]:
     """Hold a folder as its only writer. Raises ZooError, which says who holds it, where another process does.
 
-    what: this process in words, such as "a training"; the others read it.
+    activity: this process in words, such as "a training"; the others read it.
     """
-    with held(folder / LOCK, what, remedy=remedy):
+    with held(folder / LOCK, activity, remedy=remedy):
         yield
 
 
 @contextmanager
 def held(
     path: Path,
-    what: str,
+    activity: str,
     *,
     wait_s: float = 0.0,
     notice_s: float = 2.0,
@@ -60,7 +62,7 @@ def held(
     about = _about(path)
     try:
         with suppress(OSError):
-            about.write_text(json.dumps(_self(what)), encoding="utf-8")
+            about.write_text(json.dumps(_self(activity)), encoding="utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -88,8 +90,8 @@ def holder(path: Path) -> str:
     with suppress(ZooError, KeyError, TypeError, ValueError):
         about = parse_json(read_text(_about(path), limit=4096), str(path))
         since = time.strftime("%H:%M", time.localtime(float(about["since"])))
-        what, host = one_line(about["what"], 60), one_line(about["host"], 60)
-        return f"{what} (process {int(about['process'])} on {host}, since {since})"
+        activity, host = one_line(about["what"], 60), one_line(about["host"], 60)
+        return f"{activity} (process {int(about['process'])} on {host}, since {since})"
     return "another process"
 
 
@@ -97,12 +99,12 @@ def _about(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-def _self(what: str) -> dict[str, object]:
+def _self(activity: str) -> dict[str, object]:
     import socket
 
     command = Path(sys.argv[0]).name if sys.argv else ""
     return {
-        "what": what,
+        "what": activity,
         "process": os.getpid(),
         "host": socket.gethostname(),
         "since": time.time(),

@@ -31,10 +31,10 @@ def training_bytes(graph: Graph, batch: int) -> int:
     return 5 * graph.weight_bytes + batch * outputs
 
 
-def refuse_beyond(needed: int, what: str, way_out: str) -> None:
+def refuse_beyond(needed: int, subject: str, way_out: str) -> None:
     """Raise ZooError where `needed` bytes are more than the system has free."""
     free = free_bytes()
     if needed > free:
         raise ZooError(
-            f"{what} needs about {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are free; {way_out}"
+            f"{subject} needs about {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are free; {way_out}"
         )

@@ -31,20 +31,22 @@ def resized(x: Any, size: tuple[int, int]) -> Any:
     return x
 
 
-def network_input(pixels: Any, how: dict[str, Any], size: tuple[int, int]) -> Any:
+def network_input(pixels: Any, preprocessing: dict[str, Any], size: tuple[int, int]) -> Any:
     """Pixels (H, W, 3) in RGB, 8 bits, as the network's input (1, 3, h, w), float32."""
-    if how.get("antialias") and pixels.shape[:2] != size:
+    if preprocessing.get("antialias") and pixels.shape[:2] != size:
         pixels = np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    x = pixels if how["channels"] == "RGB" else pixels[:, :, ::-1]
-    x = (x * np.float32(how["maximum"] / 255) - np.float32(how["mean"])) / np.float32(how["std"])
-    x = resized(x, size) / np.float32(how["divisor"])
+    x = pixels if preprocessing["channels"] == "RGB" else pixels[:, :, ::-1]
+    x = (x * np.float32(preprocessing["maximum"] / 255) - np.float32(preprocessing["mean"])) / np.float32(
+        preprocessing["std"]
+    )
+    x = resized(x, size) / np.float32(preprocessing["divisor"])
     return np.ascontiguousarray(x.transpose(2, 0, 1)[None], np.float32)
 
 
 def label(session: Any, path: Path) -> Any:
     """Class indices (H, W) of an image file, at its own size."""
     about = session.get_modelmeta().custom_metadata_map
-    how = json.loads(about["preprocessing"])
+    preprocessing = json.loads(about["preprocessing"])
     width, height = map(int, about["size"].split("x"))
     pixels = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
     entry = session.get_inputs()[0]
@@ -52,7 +54,7 @@ def label(session: Any, path: Path) -> Any:
         x = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))[None]
         x = x if about["input_layout"] == "NHWC" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     else:
-        x = network_input(pixels, how, (height, width))
+        x = network_input(pixels, preprocessing, (height, width))
     logits = session.run(None, {entry.name: x})[0][0]
     if logits.ndim == 2:  # labels
         side = (pixels.shape[1], pixels.shape[0])
@@ -74,12 +76,12 @@ def main() -> int:
     names = json.loads(about.get("classes", "[]"))
     colours = [value for colour in json.loads(about.get("colours", "[]")) for value in colour]
     for path in args.images:
-        found = label(session, path)
-        picture = Image.fromarray(found)
+        labels = label(session, path)
+        picture = Image.fromarray(labels)
         picture.putpalette(colours + [0] * (768 - len(colours)))
         picture.save(f"{path.stem}.labels.png")
-        counts = np.bincount(found.ravel(), minlength=len(names))
-        shares = ", ".join(f"{names[i]} {counts[i] / found.size:.1%}" for i in counts.argsort()[::-1] if counts[i])
+        counts = np.bincount(labels.ravel(), minlength=len(names))
+        shares = ", ".join(f"{names[i]} {counts[i] / labels.size:.1%}" for i in counts.argsort()[::-1] if counts[i])
         print(f"{path}: {shares}")
     return 0
 

@@ -30,16 +30,16 @@ def add_families(names: Any, source: Path) -> tuple[str, ...]:
     of modules, cannot be imported, or has no family of a name of its own, and for a zoo.yaml in the folder of a
     run, which is data.
     """
-    where = f"{source.name}: families"
+    location = f"{source.name}: families"
     if not isinstance(names, list):
-        raise ConfigError(f"{where}: must be a list of modules, as [my_module], but is {one_line(repr(names), 80)}")
+        raise ConfigError(f"{location}: must be a list of modules, as [my_module], but is {one_line(repr(names), 80)}")
     for mark in MARKS.values() if names else ():
         if exists(source.parent / mark):
             raise ConfigError(
-                f"{where}: {shown(source.parent)} holds a run, whose code is not run; move zoo.yaml and its modules"
+                f"{location}: {shown(source.parent)} holds a run, whose code is not run; move zoo.yaml and its modules"
                 " to a folder of their own"
             )
-    return tuple(_add(name, source, f"{where}[{i}]") for i, name in enumerate(names))
+    return tuple(_add(name, source, f"{location}[{i}]") for i, name in enumerate(names))
 
 
 def add_family_of(spec: Spec) -> None:
@@ -51,25 +51,28 @@ def add_family_of(spec: Spec) -> None:
         OWN[spec.family] = type(spec).__module__
 
 
-def _add(name: Any, source: Path, where: str) -> str:
+def _add(name: Any, source: Path, location: str) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name, re.ASCII):
         raise ConfigError(
-            f"{where}: must be the name of a module, as my_module for my_module.py, but is {one_line(repr(name), 80)}"
+            f"{location}: must be the name of a module, as my_module for my_module.py, "
+            f"but is {one_line(repr(name), 80)}"
         )
-    family = getattr(_module(name, source, where), ATTRIBUTE, None)
+    family = getattr(_module(name, source, location), ATTRIBUTE, None)
     if not isinstance(family, Family) or not issubclass(family.spec, Spec):
         raise ConfigError(
-            f"{where}: module {name} has no {ATTRIBUTE}, a zoo.lowering.Family; see docs/adding-a-family.md"
+            f"{location}: module {name} has no {ATTRIBUTE}, a zoo.lowering.Family; see docs/adding-a-family.md"
         )
     kind = family.spec.family
     if kind in (*FAMILIES, PrunedSpec.family) and OWN.get(kind) != name:
-        raise ConfigError(f"{where}: family {kind!r} of module {name} has the name of another; rename it in its spec")
+        raise ConfigError(
+            f"{location}: family {kind!r} of module {name} has the name of another; rename it in its spec"
+        )
     FAMILIES[kind] = family
     OWN[kind] = name
     return kind
 
 
-def _module(name: str, source: Path, where: str) -> ModuleType:
+def _module(name: str, source: Path, location: str) -> ModuleType:
     """The module, of the file beside zoo.yaml where there is one. Its folder is searched last, so hides nothing."""
     folder = str(source.parent.resolve())
     beside = source.parent.joinpath(*name.split(".")).with_suffix(".py")
@@ -81,9 +84,9 @@ def _module(name: str, source: Path, where: str) -> ModuleType:
     except Exception as error:
         why = f"{type(error).__name__}: {one_line(error, 200)}"
         raise ConfigError(
-            f"{where}: module {name} cannot be imported ({why}); put {name}.py beside zoo.yaml, or correct it"
+            f"{location}: module {name} cannot be imported ({why}); put {name}.py beside zoo.yaml, or correct it"
         ) from error
-    found = getattr(module, "__file__", None)
-    if is_file(beside) and (found is None or Path(found).resolve() != beside.resolve()):
-        raise ConfigError(f"{where}: python has another module {name}, so that {shown(beside)} is not it; rename it")
+    module_file = getattr(module, "__file__", None)
+    if is_file(beside) and (module_file is None or Path(module_file).resolve() != beside.resolve()):
+        raise ConfigError(f"{location}: python has another module {name}, so that {shown(beside)} is not it; rename it")
     return module

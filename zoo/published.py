@@ -102,13 +102,13 @@ def figures() -> tuple[Figure, ...]:
 def read_figures(text: str, name: str) -> tuple[Figure, ...]:
     """Figures from a CSV with the fields of `Figure`. Raises ZooError, naming the line, for one that is wrong."""
     lines = csv.DictReader(text.splitlines())
-    found = []
+    rows_read = []
     for number, row in enumerate(lines, start=2):
         try:
-            found.append(_figure(row))
+            rows_read.append(_figure(row))
         except (KeyError, ValueError) as error:
             raise ZooError(f"{name}: line {number}: {error}; compare with the lines around it") from None
-    return tuple(found)
+    return tuple(rows_read)
 
 
 def compare(count: Callable[[str], int | None]) -> tuple[Comparison, ...]:
@@ -121,13 +121,15 @@ def compare(count: Callable[[str], int | None]) -> tuple[Comparison, ...]:
         if figure.change is None:
             groups.setdefault((figure.network, figure.model), []).append(figure)
     return tuple(
-        Comparison(network, model, _params(found), None if model is None else count(model), tuple(found))
-        for (network, model), found in groups.items()
+        Comparison(
+            network, model, _params(group_figures), None if model is None else count(model), tuple(group_figures)
+        )
+        for (network, model), group_figures in groups.items()
     )
 
 
-def _params(found: list[Figure]) -> int | None:
-    return next((round(f.value * 1e6) for f in found if f.metric == "params_m"), None)
+def _params(figures_: list[Figure]) -> int | None:
+    return next((round(f.value * 1e6) for f in figures_ if f.metric == "params_m"), None)
 
 
 def _figure(row: dict[str, str]) -> Figure:

@@ -184,14 +184,14 @@ def read_lines(path: Path, error: Kind = ConfigError) -> list[tuple[int, dict[st
     for number, line in enumerate(read_text(path, error).split("\n"), 1):
         if not line.strip():
             continue
-        where = f"{shown(path)}: line {number}"
+        location = f"{shown(path)}: line {number}"
         try:
-            row = parse_json(line, where, error)
+            row = parse_json(line, location, error)
         except error as failure:
-            why = str(failure).removeprefix(f"{where}: ")
-            raise error(f"{where}: is damaged ({why}); remove the line, or the file to start anew") from None
+            why = str(failure).removeprefix(f"{location}: ")
+            raise error(f"{location}: is damaged ({why}); remove the line, or the file to start anew") from None
         if not isinstance(row, dict):
-            raise error(f"{where}: must be a mapping, but is {one_line(repr(row), 60)}; remove the line")
+            raise error(f"{location}: must be a mapping, but is {one_line(repr(row), 60)}; remove the line")
         rows.append((number, row))
     return rows
 
@@ -201,13 +201,17 @@ def csv_reader(path: Path, error: Kind = ConfigError) -> "csv.DictReader[str]":
     return csv.DictReader(io.StringIO(read_text(path, error), newline=""))
 
 
-def inside(folder: Path, name: object, source: Path | str, error: Kind = ConfigError, what: str = "folder") -> Path:
+def inside(
+    folder: Path, name: object, source: Path | str, error: Kind = ConfigError, folder_kind: str = "folder"
+) -> Path:
     """The path of an ordinary file in `folder` that `source` names; neither it nor a folder above it is a link.
 
     Raises `error` for a path that leads outside, a link, and whatever is no ordinary file.
     """
     if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise error(f"{shown(source)}: {one_line(repr(name), 80)} lies outside the {what}; copy the file into it")
+        raise error(
+            f"{shown(source)}: {one_line(repr(name), 80)} lies outside the {folder_kind}; copy the file into it"
+        )
     path = folder
     for part in Path(name).parts:
         path = path / part
@@ -218,7 +222,8 @@ def inside(folder: Path, name: object, source: Path | str, error: Kind = ConfigE
             raise error(f"{shown(source)}: {one_line(name, 80)} {why}; add the file, or remove its name") from None
         if stat.S_ISLNK(mode):
             raise error(
-                f"{shown(source)}: {one_line(name, 80)} is a link, which lies outside the {what}; copy the file into it"
+                f"{shown(source)}: {one_line(name, 80)} is a link, which lies outside the {folder_kind}; "
+                f"copy the file into it"
             )
     wrong = kind_of(mode)
     if wrong:

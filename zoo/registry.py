@@ -117,39 +117,39 @@ def with_changes(spec: Spec, **changes: Any) -> Spec:
     """A spec with fields changed, lists taken for tuples. Raises SpecError for an unknown field or a wrong value."""
     if isinstance(spec, PrunedSpec):
         raise SpecError("pruned: the fields of a pruned network cannot be changed; change the whole one, prune it anew")
-    known = field_types(type(spec))
+    types = field_types(type(spec))
     for key in changes:
-        if key not in known:
-            raise SpecError(f"{spec.family}.{key}: unknown key ({did_you_mean(key, known)})")
+        if key not in types:
+            raise SpecError(f"{spec.family}.{key}: unknown key ({did_you_mean(key, types)})")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
     return dataclasses.replace(spec, **values)  # type: ignore[type-var]
 
 
-def spec_from_dict(entry: Mapping[str, Any], where: str = "spec") -> Spec:
-    """A spec from plain values (lists for tuples), as `spec.as_dict` writes it; errors start with `where`.
+def spec_from_dict(entry: Mapping[str, Any], location: str = "spec") -> Spec:
+    """A spec from plain values (lists for tuples), as `spec.as_dict` writes it; errors start with `location`.
 
     >>> spec_from_dict({"family": "espnet", "variant": "C", "alpha3": 3}).alpha3
     3
     """
     if not isinstance(entry, Mapping):
-        raise SpecError(f"{where}: must be a mapping with the fields of a spec, but is {one_line(repr(entry), 80)}")
+        raise SpecError(f"{location}: must be a mapping with the fields of a spec, but is {one_line(repr(entry), 80)}")
     if "family" not in entry:
-        raise SpecError(f"{where}: the key 'family' is missing; add one of {', '.join(FAMILIES)}")
+        raise SpecError(f"{location}: the key 'family' is missing; add one of {', '.join(FAMILIES)}")
     if entry["family"] == PrunedSpec.family:
         whole = entry.get("of")
         if not isinstance(whole, Mapping):
-            raise SpecError(f"{where}.of: must be the spec of the network that was pruned")
-        return pruned_spec(spec_from_dict(whole, f"{where}.of"), entry, where)
+            raise SpecError(f"{location}.of: must be the spec of the network that was pruned")
+        return pruned_spec(spec_from_dict(whole, f"{location}.of"), entry, location)
     try:
         kind = family(str(entry["family"])).spec
     except SpecError as error:
-        raise SpecError(f"{where}.family: {error}") from None
-    known = field_types(kind)
+        raise SpecError(f"{location}.family: {error}") from None
+    types = field_types(kind)
     for key in entry:
-        if key != "family" and key not in known:
-            raise SpecError(f"{where}.{key}: unknown key ({did_you_mean(key, known)})")
+        if key != "family" and key not in types:
+            raise SpecError(f"{location}.{key}: unknown key ({did_you_mean(key, types)})")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items() if key != "family"}
     try:
         return kind(**values)
     except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+        raise SpecError(f"{location}: {error}") from None

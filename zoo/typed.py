@@ -18,32 +18,32 @@ from zoo.specs import Pattern, mismatch
 T = TypeVar("T")
 
 
-def check_keys(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+def check_keys(entry: Mapping[str, Any], allowed: tuple[str, ...], location: str) -> None:
     """Raise ConfigError for a key that is not known."""
     for key in entry:
-        if key not in known:
-            raise ConfigError(f"{where}.{key}: unknown key ({did_you_mean(key, known)})")
+        if key not in allowed:
+            raise ConfigError(f"{location}.{key}: unknown key ({did_you_mean(key, allowed)})")
 
 
-def typed(kind: type[T], entry: Mapping[str, Any], where: str) -> T:
+def typed(kind: type[T], entry: Mapping[str, Any], location: str) -> T:
     """A frozen dataclass from a mapping: lists become tuples, every type is checked.
 
     Raises ConfigError, which begins with `where` and the key, for an unknown key, a missing one or a wrong value.
     """
     hints = get_type_hints(kind, include_extras=True)
-    check_keys(entry, tuple(hints), where)
+    check_keys(entry, tuple(hints), location)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     for key, value in values.items():
         wrong = mismatch(value, hints[key])
         if wrong:
-            raise ConfigError(f"{where}.{key}: {wrong}")
+            raise ConfigError(f"{location}.{key}: {wrong}")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}.{field.name}: is missing; add it")
+            raise ConfigError(f"{location}.{field.name}: is missing; add it")
     try:
         return kind(**values)
     except ConfigError as error:
-        raise ConfigError(f"{where}.{error}") from None
+        raise ConfigError(f"{location}.{error}") from None
 
 
 def fields_schema(kind: type[Any]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def parse_yaml(text: str, source: str) -> Any:
         node = _composed(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
+        location = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(f"{source}{where}: not valid YAML: {one_line(problem, 120)}") from None
+        raise ConfigError(f"{source}{location}: not valid YAML: {one_line(problem, 120)}") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply to be read; flatten it") from None
     if node is None:
@@ -101,27 +101,27 @@ def _inner(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _size(node: yaml.Node, known: dict[int, int]) -> int:
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Values that a node stands for, its aliases written out; only counted once, however often it is named."""
-    if id(node) not in known:
-        known[id(node)] = 1  # for an alias inside of itself, which is refused later
+    if id(node) not in sizes:
+        sizes[id(node)] = 1  # for an alias inside of itself, which is refused later
         if isinstance(node, yaml.MappingNode):
-            known[id(node)] += sum(_size(value, known) for _, value in node.value)
+            sizes[id(node)] += sum(_size(value, sizes) for _, value in node.value)
         elif isinstance(node, yaml.SequenceNode):
-            known[id(node)] += sum(_size(item, known) for item in node.value)
-    return known[id(node)]
+            sizes[id(node)] += sum(_size(item, sizes) for item in node.value)
+    return sizes[id(node)]
 
 
 def _plain(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> Any:
-    where = f"{source}: {path}" if path else source
+    location = f"{source}: {path}" if path else source
     if id(node) in above:
-        raise ConfigError(f"{where}: an alias must not contain itself; write the value out")
+        raise ConfigError(f"{location}: an alias must not contain itself; write the value out")
     above = above | {id(node)}
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, source, path, above)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, source, f"{path}[{i}]", above) for i, item in enumerate(node.value)]
-    return _scalar(node, where)
+    return _scalar(node, location)
 
 
 def _mapping(node: yaml.MappingNode, source: str, path: str, above: frozenset[int]) -> dict[str, Any]:
@@ -158,34 +158,34 @@ def _merged(node: yaml.Node, source: str, path: str, above: frozenset[int]) -> d
     return out
 
 
-def _scalar(node: yaml.Node, where: str) -> Any:
+def _scalar(node: yaml.Node, location: str) -> Any:
     text, tag, quoted = str(node.value), node.tag.rpartition(":")[2], getattr(node, "style", None) in ("'", '"')
     if quoted or (tag == "str" and not _NUMBER.fullmatch(text)):
         return text
     if tag == "str":
         raise ConfigError(
-            f"{where}: YAML reads {text} as text; write a number with a point and a signed exponent, as 1.0e+12"
+            f"{location}: YAML reads {text} as text; write a number with a point and a signed exponent, as 1.0e+12"
         )
     if tag == "null":
         return None
     if tag == "bool":
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise ConfigError(f"{where}: YAML reads {text} as a boolean; write true or false, or quote it")
+        raise ConfigError(f"{location}: YAML reads {text} as a boolean; write true or false, or quote it")
     if tag in ("int", "float"):
         if _OTHER_BASE.fullmatch(text):
-            raise ConfigError(f"{where}: YAML reads {text} in another base; write a decimal number, or quote it")
-        return _number(int if tag == "int" else float, text, where)
-    raise ConfigError(f"{where}: YAML reads {text} as {tag}; quote it")
+            raise ConfigError(f"{location}: YAML reads {text} in another base; write a decimal number, or quote it")
+        return _number(int if tag == "int" else float, text, location)
+    raise ConfigError(f"{location}: YAML reads {text} as {tag}; quote it")
 
 
-def _number(kind: type[int] | type[float], text: str, where: str) -> int | float:
+def _number(kind: type[int] | type[float], text: str, location: str) -> int | float:
     try:
         value: int | float = kind(text.replace("_", "")) if len(text) < MAX_DIGITS else math.inf
     except ValueError:
         value = math.nan
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{where}: {one_line(text, 30)} is not a finite number; write one")
+        raise ConfigError(f"{location}: {one_line(text, 30)} is not a finite number; write one")
     if abs(value) > MAX_INTEGER and isinstance(value, int):
-        raise ConfigError(f"{where}: {one_line(text, 30)} has more than 64 bits; write a smaller number")
+        raise ConfigError(f"{location}: {one_line(text, 30)} has more than 64 bits; write a smaller number")
     return value

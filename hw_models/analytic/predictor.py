@@ -90,10 +90,10 @@ class Predictor:
         """
         total = np.zeros(TERMS)
         for key, unit in self.units(layers):
-            known = self._known.get(key)
-            if known is None:
-                known = self._known[key] = self.price(unit)
-            total += known
+            unit_terms = self._known.get(key)
+            if unit_terms is None:
+                unit_terms = self._known[key] = self.price(unit)
+            total += unit_terms
         return total
 
     def units(self, layers: Sequence[Layer]) -> Iterator[tuple[tuple[object, ...], Fused | Layer]]:
@@ -169,9 +169,9 @@ class Predictor:
         """
         center, sd = self._distribution(terms, metric)
         loadings = self._loadings(terms, metric)
-        known = (loadings**2).sum(axis=-1)
+        explained = (loadings**2).sum(axis=-1)
         # What is shared cannot exceed the whole, whatever else widens or narrows an interval.
-        loadings = loadings * np.sqrt(np.minimum(1.0, sd**2 / np.maximum(known, 1e-30)))[..., None]
+        loadings = loadings * np.sqrt(np.minimum(1.0, sd**2 / np.maximum(explained, 1e-30)))[..., None]
         return center, loadings, np.sqrt(np.maximum(sd**2 - (loadings**2).sum(axis=-1), 0.0))
 
     def _loadings(self, terms: Array, metric: str) -> Array:
@@ -275,8 +275,8 @@ class Predictor:
 
     def read(self, terms: Array, metric: str) -> Known | None:
         """What was read of one network itself at this clock and batch; None for energy, and where nothing was."""
-        known = self.readings(metric).known if metric != "energy_j" else ()
-        return next((k for k in known if same_network(terms, k.terms)), None)
+        networks_read = self.readings(metric).known if metric != "energy_j" else ()
+        return next((k for k in networks_read if same_network(terms, k.terms)), None)
 
     def unread(self, terms: Array, metric: str) -> float:
         """Part of the variance of one network's error that no reading of it, or of one like it, tells of."""

@@ -47,9 +47,9 @@ def readings_of(prices: "Predictor", metric: str) -> Readings:
 def _seen_from(prices: "Predictor", make: Maker, fitted: FittedReading) -> Reading:
     point, clock = fitted.point, prices.clock_mhz
     same_batch = point.batch == prices.batch
-    here = prices if same_batch else _bare(make, prices.device, clock, point.batch)
+    predictor = prices if same_batch else _bare(make, prices.device, clock, point.batch)
     return Reading(
-        terms=here.terms(known_graph(point).layers),
+        terms=predictor.terms(known_graph(point).layers),
         same_setting=same_batch and abs(point.clock_mhz - clock) < SAME_CLOCK_MHZ,
         clock_mhz=point.clock_mhz,
         residual=fitted.residual,

@@ -65,12 +65,12 @@ _IDENTITY = [DEVICE, DISPATCHES, MACS, BYTES]
 """Terms in which two different networks differ."""
 
 
-def same_network(terms: Array, known: Array) -> NDArray[np.bool_]:
+def same_network(terms: Array, network: Array) -> NDArray[np.bool_]:
     """Where terms of shape (..., width) are those of a known network, (width,), at the same clock and batch."""
-    close = np.isclose(terms[..., DEVICE], known[DEVICE], rtol=SAME, atol=0)
+    close = np.isclose(terms[..., DEVICE], network[DEVICE], rtol=SAME, atol=0)
     if not close.any():
         return np.asarray(close)
-    return np.asarray(close & np.isclose(terms[..., _IDENTITY], known[_IDENTITY], rtol=SAME, atol=0).all(axis=-1))
+    return np.asarray(close & np.isclose(terms[..., _IDENTITY], network[_IDENTITY], rtol=SAME, atol=0).all(axis=-1))
 
 
 def position(terms: Array) -> Array:
@@ -206,9 +206,9 @@ def _between_clocks(readings: Sequence[Reading]) -> float | None:
     out = []
     for i, a in enumerate(readings):
         for b in readings[:i]:
-            apart = abs(np.log(a.clock_mhz / b.clock_mhz))
-            if apart > 0:
-                out.append(0.5 * (a.residual - b.residual) ** 2 / (1 - np.exp(-apart / CLOCK_LENGTH)))
+            distance = abs(np.log(a.clock_mhz / b.clock_mhz))
+            if distance > 0:
+                out.append(0.5 * (a.residual - b.residual) ** 2 / (1 - np.exp(-distance / CLOCK_LENGTH)))
     return float(np.mean(out)) if out else None
 
 
@@ -241,11 +241,11 @@ class Error(NamedTuple):
     def looked_up(self, readings: Readings, terms: Array) -> "Error":
         """The readings themselves where the networks were read."""
         out = self
-        for known in readings.known:
-            same = same_network(terms, known.terms)
+        for network in readings.known:
+            is_read = same_network(terms, network.terms)
             out = Error(
-                np.where(same, known.value, out.center),
-                np.where(same[..., None], 0.0, out.slopes),
-                np.where(same, known.sd**2, out.variance),
+                np.where(is_read, network.value, out.center),
+                np.where(is_read[..., None], 0.0, out.slopes),
+                np.where(is_read, network.sd**2, out.variance),
             )
         return out

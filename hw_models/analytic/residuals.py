@@ -65,11 +65,11 @@ class RowModel:
         near = self._neighbours.get(work.kind)
         if near is None:
             return 0.0, default
-        alike = squared_exponential(position(work, batch)[None, :], near.positions, LENGTH)
-        left = float(near.posterior.variance(alike, 1.0)[0])
+        correlation = squared_exponential(position(work, batch)[None, :], near.positions, LENGTH)
+        left = float(near.posterior.variance(correlation, 1.0)[0])
         sd = (near.signal**2 * left + NOISE**2) ** 0.5
         beside = left < 0.25 and default.provenance == "modelled"
-        shift = near.signal * float(near.posterior.mean(alike)[0])
+        shift = near.signal * float(near.posterior.mean(correlation)[0])
         return shift, Evidence(sd, near.provenance if beside else default.provenance)
 
     @cached_property

@@ -38,7 +38,7 @@ def build(recipe: Recipe, sources: Path, into: Path) -> Device:
     """Write one device's folder and give the device back as it reads itself."""
     folder = into / recipe.name
     fit = _table_fit(recipe, sources)
-    points = [published(sources, wanted) for wanted in recipe.points]
+    points = [published(sources, selector) for selector in recipe.points]
     points += recipe.whole_networks(sources) if recipe.whole_networks else []
     extracts = {name: extract(rows_of(sources), count) for name, rows_of, count in recipe.extracts}
     _write_yaml(folder / "device.yaml", _description(recipe, list(extracts)))
@@ -193,9 +193,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for path in sorted(device.folder.iterdir()):
                 _write(args.into / name / path.name, path.read_text(encoding="utf-8"))
         for metric in ("latency_s", "power_w"):
-            error, held = checked.mape(metric), checked.coverage(metric)
-            if error is not None and held is not None:
-                print(f"{name} {metric}: left-out MAPE {error:.1%}, coverage {held:.0%}", file=sys.stderr)
+            error, share_covered = checked.mape(metric), checked.coverage(metric)
+            if error is not None and share_covered is not None:
+                print(f"{name} {metric}: left-out MAPE {error:.1%}, coverage {share_covered:.0%}", file=sys.stderr)
     return 0
 
 

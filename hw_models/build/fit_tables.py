@@ -33,11 +33,11 @@ def fit_tables(rows: Sequence[KernelRow], recipe: Recipe) -> TableFit:
     theta = _fit_rows(rows, recipe)
     errors: dict[str, list[float]] = {}
     for fold in range(5):
-        kept = [row for row, f in zip(rows, folds, strict=True) if f != fold]
-        left = [row for row, f in zip(rows, folds, strict=True) if f == fold]
+        fitted_rows = [row for row, f in zip(rows, folds, strict=True) if f != fold]
+        left_out = [row for row, f in zip(rows, folds, strict=True) if f == fold]
         # The error needs no more digits than a few steps give.
-        at = _fit_rows(kept, recipe, steps=8).tolist()
-        for row in left:
+        at = _fit_rows(fitted_rows, recipe, steps=8).tolist()
+        for row in left_out:
             errors.setdefault(row_work(row).kind, []).append(
                 log(row.latency_s / _time(_works(row), row, at, recipe.table_chip)[0])
             )

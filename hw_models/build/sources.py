@@ -76,7 +76,7 @@ def significant(value: float, digits: int = 6) -> float:
 
 def sysidentif(folder: Path) -> list[KernelRow]:
     """Convolution, bias and ReLU on a Jetson TX2 under PyTorch, with GPU-rail power, where the time can be trusted."""
-    kept = []
+    trusted = []
     for r in read_rows(folder / "hw" / "tx2_conv_sysidentif.csv"):
         latency_s = float(r["latency_corrected_ms"]) * 1e-3
         synced = r["timing"].startswith("sync before")
@@ -92,10 +92,10 @@ def sysidentif(folder: Path) -> list[KernelRow]:
             provenance="measured",
         )
         power = float(r["gpu_rail_power_w"])
-        kept.append(
+        trusted.append(
             replace(row, power_w=power, power_low_w=significant(power * 0.95), power_high_w=significant(power * 1.05))
         )
-    return kept
+    return trusted
 
 
 def tophub(folder: Path, device: str, clock_mhz: float, provenance: str) -> list[KernelRow]:
@@ -207,34 +207,34 @@ def depthwise_rate(folder: Path) -> float:
     return median(rates)
 
 
-def published(folder: Path, wanted: Mapping[str, Any]) -> Point:
+def published(folder: Path, selector: Mapping[str, Any]) -> Point:
     """One published point, found by model, variant, device, clock, size, metric and part of its source.
 
-    Raises ZooError unless exactly one row of the sources fits; `wanted` gives `spec`, `group`, `use`,
+    Raises ZooError unless exactly one row of the sources fits; `selector` gives `spec`, `group`, `use`,
     `reading_sd` (absolute, in the row's unit) beside what it is found by.
     """
-    found = [r for r in read_rows(folder / "figures" / "published_measurements.csv") if _fits(r, wanted)]
-    if len(found) != 1:
+    matches = [r for r in read_rows(folder / "figures" / "published_measurements.csv") if _fits(r, selector)]
+    if len(matches) != 1:
         raise ZooError(
-            f"published point {wanted['model']} {wanted['metric']}: {len(found)} rows fit, there must be one"
+            f"published point {selector['model']} {selector['metric']}: {len(matches)} rows fit, there must be one"
         )
-    (r,) = found
+    (r,) = matches
     value = float(r["value"])
     as_time = r["metric"] in ("fps", "latency_ms")
     seconds = value * 1e-3 if r["metric"] == "latency_ms" else 1 / value
     return Point(
-        network=wanted["network"],
-        group=wanted["group"],
-        spec=wanted["spec"],
+        network=selector["network"],
+        group=selector["group"],
+        spec=selector["spec"],
         width=int(float(r["width"])),
         height=int(float(r["height"])),
         batch=int(float(r["batch"])),
-        clock_mhz=float(wanted["clock_mhz"]),
+        clock_mhz=float(selector["clock_mhz"]),
         metric="latency_s" if as_time else "power_w",
         value=significant(seconds if as_time else value),
-        relative_sd=significant(wanted["reading_sd"] / value, 3),
-        use=wanted["use"],
-        bound=wanted.get("bound", "none"),
+        relative_sd=significant(selector["reading_sd"] / value, 3),
+        use=selector["use"],
+        bound=selector.get("bound", "none"),
         source=readable(r["source"]),
     )
 
@@ -258,17 +258,17 @@ def readable(source: str) -> str:
     return "; ".join(dict.fromkeys(plain.split("; ")))
 
 
-def _fits(r: Mapping[str, str], wanted: Mapping[str, Any]) -> bool:
-    width, height = wanted.get("size", (1024, 512))
-    clock = wanted.get("row_clock")
+def _fits(r: Mapping[str, str], selector: Mapping[str, Any]) -> bool:
+    width, height = selector.get("size", (1024, 512))
+    clock = selector.get("row_clock")
     return (
-        r["model"] == wanted["model"]
-        and r["device"] == wanted["device"]
-        and r["metric"] == wanted["row_metric"]
+        r["model"] == selector["model"]
+        and r["device"] == selector["device"]
+        and r["metric"] == selector["row_metric"]
         and r["width"] not in ("", None)
         and (float(r["width"]), float(r["height"])) == (width, height)
         and (clock is None or r["gpu_clock_mhz"] == clock)
-        and wanted.get("part", "") in r["source"]
+        and selector.get("part", "") in r["source"]
     )
 
 

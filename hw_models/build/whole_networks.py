@@ -84,21 +84,21 @@ class Rows:
     other_version: tuple[str, ...] = ()
 
 
-def points(folder: Path, wanted: Rows) -> list[Point]:
+def points(folder: Path, selection: Rows) -> list[Point]:
     """Points of one device, stack and precision: latencies, and power where it was read.
 
     torch2trt's times include Python's call and the synchronisation after it: the median difference to
     netspresso-trainer's times of the same ResNets on the same device is taken off.
     """
-    rows = [r for r in read_rows(folder / "hw" / "today_whole_networks.csv") if _is_of(r, wanted)]
+    rows = [r for r in read_rows(folder / "hw" / "today_whole_networks.csv") if _is_of(r, selection)]
     call_s = _call_s(rows)
-    return [point for r in rows for point in _points(r, wanted, call_s if CALL in r["source"] else 0.0)]
+    return [point for r in rows for point in _points(r, selection, call_s if CALL in r["source"] else 0.0)]
 
 
-def _is_of(r: Mapping[str, str], wanted: Rows) -> bool:
+def _is_of(r: Mapping[str, str], selection: Rows) -> bool:
     return (
-        r["device"].strip() in wanted.names
-        and (r["stack"], r["precision"]) == (wanted.stack, wanted.precision)
+        r["device"].strip() in selection.names
+        and (r["stack"], r["precision"]) == (selection.stack, selection.precision)
         and r["network"] in SPECS
         and ("Qutibench" not in r["source"] or int(r["batch"]) in BATCHES)
     )
@@ -113,10 +113,10 @@ def _call_s(rows: list[dict[str, str]]) -> float:
     return max(0.0, significant(median(excess), 2)) if excess else 0.0
 
 
-def _points(r: Mapping[str, str], wanted: Rows, call_s: float) -> Iterator[Point]:
+def _points(r: Mapping[str, str], selection: Rows, call_s: float) -> Iterator[Point]:
     name, spec = r["network"], SPECS[r["network"]]
     source = f"{r['source']} ({r['licence']})"
-    other_version = CALL in r["source"] and spec["family"] in wanted.other_version
+    other_version = CALL in r["source"] and spec["family"] in selection.other_version
     if call_s:
         source += f", less {call_s * 1e3:g} ms of the call"
     values = {"latency_s": float(r["latency_ms"]) * 1e-3 - call_s}
@@ -130,7 +130,7 @@ def _points(r: Mapping[str, str], wanted: Rows, call_s: float) -> Iterator[Point
             width=int(r["width"]),
             height=int(r["height"]),
             batch=int(r["batch"]),
-            clock_mhz=wanted.clocks.get(r["software"], wanted.clocks[""]),
+            clock_mhz=selection.clocks.get(r["software"], selection.clocks[""]),
             metric=metric,
             value=significant(value),
             relative_sd=READING_SD,

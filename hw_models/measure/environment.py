@@ -98,8 +98,8 @@ def others_load(before: CpuTime | None, after: CpuTime | None) -> float | None:
     """Cores that other programs kept busy on average in between; None where the system does not tell."""
     if before is None or after is None or after.wall_s <= before.wall_s:
         return None
-    others = (after.all_s - before.all_s) - (after.own_s - before.own_s)
-    return max(0.0, others / (after.wall_s - before.wall_s))
+    other_s = (after.all_s - before.all_s) - (after.own_s - before.own_s)
+    return max(0.0, other_s / (after.wall_s - before.wall_s))
 
 
 def busy_text(load: float | None, cores: int) -> str | None:
@@ -111,11 +111,11 @@ def busy_text(load: float | None, cores: int) -> str | None:
 
 def _clock(cpuinfo: str, root: Path) -> float:
     """The fastest core's present clock; 1000 MHz, a neutral unit, where the system does not tell."""
-    found = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
+    clocks_mhz = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
     now = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").strip()
     if now.isdecimal():
-        found.append(int(now) / 1e3)
-    return round(max(found, default=1000.0))
+        clocks_mhz.append(int(now) / 1e3)
+    return round(max(clocks_mhz, default=1000.0))
 
 
 def _read(path: Path) -> str:
@@ -129,31 +129,33 @@ def _field(text: str, name: str) -> str:
     return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(name)), "")
 
 
-def from_document(entry: Mapping[str, Any], where: str) -> Conditions:
+def from_document(entry: Mapping[str, Any], location: str) -> Conditions:
     """Conditions as `document` gives them. Raises ZooError where something is missing."""
     try:
-        found = Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
+        environment = Conditions(**{name: entry[name] for name in Conditions.__dataclass_fields__})
         if not (
-            isinstance(found.clock_mhz, (int, float)) and 0 < found.clock_mhz < 1e6 and isinstance(found.versions, dict)
+            isinstance(environment.clock_mhz, (int, float))
+            and 0 < environment.clock_mhz < 1e6
+            and isinstance(environment.versions, dict)
         ):
             raise TypeError
-        return found
+        return environment
     except (KeyError, TypeError):
-        raise ZooError(f"{where}: does not say what it was measured with; measure again") from None
+        raise ZooError(f"{location}: does not say what it was measured with; measure again") from None
 
 
 _AGAIN = "results of the two must not be mixed, so set it back, or start anew without --resume"
 
 
-def refuse_mixture(before: Conditions, now: Conditions, where: str, way: str = _AGAIN) -> None:
+def refuse_mixture(before: Conditions, now: Conditions, location: str, way: str = _AGAIN) -> None:
     """Raise ZooError, naming what changed, unless measurements of both may stand side by side."""
     for name, value in now.document().items():
         old = before.document()[name]
         if name == "clock_mhz":
             if abs(value / old - 1.0) > CLOCK_TOLERANCE:
-                raise ZooError(f"{where}: was measured at {old:g} MHz and the clock is now {value:g} MHz; {way}")
+                raise ZooError(f"{location}: was measured at {old:g} MHz and the clock is now {value:g} MHz; {way}")
         elif value != old:
-            raise ZooError(f"{where}: was measured with {name} {_plain(old)}, which is now {_plain(value)}; {way}")
+            raise ZooError(f"{location}: was measured with {name} {_plain(old)}, which is now {_plain(value)}; {way}")
 
 
 def _plain(value: Any) -> str:

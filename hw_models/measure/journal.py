@@ -154,15 +154,15 @@ def journal_path(name: str) -> Path:
     return data_home() / "measuring" / f"{checked_name(name)}.jsonl"
 
 
-def difference(found: Sequence[Timing]) -> float:
+def difference(timings: Sequence[Timing]) -> float:
     """Relative difference of the two quietest visits."""
-    quietest = sorted(timing.median_s for timing in found)
+    quietest = sorted(timing.median_s for timing in timings)
     return quietest[1] / quietest[0] - 1.0 if len(quietest) > 1 else float("inf")
 
 
-def combined(found: Sequence[Timing]) -> Timing:
+def combined(timings: Sequence[Timing]) -> Timing:
     """The quietest visit, its interval widened by how far the second quietest lies away."""
-    best = min(found, key=lambda timing: timing.median_s)
-    apart = difference(found) if len(found) > 1 else best.spread
-    high = max(best.high_s, best.median_s * (1 + apart))
-    return replace(best, low_s=min(best.low_s, best.median_s / (1 + apart)), high_s=high, n=sum(t.n for t in found))
+    best = min(timings, key=lambda timing: timing.median_s)
+    gap = difference(timings) if len(timings) > 1 else best.spread
+    high = max(best.high_s, best.median_s * (1 + gap))
+    return replace(best, low_s=min(best.low_s, best.median_s / (1 + gap)), high_s=high, n=sum(t.n for t in timings))

@@ -172,5 +172,5 @@ def _status(name: str) -> int | None:
         text = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"{name}:")]
-    return 1024 * int(found[0]) if found else None
+    sizes = [line.split()[1] for line in text.splitlines() if line.startswith(f"{name}:")]
+    return 1024 * int(sizes[0]) if sizes else None

@@ -46,9 +46,9 @@ class Report:
 
 def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_spread: float, replaces: bool) -> Report:
     """Fit the block model and write the device. Raises NegativeAnswer where the machine was too noisy."""
-    timings = {text: combined(found) for text, found in visits.blocks.items()}
+    timings = {text: combined(visit_timings) for text, visit_timings in visits.blocks.items()}
     # Most blocks must agree: half of them are small, and small blocks find a quiet moment on any machine.
-    spread = float(np.quantile([difference(found) for found in visits.blocks.values()], 0.8))
+    spread = float(np.quantile([difference(visit_timings) for visit_timings in visits.blocks.values()], 0.8))
     refuse_noise(name, spread, max_spread)
     unrest = max(spread, visits.drift)
     call_s = timings[todo.call.text].median_s
@@ -62,7 +62,9 @@ def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_sp
     power = _power(visits, conditions.cores)
     coefficients = own_folder.first_coefficients(model.held_out_summary(), power)
     tables: dict[str, Sequence[Any]] = {own_device.TABLE: rows}
-    points = [_point(i, todo, combined(found), conditions) for i, found in sorted(visits.networks.items())]
+    points = [
+        _point(i, todo, combined(visit_timings), conditions) for i, visit_timings in sorted(visits.networks.items())
+    ]
     if points:
         tables["points.csv"] = points
     notes = _notes(conditions, visits, spread, max_spread)
@@ -97,15 +99,15 @@ def _learned(
 def _refuse_blocks(name: str, held_out: Sequence[tuple[str, float, float]]) -> None:
     """Raise NegativeAnswer where blocks of a kind that were left out are predicted with hopeless errors."""
     for kind in KINDS:
-        errors = [abs(error) for one, error, _ in held_out if one == kind]
+        errors = [abs(error) for block_kind, error, _ in held_out if block_kind == kind]
         if len(errors) >= JUDGED:
             _refuse_hopeless(name, f"blocks of kind {kind}", expm1(median(errors)))
 
 
-def _refuse_hopeless(name: str, what: str, error: float) -> None:
+def _refuse_hopeless(name: str, subject: str, error: float) -> None:
     if error > HOPELESS:
         raise NegativeAnswer(
-            f"{name}: the machine is too noisy to measure, {what} that were left out are predicted with a median "
+            f"{name}: the machine is too noisy to measure, {subject} that were left out are predicted with a median "
             f"error of {error:.0%}; end other programs, and time more (--count)"
         )
 

@@ -62,14 +62,14 @@ def model_of(network: Network) -> bytes:
             raise ZooError(f"{layer.name}: op {layer.kind} cannot be timed with onnxruntime; use --backend torch")
         rule(writer, layer)
     entries = [layer.name for layer in graph.layers if isinstance(layer.op, g.Input)]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         writer.nodes,
         "block",
         [_value(name, shapes[name]) for name in entries],
         [_value(name, shapes[name]) for name in graph.outputs],
         writer.constants,
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     data: bytes = model.SerializeToString()
     onnx.checker.check_model(data)
     return data
@@ -131,9 +131,9 @@ def _plain(op: str, **settings: Any) -> _Rule:
 
 
 def _add(w: _Writer, layer: Layer) -> None:
-    total, *others = layer.inputs
-    for i, other in enumerate(others):
-        total = w.add("Add", [total, other], layer.name if i == len(others) - 1 else f"{layer.name}.{i}")
+    total, *addends = layer.inputs
+    for i, addend in enumerate(addends):
+        total = w.add("Add", [total, addend], layer.name if i == len(addends) - 1 else f"{layer.name}.{i}")
 
 
 def _pool(op_name: str, **settings: Any) -> _Rule:
@@ -162,8 +162,8 @@ def _adaptive(w: _Writer, layer: Layer) -> None:
 def _shuffle(w: _Writer, layer: Layer) -> None:
     op: Any = layer.op
     x = layer.in_shapes[0]
-    apart = [0, op.groups, x.channels // op.groups, x.height, x.width]
-    split = w.add("Reshape", [*layer.inputs, _ints(w, layer, "split", apart)], f"{layer.name}.apart")
+    grouped_shape = [0, op.groups, x.channels // op.groups, x.height, x.width]
+    split = w.add("Reshape", [*layer.inputs, _ints(w, layer, "split", grouped_shape)], f"{layer.name}.apart")
     turned = w.add("Transpose", [split], f"{layer.name}.turned", perm=[0, 2, 1, 3, 4])
     w.add("Reshape", [turned, _ints(w, layer, "join", [0, x.channels, x.height, x.width])], layer.name)
 
@@ -174,8 +174,8 @@ def _select(w: _Writer, layer: Layer) -> None:
 
 
 def _pad(w: _Writer, layer: Layer) -> None:
-    more = layer.out_shape.channels - layer.in_shapes[0].channels
-    w.add("Pad", [*layer.inputs, _ints(w, layer, "pads", [0, 0, 0, 0, 0, more, 0, 0])], layer.name)
+    extra_channels = layer.out_shape.channels - layer.in_shapes[0].channels
+    w.add("Pad", [*layer.inputs, _ints(w, layer, "pads", [0, 0, 0, 0, 0, extra_channels, 0, 0])], layer.name)
 
 
 def _complement(w: _Writer, layer: Layer) -> None:
@@ -201,8 +201,8 @@ def _resize(w: _Writer, layer: Layer) -> None:
     x, out = layer.in_shapes[0], layer.out_shape
     scale = np.array([1.0, 1.0, out.height / x.height, out.width / x.width], dtype=np.float32)
     if op.mode == "bilinear":
-        how = "align_corners" if op.align_corners else "half_pixel"
-        settings = {"mode": "linear", "coordinate_transformation_mode": how}
+        coordinate_mode = "align_corners" if op.align_corners else "half_pixel"
+        settings = {"mode": "linear", "coordinate_transformation_mode": coordinate_mode}
     else:
         settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     w.add("Resize", [layer.inputs[0], "", w.constant(f"{layer.name}.scale", scale)], layer.name, **settings)

@@ -57,8 +57,8 @@ def plan(
 ) -> Plan:
     """What to time for a space: the same for the same arguments."""
     specs = sample_specs(choices, SAMPLED, seed, sizes[0])
-    known = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
-    chosen = _choose(known, count)
+    candidates = distinct(lower(spec, size).layers for size in sizes for spec in specs if _fits(choices, spec, size))
+    chosen = _choose(candidates, count)
     order = np.random.default_rng(seed).permutation(len(chosen))
     whole = whole_networks(choices, sizes, networks or NETWORKS, seed)
     return Plan(tuple(chosen[i] for i in order), whole, _reference(chosen), call_block())
@@ -92,7 +92,7 @@ def _middle(a: int, b: int) -> int:
 def sample_specs(choices: Choices, count: int, seed: int, size: tuple[int, int] = SIZES[0]) -> list[Spec]:
     """Valid specs of a space, drawn uniformly; the same for the same seed. Raises ZooError where there are none."""
     rng, kind = np.random.default_rng(seed), family(choices.family)
-    found: list[Spec] = []
+    specs: list[Spec] = []
     for _ in range(100 * count):
         codes = choices.codes(np.array([int(rng.integers(choices.size))]))
         try:
@@ -100,30 +100,32 @@ def sample_specs(choices: Choices, count: int, seed: int, size: tuple[int, int] 
         except SpecError:
             continue
         if kind.check_size(spec, *size) is None:
-            found.append(spec)
-        if len(found) == count:
-            return found
-    if not found:
+            specs.append(spec)
+        if len(specs) == count:
+            return specs
+    if not specs:
         raise ZooError(f"the space of {choices.family} has no valid spec at {size[1]}x{size[0]}; choose another --size")
-    return found
+    return specs
 
 
 def _fits(choices: Choices, spec: Spec, size: tuple[int, int]) -> bool:
     return family(choices.family).check_size(spec, *size) is None
 
 
-def _choose(known: Iterable[Block], count: int) -> list[Block]:
+def _choose(candidates: Iterable[Block], count: int) -> list[Block]:
     """At most `count` blocks, spread over those known: of each simple kind as many as it has among them."""
     by_kind: dict[str, list[Block]] = {kind: [] for kind in KINDS}
-    for block in known:
+    for block in candidates:
         by_kind[block.kind].append(block)
-    simple = {kind: found for kind, found in by_kind.items() if kind != "unit" and found}
+    simple = {kind: kind_blocks for kind, kind_blocks in by_kind.items() if kind != "unit" and kind_blocks}
     total = sum(map(len, simple.values()))
     room = min(total, round(SIMPLE * count))
     chosen = []
-    for found in simple.values():
+    for kind_blocks in simple.values():
         # Few of a kind are all timed, for nothing near would stand in for them.
-        chosen += farthest(found, max(round(room * len(found) / total), min(len(found), LEAST_OF_KIND)))
+        chosen += farthest(
+            kind_blocks, max(round(room * len(kind_blocks) / total), min(len(kind_blocks), LEAST_OF_KIND))
+        )
     chosen += farthest(by_kind["unit"], max(count - len(chosen), 1))
     return chosen + _uncovered(by_kind, chosen)
 
@@ -131,12 +133,12 @@ def _choose(known: Iterable[Block], count: int) -> list[Block]:
 def _uncovered(by_kind: Mapping[str, Sequence[Block]], chosen: Sequence[Block]) -> list[Block]:
     """The smallest block of each way of computing that none of the chosen has, so that nothing stays unknown."""
     counts = {block: features(block) > 0 for blocks in by_kind.values() for block in blocks}
-    seen = np.any([counts[block] for block in chosen], axis=0)
+    covered = np.any([counts[block] for block in chosen], axis=0)
     added: list[Block] = []
     for block in sorted(counts, key=lambda block: (block.macs, block.text)):
-        if (counts[block] & ~seen).any():
+        if (counts[block] & ~covered).any():
             added.append(block)
-            seen |= counts[block]
+            covered |= counts[block]
     return added
 
 
@@ -152,11 +154,9 @@ def call_block() -> Block:
     return renamed(g.layers)
 
 
-VISITS = 2.5
-"""Visits that a block or a network gets on average: two on a quiet machine, four on a restless one."""
 REFERENCE_SHARE = 0.1
 """Visits to the reference block, for each other visit."""
-PILOTS, PILOT_NETWORKS = 5, 2
+PILOTS, PILOT_NETWORKS = 9, 3
 """Blocks and networks that are visited to learn how long a visit takes."""
 
 Visit = tuple[float, float]
@@ -176,18 +176,21 @@ def _spread(ordered: Sequence[_Item], count: int) -> list[_Item]:
     return [ordered[place] for place in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int))]
 
 
-def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit]) -> float:
-    """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work."""
+def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit], visits: float) -> float:
+    """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work.
+
+    visits: how many a block or network gets on average, two on a quiet machine and up to four on a restless one.
+    """
     per_block = _seconds([block_work(block) for block in todo.blocks], blocks)
     per_network = _seconds([network_work(*network) for network in todo.networks], networks)
-    return (1 + REFERENCE_SHARE) * VISITS * (per_block + per_network)
+    return (1 + REFERENCE_SHARE) * visits * (per_block + per_network)
 
 
 def _seconds(works: Sequence[float], visits: Sequence[Visit]) -> float:
     if not works or not visits:
         return 0.0
-    known, seconds = np.array(sorted(visits)).T
-    return float(np.interp(works, known, seconds).sum())
+    known_works, seconds = np.array(sorted(visits)).T
+    return float(np.interp(works, known_works, seconds).sum())
 
 
 def block_work(block: Block) -> float:

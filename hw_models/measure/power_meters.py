@@ -56,12 +56,12 @@ class Reading:
 
 def source(root: Path = Path("/"), nvidia_smi: str | None = None) -> Counter | Sensor | None:
     """The best reading that this machine gives, or None: a Jetson's sensors, then a card's, then RAPL."""
-    return next((found for found in (ina(root), nvml(nvidia_smi), rapl(root)) if found and _works(found)), None)
+    return next((meter for meter in (ina(root), nvml(nvidia_smi), rapl(root)) if meter and _works(meter)), None)
 
 
-def _works(found: Counter | Sensor) -> bool:
+def _works(meter: Counter | Sensor) -> bool:
     try:
-        found.read_j() if isinstance(found, Counter) else found.read_w()
+        meter.read_j() if isinstance(meter, Counter) else meter.read_w()
     except (OSError, ValueError, ZooError):
         return False  # RAPL is readable by root only on many systems
     return True
@@ -113,8 +113,8 @@ def nvml(nvidia_smi: str | None = None) -> Sensor | None:
 def _query(tool: str) -> float:
     command = [tool, "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        return float(done.stdout.splitlines()[0])
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        return float(result.stdout.splitlines()[0])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
         raise ZooError("nvidia-smi gives no power.draw for this card; record a log another way") from None
 
@@ -140,12 +140,12 @@ def measured(
         reading.joules = (meter.read_j() - before) % meter.wrap_j
         reading.seconds = clock() - start
         return
-    done = Event()
+    stop = Event()
 
     def watch() -> None:
         while True:
             reading.samples.append(meter.read_w())
-            if done.wait(period_s):
+            if stop.wait(period_s):
                 return
 
     thread = Thread(target=watch, daemon=True)
@@ -153,7 +153,7 @@ def measured(
     try:
         yield reading
     finally:
-        done.set()
+        stop.set()
         thread.join(timeout=15)
     reading.seconds = clock() - start
     if not reading.samples:

@@ -51,7 +51,7 @@ class Reproduction:
 
     def document(self, row: str) -> dict[str, Any]:
         """Plain values."""
-        changed = [{"condition": key, "then": then, "now": now} for key, (then, now) in self.differs.items()]
+        changed = [{"condition": key, "then": old, "now": new} for key, (old, new) in self.differs.items()]
         return {"row": row, "ok": self.ok, "ratio": self.ratio, "differs": changed}
 
 
@@ -84,21 +84,25 @@ def _row(text: str, entry: Mapping[str, Any]) -> Row:
     return Row(text, str(entry.get("model")), spec, (height, width), low, median, high, protocol)
 
 
-def reproduced(row: Row, found: Mapping[str, Any]) -> Reproduction:
+def reproduced(row: Row, document: Mapping[str, Any]) -> Reproduction:
     """Compare a row with the document of the same measurement made now.
 
     Alike are intervals that overlap, and medians no farther apart than the runs of either scattered.
     """
-    latency, now = found["latency_s"], found["protocol"]
+    latency, now_protocol = document["latency_s"], document["protocol"]
     ratio = latency["median"] / row.median_s
     overlap = latency["low"] <= row.high_s and row.low_s <= latency["high"]
-    scatter = 1 + max(row.spread, float(now.get("spread") or 0.0))
-    return Reproduction(overlap or 1 / scatter <= ratio <= scatter, ratio, dict(_differences(row.protocol, now)))
+    scatter = 1 + max(row.spread, float(now_protocol.get("spread") or 0.0))
+    return Reproduction(
+        overlap or 1 / scatter <= ratio <= scatter, ratio, dict(_differences(row.protocol, now_protocol))
+    )
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
-    for key in dict.fromkeys((*then, *now)):
-        old, new = then.get(key), now.get(key)
+def _differences(
+    old_protocol: Mapping[str, Any], new_protocol: Mapping[str, Any], within: str = ""
+) -> Iterator[tuple[str, Any]]:
+    for key in dict.fromkeys((*old_protocol, *new_protocol)):
+        old, new = old_protocol.get(key), new_protocol.get(key)
         if key in NOT_CONDITIONS or old == new or (key == "clock_mhz" and _near(old, new)):
             continue
         if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -6,8 +6,9 @@ they show what share of its single blocks' speed a network reaches.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from hw_models.measure import power_meters
@@ -65,20 +66,37 @@ class Timer:
         return timing, busy.watts
 
 
-def seconds_ahead(todo: Plan, settings: Settings) -> float:
-    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks."""
+LONG_VISIT_S = 1.0
+"""A visit this long hardly shows what is done only the first time."""
+
+
+def seconds_ahead(todo: Plan, settings: Settings, clock: Callable[[], float] = time.monotonic) -> float:
+    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks.
+
+    A short pilot is visited twice, as each block will be: the first visit loads and compiles, the second does not,
+    and whether the two agree tells how many visits this machine needs.
+    """
     timer = Timer(settings, power_meters.source())
+    pairs: list[list[Timing]] = []
+
+    def seconds(time_item: Callable[[Any], Timing], item: Any) -> float:
+        visits: list[tuple[float, Timing]] = []
+        while len(visits) < PASSES and not (visits and visits[0][0] >= LONG_VISIT_S):
+            start = clock()
+            timing = time_item(item)
+            visits.append((clock() - start, timing))
+        pairs.append([timing for _, timing in visits])
+        return fmean(spent for spent, _ in visits)
+
+    def time_network(graph: Graph) -> Timing:
+        return timer.time_network(graph)[0]
+
     blocks, networks = pilots(todo)
     timer.time_block(todo.call)  # the first call of a runtime loads it
-    seen = [(block_work(block), _taken(timer.time_block, block)) for block in blocks]
-    whole = [(network_work(*one), _taken(timer.time_network, lower(*one))) for one in networks]
-    return seconds_of(todo, seen, whole)
-
-
-def _taken(call: Callable[[Any], object], what: Any) -> float:
-    start = time.monotonic()
-    call(what)
-    return time.monotonic() - start
+    block_visits = [(block_work(block), seconds(timer.time_block, block)) for block in blocks]
+    network_visits = [(network_work(*network), seconds(time_network, lower(*network))) for network in networks]
+    again = _chance_again(pairs, MOST_PASSES)
+    return seconds_of(todo, block_visits, network_visits, PASSES + _geometric(again, MOST_PASSES - PASSES))
 
 
 def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress) -> None:
@@ -125,17 +143,17 @@ def visit(
         waiting = list(_waiting(todo, visits, most))
         if not waiting:
             return
-        for i, (what, number) in enumerate(waiting):
+        for i, (item, number) in enumerate(waiting):
             start = clock()
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
-            if isinstance(what, Block):
-                entry: dict[str, Any] = {"block": what.text, "timing": _plain(time_block(what))}
+            if isinstance(item, Block):
+                entry: dict[str, Any] = {"block": item.text, "timing": _plain(time_block(item))}
             else:
-                entry = {"network": number, "timing": _plain(time_network(lower(*what)))}
+                entry = {"network": number, "timing": _plain(time_network(lower(*item)))}
             spent = clock() - start
             note(entry | {"seconds": spent})
-            forecast.took(what, spent)
+            forecast.took(item, spent)
             left = forecast.visits_left()
             progress(_count(visits), _count(visits) + round(sum(left)), forecast.seconds(left))
 
@@ -151,36 +169,42 @@ class Forecast:
         self._todo, self._visits, self._most = todo, visits, most
         self._spent = {Block: [0.0, 0], Spec: [0.0, 0]}
 
-    def took(self, what: object, seconds: float) -> None:
+    def took(self, item: object, seconds: float) -> None:
         """One more visit was made."""
-        total = self._spent[Block if isinstance(what, Block) else Spec]
+        total = self._spent[Block if isinstance(item, Block) else Spec]
         total[0] += seconds
         total[1] += 1
 
     def visits_left(self) -> tuple[float, float]:
         """Expected visits to blocks and to networks."""
-        found = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
+        block_visits = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
         whole = [self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))]
-        again = self._again([*found, *whole])
-        return sum(self._left(one, again) for one in found), sum(self._left(one, again) for one in whole)
+        repeat_chance = _chance_again([*block_visits, *whole], self._most)
+        return sum(self._left(timings, repeat_chance) for timings in block_visits), sum(
+            self._left(timings, repeat_chance) for timings in whole
+        )
 
-    def _again(self, found: Sequence[Sequence[Timing]]) -> float:
-        """Chance that what was visited twice or more is visited again."""
-        twice = [one for one in found if len(one) >= PASSES]
-        extra = sum(len(one) - PASSES for one in twice)
-        unsure = sum(difference(one) > AGREE and len(one) < self._most for one in twice)
-        return (extra + unsure + 1.0) / (extra + len(twice) + 3.0)
-
-    def _left(self, one: Sequence[Timing], again: float) -> float:
-        if len(one) >= PASSES:
-            settled = len(one) >= self._most or difference(one) <= AGREE
-            return 0.0 if settled else 1.0 + _geometric(again, self._most - len(one) - 1)
-        return PASSES - len(one) + _geometric(again, self._most - PASSES)
+    def _left(self, timings: Sequence[Timing], repeat_chance: float) -> float:
+        if len(timings) >= PASSES:
+            settled = len(timings) >= self._most or difference(timings) <= AGREE
+            return 0.0 if settled else 1.0 + _geometric(repeat_chance, self._most - len(timings) - 1)
+        return PASSES - len(timings) + _geometric(repeat_chance, self._most - PASSES)
 
     def seconds(self, left: tuple[float, float]) -> float:
         """What these visits take, by the mean of those so far; networks count as blocks until one was timed."""
         per_block, per_network = (total / n if n else 0.0 for total, n in self._spent.values())
         return left[0] * (per_block or per_network) + left[1] * (per_network or 4.0 * per_block)
+
+
+def _chance_again(visited: Iterable[Sequence[Timing]], most: int) -> float:
+    """Chance that what was visited twice or more is visited again, by rule of succession.
+
+    visited: the timings of each block or network so far. most: visits that one may get.
+    """
+    twice = [timings for timings in visited if len(timings) >= PASSES]
+    extra = sum(len(timings) - PASSES for timings in twice)
+    unsure = sum(difference(timings) > AGREE and len(timings) < most for timings in twice)
+    return (extra + unsure + 1.0) / (extra + len(twice) + 3.0)
 
 
 def _geometric(chance: float, most: int) -> float:
@@ -207,16 +231,16 @@ def _waiting(todo: Plan, visits: Visits, most: int) -> list[tuple[What, int]]:
         *(len(visits.networks.get(i, ())) for i in range(len(todo.networks))),
         PASSES,
     )
-    some = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
+    waiting_blocks = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
     whole = [
         (network, i) for i, network in enumerate(todo.networks) if _unsure(visits.networks.get(i, ()), least, most)
     ]
-    placed = [((i + 0.5) / len(some), 0, i) for i in range(len(some))]
+    placed = [((i + 0.5) / len(waiting_blocks), 0, i) for i in range(len(waiting_blocks))]
     placed += [((i + 0.5) / len(whole), 1, i) for i in range(len(whole))]
-    return [(whole if kind else some)[i] for _, kind, i in sorted(placed)]
+    return [(whole if kind else waiting_blocks)[i] for _, kind, i in sorted(placed)]
 
 
-def _unsure(found: Sequence[Timing], least: int, most: int) -> bool:
-    if len(found) < PASSES:
-        return len(found) <= least
-    return least >= PASSES and len(found) < most and difference(found) > AGREE
+def _unsure(timings: Sequence[Timing], least: int, most: int) -> bool:
+    if len(timings) < PASSES:
+        return len(timings) <= least
+    return least >= PASSES and len(timings) < most and difference(timings) > AGREE

@@ -71,12 +71,12 @@ def field(shape: Shape, batch: int = 1, seed: int = 0) -> NDArray[np.float32]:
 
 def entries_of(graph: Graph, batch: int, *, seed: int = 0) -> list[Tensor]:
     """An input for each of the graph's: images as they are, features as an activation leaves them."""
-    found = []
+    tensors = []
     for i, layer in enumerate(layer for layer in graph.layers if isinstance(layer.op, Input)):
         x = field(layer.out_shape, batch, seed + i)
         image = layer.out_shape.channels == 3
-        found.append(torch.from_numpy(x if image else np.where(x > 0, x, 0.25 * x)))
-    return found
+        tensors.append(torch.from_numpy(x if image else np.where(x > 0, x, 0.25 * x)))
+    return tensors
 
 
 TURNS, TURN_VALUES = 16, 1 << 21

@@ -147,31 +147,31 @@ class BlockModel:
         return np.asarray(np.log(self._net(rows) / base))
 
     def _fit_kinds(self) -> dict[str, _Kind]:
-        found = {}
+        by_kind = {}
         for kind in KINDS:
             rows = [row for row in self.rows if row.block.kind == kind]
             if len(rows) >= FEWEST:
                 positions = np.array([position(row.block, row.batch) for row in rows])
-                found[kind] = _fit(positions, self._errors(rows))
-        return found
+                by_kind[kind] = _fit(positions, self._errors(rows))
+        return by_kind
 
     @cached_property
     def widening(self) -> Mapping[str, float]:
         """Factor on the interpolation's error, by kind, by which it holds 90 % of the structures left out."""
         if self._widening is not None:
             return self._widening
-        found = {}
+        factors = {}
         for kind in KINDS:
-            z = [abs(error / sd) for one, error, sd in self.held_out if one == kind]
+            z = [abs(error / sd) for block_kind, error, sd in self.held_out if block_kind == kind]
             if len(z) >= ENOUGH:
-                found[kind] = max(1.0, float(np.quantile(z, 0.9)) / 1.645)
-        return found
+                factors[kind] = max(1.0, float(np.quantile(z, 0.9)) / 1.645)
+        return factors
 
     def held_out_summary(self) -> dict[str, dict[str, float]]:
         """By kind: rows, errors of the structures left out, and the widening."""
         out = {}
         for kind in KINDS:
-            errors = np.abs(np.expm1([error for one, error, _ in self.held_out if one == kind]))
+            errors = np.abs(np.expm1([error for block_kind, error, _ in self.held_out if block_kind == kind]))
             if len(errors):
                 out[kind] = {
                     "rows": float(len(errors)),
@@ -191,16 +191,18 @@ class BlockModel:
         fold_of = {text: i % FOLDS for i, text in enumerate(structures)}
         out: list[tuple[str, float, float]] = []
         for fold in range(min(FOLDS, len(structures))):
-            kept = [row for row in self.rows if fold_of[_structure(row.block)] != fold]
-            left = [row for row in self.rows if fold_of[_structure(row.block)] == fold]
-            if kept:
-                out += _misses(kept, left, self.call_s)
+            fitted_rows = [row for row in self.rows if fold_of[_structure(row.block)] != fold]
+            left_out = [row for row in self.rows if fold_of[_structure(row.block)] == fold]
+            if fitted_rows:
+                out += _misses(fitted_rows, left_out, self.call_s)
         return tuple(out)
 
 
-def _misses(kept: Sequence[Measured], left: Sequence[Measured], call_s: float) -> Iterable[tuple[str, float, float]]:
-    model = BlockModel(kept, call_s, dict.fromkeys(KINDS, 1.0))
-    for row in left:
+def _misses(
+    fitted_rows: Sequence[Measured], left_out: Sequence[Measured], call_s: float
+) -> Iterable[tuple[str, float, float]]:
+    model = BlockModel(fitted_rows, call_s, dict.fromkeys(KINDS, 1.0))
+    for row in left_out:
         guess = model.interpolate(row.block, row.batch)
         yield row.block.kind, log(float(model._net([row])[0]) / guess.seconds), guess.sd
 
@@ -253,27 +255,29 @@ def farthest(items: Sequence[Block], count: int, batch: int = 1, taken: Iterable
     if len(items) <= count:
         return list(items)
     places = np.array([position(block, batch) for block in items])
-    given = np.array([position(block, batch) for block in taken])
-    distance = ((places - places.mean(axis=0)) ** 2).sum(axis=1) if not len(given) else _nearest(places, given)
+    chosen_places = np.array([position(block, batch) for block in taken])
+    distance = (
+        ((places - places.mean(axis=0)) ** 2).sum(axis=1) if not len(chosen_places) else _nearest(places, chosen_places)
+    )
     chosen: list[int] = []
     while len(chosen) < count:
         at = int(np.argmax(np.round(distance, 9)))
         chosen.append(at)
         new = ((places - places[at]) ** 2).sum(axis=1)
-        distance = new if len(chosen) == 1 and not len(given) else np.minimum(distance, new)
+        distance = new if len(chosen) == 1 and not len(chosen_places) else np.minimum(distance, new)
     return [items[i] for i in chosen]
 
 
-def _nearest(places: Array, given: Array) -> Array:
-    return np.asarray(((places[:, None, :] - given[None, :, :]) ** 2).sum(axis=-1).min(axis=1))
+def _nearest(places: Array, chosen_places: Array) -> Array:
+    return np.asarray(((places[:, None, :] - chosen_places[None, :, :]) ** 2).sum(axis=-1).min(axis=1))
 
 
 def structures(blocks: Iterable[Block]) -> dict[str, list[Block]]:
     """Blocks by their structure, which is all but height and width."""
-    found: dict[str, list[Block]] = {}
+    by_structure: dict[str, list[Block]] = {}
     for block in blocks:
-        found.setdefault(_structure(block), []).append(block)
-    return found
+        by_structure.setdefault(_structure(block), []).append(block)
+    return by_structure
 
 
 __all__ = ["FEATURES", "BlockModel", "Estimate", "Measured", "farthest", "structures"]

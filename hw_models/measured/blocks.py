@@ -197,7 +197,7 @@ def from_text(text: str) -> Block:
     """A block from its JSON. Raises BlockError, naming what is wrong."""
     try:
         entry = parse_json(text, f"block {text[:60]!r}", BlockError)
-        shapes = {f"x{i}": _shape(one) for i, one in enumerate(entry["inputs"])}
+        shapes = {f"x{i}": _shape(input_shape) for i, input_shape in enumerate(entry["inputs"])}
         rows = [(str(name), dict(settings), tuple(map(str, inputs))) for name, settings, *inputs in entry["layers"]]
     except (ValueError, KeyError, TypeError) as error:
         raise BlockError(f"block {text[:60]!r}: is not the JSON of a block: {error}") from None
@@ -209,14 +209,14 @@ def from_text(text: str) -> Block:
 
 
 def _layer(name: str, op: Op, inputs: tuple[str, ...], shapes: Mapping[str, Shape]) -> Layer:
-    for one in inputs:
-        if one not in shapes:
+    for name_read in inputs:
+        if name_read not in shapes:
             raise BlockError(
-                f"block layer {name}: reads {one!r}, which comes from nowhere; {did_you_mean(one, shapes)}"
+                f"block layer {name}: reads {name_read!r}, which comes from nowhere; {did_you_mean(name_read, shapes)}"
             )
-    given = tuple(shapes[one] for one in inputs)
+    in_shapes = tuple(shapes[name_read] for name_read in inputs)
     try:
-        return Layer(name, op, inputs, given, op.shape(*given))
+        return Layer(name, op, inputs, in_shapes, op.shape(*in_shapes))
     except ValueError as error:
         raise BlockError(f"block layer {name}: {error}") from None
 
@@ -233,12 +233,12 @@ def _op(name: str, settings: Mapping[str, Any]) -> Op:
 
 
 def _settings(op: Op) -> dict[str, Any]:
-    found = {}
+    settings = {}
     for field in fields(op):  # type: ignore[arg-type]  # every op is a dataclass
         value = getattr(op, field.name)
         if field.default is MISSING or value != field.default:
-            found[field.name] = value
-    return found
+            settings[field.name] = value
+    return settings
 
 
 def _shape(text: str) -> Shape:

@@ -64,13 +64,13 @@ def fitted(before: Fit, networks: Sequence[Whole], call_s: float) -> Fit:
     """The shares under which the networks take the times measured, from the priors of `before`."""
     if not networks:
         return replace(before, theta=before.prior, covariance=np.diag(before.prior_sd**2))
-    blocks_s = np.array([one.blocks_s for one in networks])
+    blocks_s = np.array([network.blocks_s for network in networks])
 
     def model(theta: Array) -> tuple[Array, Array]:
         return _times(theta, blocks_s, call_s)
 
-    observed = np.log([one.seconds for one in networks])
-    variance = np.array([one.relative_sd**2 + before.network_sd**2 for one in networks])
+    observed = np.log([network.seconds for network in networks])
+    variance = np.array([network.relative_sd**2 + before.network_sd**2 for network in networks])
     theta, covariance = map_fit(model, observed, variance, before.prior, np.diag(before.prior_sd**2))
     return replace(before, theta=theta, covariance=covariance)
 
@@ -90,10 +90,10 @@ def _times(theta: Array, blocks_s: Array, call_s: float) -> tuple[Array, Array]:
 def left_out(before: Fit, networks: Sequence[Whole], call_s: float) -> Array:
     """Log errors of networks, each predicted from the others."""
     errors = []
-    for i, one in enumerate(networks):
+    for i, network in enumerate(networks):
         blind = fitted(before, [other for j, other in enumerate(networks) if j != i], call_s)
-        guess = _times(blind.theta, one.blocks_s[None], call_s)[0][0]
-        errors.append(float(np.log(one.seconds) - guess))
+        guess = _times(blind.theta, network.blocks_s[None], call_s)[0][0]
+        errors.append(float(np.log(network.seconds) - guess))
     return np.array(errors)
 
 

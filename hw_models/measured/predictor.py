@@ -74,18 +74,22 @@ def read_blocks(folder: Path) -> tuple[BlockRow, ...]:
     """The table of blocks. Raises TableError; a table holds rows of one stack and no block twice."""
     path = inside(folder, TABLE, folder, TableError, "device's folder")
     rows: list[BlockRow] = []
-    seen: dict[tuple[str, int, float], int] = {}
+    lines: dict[tuple[str, int, float], int] = {}
     for line, values in _read(path, BlockRow):
         row = BlockRow(**values)
-        where = f"{path}: line {line}"
+        location = f"{path}: line {line}"
         if not row.latency_low_s <= row.latency_s <= row.latency_high_s:
-            raise TableError(f"{where}: latency_s {row.latency_s:g} must lie between latency_low_s and latency_high_s")
+            raise TableError(
+                f"{location}: latency_s {row.latency_s:g} must lie between latency_low_s and latency_high_s"
+            )
         if row.stack != (rows[0].stack if rows else row.stack):
-            raise TableError(f"{where}: stack is {row.stack!r} in a table of {rows[0].stack!r}; measure each by itself")
+            raise TableError(
+                f"{location}: stack is {row.stack!r} in a table of {rows[0].stack!r}; measure each by itself"
+            )
         key = (row.block, row.batch, row.clock_mhz)
-        if key in seen:
-            raise TableError(f"{where}: the same block as in line {seen[key]}; keep one row, with n counting both")
-        seen[key] = line
+        if key in lines:
+            raise TableError(f"{location}: the same block as in line {lines[key]}; keep one row, with n counting both")
+        lines[key] = line
         rows.append(row)
     return tuple(rows)
 
@@ -96,13 +100,13 @@ def model_of(folder: Path) -> BlockModel:
 
 
 @lru_cache(maxsize=8)
-def _model_of(folder: Path, written: int) -> BlockModel:
+def _model_of(folder: Path, modified_ns: int) -> BlockModel:
     device = read_device(folder)
     rows = [
         Measured(from_text(row.block), row.batch, row.latency_s, row.latency_low_s, row.latency_high_s)
         for row in read_blocks(folder)
     ]
-    widening = {kind: float(found["widening"]) for kind, found in device.held_out.items() if "widening" in found}
+    widening = {kind: float(summary["widening"]) for kind, summary in device.held_out.items() if "widening" in summary}
     return BlockModel(rows, device.value("frame_overhead"), widening)
 
 
@@ -133,31 +137,31 @@ class MeasuredPredictor(Predictor):
                 f"{name}: device {self.device.name} has no measurement of {missing}; "
                 f"measure a space that has it: zoo measure --device {self.device.name} --space NAME --resume"
             )
-        found = self._estimate(block)
+        estimate = self._estimate(block)
         out = np.zeros(self.width)
-        out[DEVICE] = found.seconds
+        out[DEVICE] = estimate.seconds
         out[DISPATCHES] = len(block.body)
-        out[BUSY] = found.seconds
+        out[BUSY] = estimate.seconds
         out[MACS] = block.macs * self.batch
         out[BYTES] = _bytes(block, self.batch)
-        out[SHARE_GRADIENT] = gradient_of(block, found.seconds)
-        out[RESTS.start + PROVENANCES.index("measured" if found.measured else "modelled")] = found.seconds
-        out[BLOCK_ERRORS.start + KINDS.index(block.kind)] = found.seconds * found.sd
+        out[SHARE_GRADIENT] = gradient_of(block, estimate.seconds)
+        out[RESTS.start + PROVENANCES.index("measured" if estimate.measured else "modelled")] = estimate.seconds
+        out[BLOCK_ERRORS.start + KINDS.index(block.kind)] = estimate.seconds * estimate.sd
         return out
 
     def _estimate(self, block: Block) -> Estimate:
         """A block inside a network."""
-        alone = self.model.estimate(block, self.batch)
-        return alone._replace(seconds=alone.seconds / share_of(self.device.latency.theta, block))
+        in_isolation = self.model.estimate(block, self.batch)
+        return in_isolation._replace(seconds=in_isolation.seconds / share_of(self.device.latency.theta, block))
 
     def kernel_costs(self, layers: Sequence[Layer]) -> tuple[KernelCost, ...]:
         """Every block in the order of execution."""
-        found = [(name, block, self._estimate(block)) for name, block in blocks(layers)]
-        total = sum(estimate.seconds for *_, estimate in found)
+        estimates = [(name, block, self._estimate(block)) for name, block in blocks(layers)]
+        total = sum(estimate.seconds for *_, estimate in estimates)
         peak = self.device.value("macs_per_cycle") * self.clock_mhz * 1e6
         bandwidth = self.device.value("memory_bandwidth")
         out = []
-        for name, block, (seconds, _, measured) in found:
+        for name, block, (seconds, _, measured) in estimates:
             macs, moved = block.macs * self.batch, _bytes(block, self.batch)
             out.append(
                 KernelCost.of(
@@ -237,15 +241,15 @@ def learn(device: Device) -> Device:
     fit, errors = learned(device.latency, networks, device.value("frame_overhead"))
     if not len(errors):
         return replace(device, latency=fit)
-    found = replace(device, latency=fit)
+    learned_device = replace(device, latency=fit)
     off = np.abs(np.expm1(errors))
     summary = {
         "rows": float(len(errors)),
         "median_error": float(f"{np.median(off):.3g}"),
         "within_10_percent": float(f"{(off < 0.1).mean():.3g}"),
-        "usual_sd": float(f"{_usual_sd(found, points):.3g}"),
+        "usual_sd": float(f"{_usual_sd(learned_device, points):.3g}"),
     }
-    return replace(found, held_out={**device.held_out, NETWORK: summary})
+    return replace(learned_device, held_out={**device.held_out, NETWORK: summary})
 
 
 def _usual_sd(device: Device, points: Sequence[Point]) -> float:

@@ -39,8 +39,8 @@ class Bench:
     @cached_property
     def judged(self) -> tuple[Judged, ...]:
         """Every form that predicts whole spaces, with its left-out predictions; simplest first."""
-        known = inputs_of(self.networks)
-        return tuple(judge(form, self.networks, known) for form in forms())
+        inputs = inputs_of(self.networks)
+        return tuple(judge(form, self.networks, inputs) for form in forms())
 
     @cached_property
     def chosen(self) -> Judged:
@@ -56,7 +56,7 @@ class Bench:
 @lru_cache(maxsize=4)
 def bench(table: Path = TABLE) -> Bench:
     """Read a table. Raises ZooError where it is damaged, ConfigError where it has too few networks."""
-    networks = tuple(one for one in measured(read_runs(table)) if one.spec.family == FAMILY)
+    networks = tuple(network for network in measured(read_runs(table)) if network.spec.family == FAMILY)
     if len(networks) < MIN_NETWORKS:
         raise ConfigError(
             f"accuracy 'bench' needs {MIN_NETWORKS} networks measured under {PROTOCOL}, but {table} has "
@@ -79,8 +79,8 @@ class BenchModel:
 
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """Predict one spec, in percent of mIOU: central estimate, low, high; of one run."""
-        found = self._fitted(spec.family).predict(inputs_of_spec(spec), _probability(confidence))
-        return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+        prediction = self._fitted(spec.family).predict(inputs_of_spec(spec), _probability(confidence))
+        return float(prediction.mean[0]), float(prediction.low[0]), float(prediction.high[0])
 
     def joint(self, specs: Sequence[Spec]) -> JointNormal:
         """Expected mIOU of specs, in points, with the errors that they share."""
@@ -90,7 +90,7 @@ class BenchModel:
 
     def describe(self, family: str = FAMILY) -> dict[str, Any]:
         """What the predictions rest on, as plain values for JSON."""
-        model, found = self._fitted(family), bench(self.table)
+        model, table_bench = self._fitted(family), bench(self.table)
         return {
             "name": self.name,
             "family": family,
@@ -99,16 +99,16 @@ class BenchModel:
             "figures_are": "runs of the bench",
             "networks_are": "networks of the bench",
             "form": model.form.title,
-            "why": _why(found),
+            "why": _why(table_bench),
             "noise_sd": _short(model.noise_sd),
             "misfit_sd": model.misfit,
-            "figures": [_figure(one, k) for one in found.networks for k in range(len(one.runs))],
-            "points": _points(found),
+            "figures": [_figure(one, k) for one in table_bench.networks for k in range(len(one.runs))],
+            "points": _points(table_bench),
             "effects": _effects(model),
-            "leave_one_out": left_out(found.chosen),
+            "leave_one_out": left_out(table_bench.chosen),
             "leave_value_out": None,
             "compared": [
-                {"form": one.form.title, "mae": _short(one.mae), "rmse": _short(one.rmse)} for one in found.judged
+                {"form": one.form.title, "mae": _short(one.mae), "rmse": _short(one.rmse)} for one in table_bench.judged
             ],
         }
 
@@ -127,11 +127,13 @@ def _probability(confidence: float) -> float:
     return confidence
 
 
-def _why(found: Bench) -> str:
-    others = ", ".join(f"{one.form.title} {one.rmse:.2f}" for one in found.judged if one is not found.chosen)
+def _why(table_bench: Bench) -> str:
+    other_forms = ", ".join(
+        f"{result.form.title} {result.rmse:.2f}" for result in table_bench.judged if result is not table_bench.chosen
+    )
     return (
-        f"of {len(found.judged)} forms it has the least root mean squared error on left-out networks: "
-        f"{found.chosen.rmse:.2f} points of mIOU ({others})"
+        f"of {len(table_bench.judged)} forms it has the least root mean squared error on left-out networks: "
+        f"{table_bench.chosen.rmse:.2f} points of mIOU ({other_forms})"
     )
 
 
@@ -144,38 +146,38 @@ def left_out(judged: Judged) -> dict[str, Any]:
         "within_90": _short(judged.coverage),
         "points": [
             {
-                "name": title(one.spec),
-                "published": _short(one.mean),
+                "name": title(network.spec),
+                "published": _short(network.mean),
                 "predicted": _short(judged.mean[i]),
                 "low": _short(judged.low[i]),
                 "high": _short(judged.high[i]),
                 "error": _short(judged.error[i]),
                 "supported": True,
             }
-            for i, one in enumerate(judged.networks)
+            for i, network in enumerate(judged.networks)
         ],
     }
 
 
-def _figure(one: Measured, k: int) -> dict[str, Any]:
-    run = one.runs[k]
+def _figure(network: Measured, k: int) -> dict[str, Any]:
+    run = network.runs[k]
     source = f"the bench's table, seed {run.seed}"
-    return {"name": title(one.spec), "kind": "mIOU", "value": run.miou, "protocol": run.protocol, "source": source}
+    return {"name": title(network.spec), "kind": "mIOU", "value": run.miou, "protocol": run.protocol, "source": source}
 
 
-def _points(found: Bench) -> list[dict[str, Any]]:
-    seen = found.fitted.predict(inputs_of(found.networks), 0.9)
+def _points(table_bench: Bench) -> list[dict[str, Any]]:
+    prediction = table_bench.fitted.predict(inputs_of(table_bench.networks), 0.9)
     return [
         {
-            "name": title(one.spec),
-            "spec": as_dict(one.spec),
-            "published": _short(one.mean),
-            "fitted": _short(seen.mean[i]),
-            "low": _short(seen.low[i]),
-            "high": _short(seen.high[i]),
-            "residual": _short(seen.mean[i] - one.mean),
+            "name": title(network.spec),
+            "spec": as_dict(network.spec),
+            "published": _short(network.mean),
+            "fitted": _short(prediction.mean[i]),
+            "low": _short(prediction.low[i]),
+            "high": _short(prediction.high[i]),
+            "residual": _short(prediction.mean[i] - network.mean),
         }
-        for i, one in enumerate(found.networks)
+        for i, network in enumerate(table_bench.networks)
     ]
 
 

@@ -125,7 +125,12 @@ ESPNET = (
 
 def scale(s: Any) -> float:
     """Doublings of the width at levels 2 to 4, on average, against s = 1."""
-    return sum(log2(width / known) for width, known in zip(widths_v2(s)[1:4], scaled_widths(1.0)[1:4], strict=True)) / 3
+    return (
+        sum(
+            log2(width / published) for width, published in zip(widths_v2(s)[1:4], scaled_widths(1.0)[1:4], strict=True)
+        )
+        / 3
+    )
 
 
 def own_level1(s: Any) -> float:
@@ -136,7 +141,7 @@ def own_level1(s: Any) -> float:
 
 def limits(s: Any) -> float:
     """Doublings of the largest kernels, on average, against the published."""
-    return sum(log2(limit / known) for limit, known in zip(s.r_lim, (9, 9, 9, 7), strict=True)) / 4
+    return sum(log2(limit / published) for limit, published in zip(s.r_lim, (9, 9, 9, 7), strict=True)) / 4
 
 
 ESPNETV2 = (

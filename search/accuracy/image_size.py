@@ -91,20 +91,22 @@ def shift_at(family: str, size: tuple[int, int]) -> Shift:
     """
     if size == PUBLISHED_SIZE:
         return Shift()
-    known, distance = halving(), halvings(size)
+    per_halving, distance = halving(), halvings(size)
     smaller = max(distance, 0.0)
     beyond = max(distance - 1, -distance, 0.0)
     foreign = 0.0 if family == MEASURED_FAMILY else FAMILY_SD * smaller
-    shared = sqrt((known.mean_sd * smaller) ** 2 + foreign**2 + (BEYOND_SD * beyond) ** 2)
+    shared = sqrt((per_halving.mean_sd * smaller) ** 2 + foreign**2 + (BEYOND_SD * beyond) ** 2)
     assumed = family != MEASURED_FAMILY or beyond > 0
-    return Shift(-known.mean * smaller, shared, known.own_sd * smaller, _source(size, distance, known), assumed)
+    return Shift(
+        -per_halving.mean * smaller, shared, per_halving.own_sd * smaller, _source(size, distance, per_halving), assumed
+    )
 
 
-def _source(size: tuple[int, int], distance: float, known: Halving) -> str:
+def _source(size: tuple[int, int], distance: float, per_halving: Halving) -> str:
     height, width = size
     if distance <= 0:
         return f"at {width}x{height} as at 1024x512, since no figure says what more pixels gain"
     return (
-        f"at {width}x{height} less {known.mean * distance:.1f} points, "
-        f"as {known.networks} ESPNetv2 lost from 1024x512 to 512x256"
+        f"at {width}x{height} less {per_halving.mean * distance:.1f} points, "
+        f"as {per_halving.networks} ESPNetv2 lost from 1024x512 to 512x256"
     )

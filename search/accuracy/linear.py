@@ -110,10 +110,10 @@ class Additive:
     @cached_property
     def posterior(self) -> tuple[Array, Array]:
         """Mean (P,) and covariance (P, P) of the effects' coefficients; protocol offsets are marginalised."""
-        others = sorted({item.protocol for item in self.evidence} - {self.protocol})
-        prior_mean = np.array([effect.mean for effect in self.effects] + [0.0] * len(others))
-        prior_sd = np.array([effect.sd for effect in self.effects] + [OFFSET_SD] * len(others))
-        rows = np.array([[*self._row(item), *_offsets(item, others)] for item in self.evidence])
+        other_protocols = sorted({item.protocol for item in self.evidence} - {self.protocol})
+        prior_mean = np.array([effect.mean for effect in self.effects] + [0.0] * len(other_protocols))
+        prior_sd = np.array([effect.sd for effect in self.effects] + [OFFSET_SD] * len(other_protocols))
+        rows = np.array([[*self._row(item), *_offsets(item, other_protocols)] for item in self.evidence])
         targets = np.array([_target(item) for item in self.evidence])
         weights = rows.T / np.array([self._variance(item) for item in self.evidence])
         covariance = np.linalg.inv(np.diag(prior_sd**-2) + weights @ rows)
@@ -128,12 +128,12 @@ class Additive:
     def predict(self, choices: Choices, codes: Mapping[str, Ints], confidence: float) -> Accuracy:
         """Predictions for the combinations with these codes; the true value is in an interval with `confidence`."""
         columns = [by_fields(choices, codes, effect.value) for effect in self.effects]
-        return self._predict([(np.array(found, dtype=float), index) for found, index in columns], confidence)
+        return self._predict([(np.array(values, dtype=float), index) for values, index in columns], confidence)
 
     def predict_spec(self, spec: Spec, confidence: float = 0.9) -> tuple[float, float, float]:
         """Central estimate and bounds for one spec."""
-        found = self._predict([(value, ONLY) for value in self.values(spec)[:, None]], confidence)
-        return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+        prediction = self._predict([(value, ONLY) for value in self.values(spec)[:, None]], confidence)
+        return float(prediction.mean[0]), float(prediction.low[0]), float(prediction.high[0])
 
     def joint(self, specs: Sequence[Spec]) -> JointNormal:
         """The expected mIOU of specs in points, without the noise of a training run.
@@ -173,8 +173,8 @@ class Additive:
 
     def without(self, left_out: Sequence[Evidence]) -> "Additive":
         """The model refitted without some of the evidence."""
-        kept = tuple(item for item in self.evidence if item not in left_out)
-        return replace(self, evidence=kept)
+        remaining = tuple(item for item in self.evidence if item not in left_out)
+        return replace(self, evidence=remaining)
 
     def informed(self, effect: int) -> bool:
         """Whether any evidence varies an effect; without any, its prior is all there is."""
@@ -195,7 +195,7 @@ class Additive:
         if not 0 < confidence < 1:
             raise ZooError(f"confidence must be between 0 and 1, both excluded, but is {confidence}")
         mean, covariance = self.posterior
-        values = np.column_stack([found[index] for found, index in columns])
+        values = np.column_stack([distinct[index] for distinct, index in columns])
         variance = np.einsum("np,np->n", values @ covariance, values) + self.noise_sd**2 + self._misfit(columns)
         variance += self.shift.shared_sd**2 + self.shift.own_sd**2
         centre, reach = values @ mean + self.shift.mean, NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(variance)
@@ -204,8 +204,8 @@ class Additive:
     def _misfit(self, columns: Sequence[tuple[Array, Ints]]) -> Array:
         """Variance from the model's own form, which grows with the distance to the published networks."""
         drift, moved = np.zeros(len(columns[0][1])), np.zeros(len(columns[0][1]))
-        for i, (found, index) in enumerate(columns):
-            distance = np.abs(found[:, None] - self._published[:, i]).min(axis=1)
+        for i, (distinct, index) in enumerate(columns):
+            distance = np.abs(distinct[:, None] - self._published[:, i]).min(axis=1)
             if distance.any():
                 drift += ((self.effects[i].drift * distance) ** 2)[index]
                 moved += (abs(self.posterior[0][i]) * distance)[index]
@@ -241,8 +241,8 @@ TRANSFER_SD = 0.7
 """Assumed standard deviation of how an effect differs from one protocol to another, in points."""
 
 
-def _offsets(item: Evidence, others: Sequence[str]) -> list[float]:
-    return [float(item.against is None and item.protocol == other) for other in others]
+def _offsets(item: Evidence, other_protocols: Sequence[str]) -> list[float]:
+    return [float(item.against is None and item.protocol == name) for name in other_protocols]
 
 
 def _target(item: Evidence) -> float:

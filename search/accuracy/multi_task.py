@@ -92,20 +92,20 @@ class MultiTask:
         if not len(self.known) == len(self.task) == len(self.points):
             raise ZooError(f"{len(self.points)} runs need as many specs and protocols")
 
-    def at(self, where: Features, task: str | None = None) -> tuple[Floats, Floats]:
+    def at(self, queries: Features, task: str | None = None) -> tuple[Floats, Floats]:
         """Mean and variance of the expected mIOU in points, noise of a run left out; by default of the first."""
-        index = self._index(task, len(where))
-        cross = self._covariance(where, index, self.known, self.task)
-        return self._mean(where, index) + self._posterior.mean(cross), self._posterior.variance(
-            cross, self._variance(where, index)
+        index = self._index(task, len(queries))
+        cross = self._covariance(queries, index, self.known, self.task)
+        return self._mean(queries, index) + self._posterior.mean(cross), self._posterior.variance(
+            cross, self._variance(queries, index)
         )
 
-    def joint(self, where: Features, task: str | None = None) -> tuple[Floats, Floats]:
+    def joint(self, queries: Features, task: str | None = None) -> tuple[Floats, Floats]:
         """Mean (Q,) and covariance (Q, Q): differences of like specs are known better than their levels."""
-        index = self._index(task, len(where))
-        cross = self._covariance(where, index, self.known, self.task)
-        prior = self._covariance(where, index, where, index)
-        return self._mean(where, index) + self._posterior.mean(cross), self._posterior.joint(cross, prior)
+        index = self._index(task, len(queries))
+        cross = self._covariance(queries, index, self.known, self.task)
+        prior = self._covariance(queries, index, queries, index)
+        return self._mean(queries, index) + self._posterior.mean(cross), self._posterior.joint(cross, prior)
 
     def log_likelihood(self) -> float:
         """Logarithm of the density of the runs."""
@@ -142,21 +142,21 @@ class MultiTask:
     def _per_task(self, name: str) -> Floats:
         return np.array([getattr(task, name) for task in self.scales.tasks.values()])
 
-    def _mean(self, where: Features, index: Ints) -> Floats:
-        slopes: Floats = self._per_task("rho")[index] * (where.values @ where.slope)
+    def _mean(self, queries: Features, index: Ints) -> Floats:
+        slopes: Floats = self._per_task("rho")[index] * (queries.values @ queries.slope)
         return self._per_task("level")[index] + slopes
 
     def _covariance(self, a: Features, of_a: Ints, b: Features, of_b: Ints) -> Floats:
         rho, own = self._per_task("rho"), self._per_task("own_sd")
-        alike = squared_exponential(a.values, b.values, self.scales.length)
+        correlation = squared_exponential(a.values, b.values, self.scales.length)
         linear = (a.values * (self.scales.slope_sd * a.slope_sd) ** 2) @ b.values.T
-        shared = rho[of_a][:, None] * rho[of_b] * (linear + self.scales.sd**2 * alike)
-        same = (of_a[:, None] == of_b) * (LEVEL_SD**2 + own[of_a][:, None] ** 2 * alike)
-        return np.asarray(shared + same, np.float64)
+        shared = rho[of_a][:, None] * rho[of_b] * (linear + self.scales.sd**2 * correlation)
+        task_covariance = (of_a[:, None] == of_b) * (LEVEL_SD**2 + own[of_a][:, None] ** 2 * correlation)
+        return np.asarray(shared + task_covariance, np.float64)
 
-    def _variance(self, where: Features, index: Ints) -> Floats:
+    def _variance(self, queries: Features, index: Ints) -> Floats:
         rho, own = self._per_task("rho")[index], self._per_task("own_sd")[index]
-        linear = np.square(where.values) @ (self.scales.slope_sd * where.slope_sd) ** 2
+        linear = np.square(queries.values) @ (self.scales.slope_sd * queries.slope_sd) ** 2
         return np.asarray(rho**2 * (linear + self.scales.sd**2) + LEVEL_SD**2 + own**2, np.float64)
 
 
@@ -174,7 +174,7 @@ STEPS = (0.6, 0.3, 0.15, 0.07)
 """Steps of the search, in natural logarithms."""
 
 
-def fit(start: Scales, known: Features, task: Ints, points: Floats, extra: Floats) -> Scales:
+def fit(start: Scales, features: Features, task: Ints, points: Floats, extra: Floats) -> Scales:
     """The most probable scales, by coordinate search: each logarithm a step up or down while that helps.
 
     The first protocol keeps rho = 1 and no own part. Protocols without a run keep their start.
@@ -192,7 +192,7 @@ def fit(start: Scales, known: Features, task: Ints, points: Floats, extra: Float
 
     def value(scales: Scales) -> float:
         logs = [np.log(_read(scales, key) / PRIORS[key[1]][0]) / PRIORS[key[1]][1] for key in free]
-        return MultiTask(scales, known, task, points, extra).log_likelihood() - 0.5 * float(np.square(logs).sum())
+        return MultiTask(scales, features, task, points, extra).log_likelihood() - 0.5 * float(np.square(logs).sum())
 
     best, score = start, value(start)
     for step in STEPS:
@@ -202,8 +202,8 @@ def fit(start: Scales, known: Features, task: Ints, points: Floats, extra: Float
             for key in free:
                 for factor in (np.exp(step), np.exp(-step)):
                     trial = _write(best, key, _read(best, key) * float(factor))
-                    if (found := value(trial)) > score + 1e-6:
-                        best, score, moved = trial, found, True
+                    if (trial_score := value(trial)) > score + 1e-6:
+                        best, score, moved = trial, trial_score, True
                         break
     return best
 

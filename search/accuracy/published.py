@@ -95,8 +95,8 @@ class PublishedModel:
 @cache
 def fitted(family: str) -> Additive:
     """The model of a family. Raises ZooError for a family without published figures."""
-    found = evidence(family)
-    return Additive(EFFECTS[family], found, PROTOCOLS[family], NOISE_SD)
+    figures = evidence(family)
+    return Additive(EFFECTS[family], figures, PROTOCOLS[family], NOISE_SD)
 
 
 @cache
@@ -124,7 +124,7 @@ def published_points() -> tuple[PublishedPoint, ...]:
 
 def leave_one_out(model: Additive) -> dict[str, Any]:
     """Errors in percent of mIOU on points that the model was refitted without."""
-    return _errors([held for point in model.points for held in model.hold_out([point])])
+    return _errors([error for point in model.points for error in model.hold_out([point])])
 
 
 def leave_value_out(model: Additive) -> dict[str, Any]:
@@ -133,11 +133,11 @@ def leave_value_out(model: Additive) -> dict[str, Any]:
     groups: dict[tuple[float, ...], list[Evidence]] = {}
     for point in model.points:
         groups.setdefault(tuple(float(v) for v in model.values(point.spec)[curves]), []).append(point)
-    return _errors([held for group in groups.values() for held in model.hold_out(group)])
+    return _errors([error for group in groups.values() for error in model.hold_out(group)])
 
 
-def _errors(held: list[HeldOut]) -> dict[str, Any]:
-    judged = [h for h in held if h.supported]
+def _errors(errors_: list[HeldOut]) -> dict[str, Any]:
+    judged = [h for h in errors_ if h.supported]
     errors = np.array([h.predicted - h.point.miou for h in judged])
     return {
         "n": len(judged),
@@ -154,7 +154,7 @@ def _errors(held: list[HeldOut]) -> dict[str, Any]:
                 "error": _short(h.predicted - h.point.miou),
                 "supported": h.supported,
             }
-            for h in held
+            for h in errors_
         ],
     }
 

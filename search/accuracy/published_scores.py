@@ -26,29 +26,29 @@ def evidence(family: str) -> tuple[Evidence, ...]:
             f"search one of {', '.join(READERS)}, measure candidates with --accuracy train, or leave mIOU out with "
             "--objective latency,size"
         )
-    found = [f for f in figures() if f.dataset == "cityscapes" and f.split == "val"]
-    return tuple(READERS[family](found))
+    scores = [f for f in figures() if f.dataset == "cityscapes" and f.split == "val"]
+    return tuple(READERS[family](scores))
 
 
-def _espnet(found: list[Figure]) -> Iterator[Evidence]:
-    known: set[tuple[Spec, str]] = set()
-    for figure in (f for f in found if f.metric == "miou" and f.variant is not None):
+def _espnet(scores: list[Figure]) -> Iterator[Evidence]:
+    yielded: set[tuple[Spec, str]] = set()
+    for figure in (f for f in scores if f.metric == "miou" and f.variant is not None):
         # The poster and the figure of the blocks repeat, rounded, the 300-epoch table.
         protocol = SHORT if figure.epochs == 100 else FULL
         spec = _espnet_spec(figure)
-        if (spec, protocol) not in known:
-            known.add((spec, protocol))
+        if (spec, protocol) not in yielded:
+            yielded.add((spec, protocol))
             yield _evidence(f"{figure.network} α3={figure.alpha3}", spec, None, protocol, figure)
-    for figure in (f for f in found if f.metric == "miou_change"):
+    for figure in (f for f in scores if f.metric == "miou_change"):
         before, after = _ends(figure)
         # What two known figures say already is not said again.
-        if not {(before, SHORT), (after, SHORT)} <= known:
+        if not {(before, SHORT), (after, SHORT)} <= yielded:
             name = "{0}: {2} instead of {1}".format(*figure.change or ())
             yield _evidence(name, after, before, SHORT, figure)
 
 
-def _espnetv2(found: list[Figure]) -> Iterator[Evidence]:
-    for figure in (f for f in found if f.network == "ESPNetv2" and f.size == PUBLISHED_SIZE):
+def _espnetv2(scores: list[Figure]) -> Iterator[Evidence]:
+    for figure in (f for f in scores if f.network == "ESPNetv2" and f.size == PUBLISHED_SIZE):
         scale = float((figure.model or "").removeprefix("espnetv2-"))
         yield _evidence(f"ESPNetv2 s={scale:g}", ESPNetv2Spec(scale=scale), None, LARGE, figure)
 
@@ -74,8 +74,8 @@ def _evidence(name: str, spec: Spec, against: Spec | None, protocol: str, figure
 
 def _espnet_spec(figure: Figure, **changes: Any) -> ESPNetSpec:
     """Blocks other than ESP were compared with strided convolutions."""
-    given = {"variant": figure.variant, "k": figure.k, "alpha2": figure.alpha2, "alpha3": figure.alpha3} | changes
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values = {"variant": figure.variant, "k": figure.k, "alpha2": figure.alpha2, "alpha3": figure.alpha3} | changes
+    settings: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     if settings.get("variant") in ("A", "B"):
         settings["image_path"] = "none"
     if figure.module not in (None, "esp"):

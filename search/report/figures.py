@@ -89,10 +89,10 @@ def draw(
             same_x = next((panel for panel, (other, _) in drawn_before if other == x), None)
             same_y = next((panel for panel, (_, other) in drawn_before if other == y), None)
             panels.append(figure.add_subplot(rows, columns, i + 1, sharex=same_x, sharey=same_y))
-        drawn = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
+        panel_marks = [_panel(panel, runs, x, y) for panel, (x, y) in zip(panels, pairs, strict=True)]
         _clock_bar(figure, panels, runs)
         finish(figure, panels, _title(runs))
-        for panel, (names, marks) in zip(panels, drawn, strict=True):
+        for panel, (names, marks) in zip(panels, panel_marks, strict=True):
             _thin_out(panel)
             place(panel, names, marks)
         (save or layout.save)(figure, outputs)
@@ -137,9 +137,9 @@ CLOCK_COLOURS = "viridis"
 MOST_TICKS = 12
 
 
-def _shades(run: Run, colour: str, alone: bool) -> Any:
+def _shades(run: Run, colour: str, single: bool) -> Any:
     """A colour for each of the front: its clock's where clocks differ."""
-    clocks = _clocks(run) if alone else None
+    clocks = _clocks(run) if single else None
     if clocks is None:
         return np.array([to_rgba(colour)] * len(run.front))
     return mpl.colormaps[CLOCK_COLOURS](Normalize(min(clocks), max(clocks))(clocks))
@@ -214,15 +214,15 @@ class FrontOfAxes:
 
 def _draw_run(panel: Axes, run: Run, x: Axis, y: Axis, number: int, runs: Sequence[Run]) -> list[tuple[float, float]]:
     """Draw a run, layer by layer from the back; returns what names must not cover."""
-    colour, alone = COLOURS[number % len(COLOURS)], len(runs) == 1
-    front, shades = FrontOfAxes.of(run, x, y), _shades(run, colour, alone)
-    if alone:
+    colour, single = COLOURS[number % len(COLOURS)], len(runs) == 1
+    front, shades = FrontOfAxes.of(run, x, y), _shades(run, colour, single)
+    if single:
         _sample(panel, run, x, y)
-    _members(panel, run, front, shades, alone)
-    _staircase(panel, front, x, colour, STYLES[number % len(STYLES)], None if alone else label_of(run, runs))
+    _members(panel, run, front, shades, single)
+    _staircase(panel, front, x, colour, STYLES[number % len(STYLES)], None if single else label_of(run, runs))
     _bars(panel, front, colour)
-    _chosen(panel, front.means[run.chosen - 1], colour, "chosen (#1)" if alone else CHOSEN_OF_EACH[min(number, 1)])
-    _numbers(panel, run, front.means, alone)
+    _chosen(panel, front.means[run.chosen - 1], colour, "chosen (#1)" if single else CHOSEN_OF_EACH[min(number, 1)])
+    _numbers(panel, run, front.means, single)
     _trained(panel, run, front.means, colour)
     _expected(panel, run, x, y, colour)
     _tried(panel, run, x, y)
@@ -241,14 +241,16 @@ def _sample(panel: Axes, run: Run, x: Axis, y: Axis) -> None:
         panel.scatter(xs, ys, s=4, lw=0, color="0.75", zorder=1, label=name, rasterized=True)
 
 
-def _members(panel: Axes, run: Run, front: FrontOfAxes, shades: Any, alone: bool) -> None:
+def _members(panel: Axes, run: Run, front: FrontOfAxes, shades: Any, single: bool) -> None:
     """The members of the front: pale where another dominates them on these axes; the best by family or by clock."""
     means, best = front.means, front.best
-    rest = "on the front of all objectives" if alone and not best.all() else None
-    panel.scatter(means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=rest, lw=0)
-    if alone and len(run.query.families) > 1:
+    dominated_label = "on the front of all objectives" if single and not best.all() else None
+    panel.scatter(
+        means[~best, 0], means[~best, 1], s=7, color=shades[~best], alpha=0.45, zorder=2, label=dominated_label, lw=0
+    )
+    if single and len(run.query.families) > 1:
         _by_family(panel, run, means, best, shades)
-    elif alone and _clocks(run):
+    elif single and _clocks(run):
         panel.scatter(means[best, 0], means[best, 1], s=13, color=shades[best], zorder=4, lw=0)
 
 
@@ -285,9 +287,9 @@ def _by_family(panel: Axes, run: Run, means: Any, best: Any, shades: Any) -> Non
         panel.scatter(xs, ys, s=18, marker=marker, color=colour, zorder=4, lw=0, label=name)
 
 
-def _numbers(panel: Axes, run: Run, means: Any, alone: bool) -> None:
+def _numbers(panel: Axes, run: Run, means: Any, single: bool) -> None:
     """The shortlist by rank, where one run is drawn."""
-    ranks = [row["rank"] for row in shortlisted(run)] if alone else []
+    ranks = [row["rank"] for row in shortlisted(run)] if single else []
     if ranks:
         places = means[[rank - 1 for rank in ranks]]
         panel.scatter(
@@ -310,20 +312,20 @@ RANK = "rank"
 
 def _thin_out(panel: Axes) -> None:
     """Hide the rank of a candidate where it would cover that of a better one; its circle stays."""
-    kept: list[Any] = []
+    visible: list[Any] = []
     for text in panel.texts:
         if text.get_gid() == RANK:
             box = text.get_window_extent()
-            text.set_visible(not any(box.overlaps(other) for other in kept))
-            kept += [box] if text.get_visible() else []
+            text.set_visible(not any(box.overlaps(box_drawn) for box_drawn in visible))
+            visible += [box] if text.get_visible() else []
 
 
 def _bars(panel: Axes, front: FrontOfAxes, colour: str) -> None:
     """The intervals of some members, spread over the front, along both axes."""
-    shown = front.order[:: max(1, -(-len(front.order) // BARS))]
-    xs, ys = front.means[shown].T
+    members = front.order[:: max(1, -(-len(front.order) // BARS))]
+    xs, ys = front.means[members].T
     for side in (0, 1):
-        mean, low, high = front.intervals[shown, side].T
+        mean, low, high = front.intervals[members, side].T
         spread = np.stack([mean - low, high - mean])
         if np.any(spread > 0):
             xerr, yerr = (np.maximum(spread, 0), None) if side == 0 else (None, np.maximum(spread, 0))

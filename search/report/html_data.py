@@ -37,10 +37,10 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         raise ConfigError(
             f"{shown(run.folder)}: its mIOU is unknown, and a report is about that; zoo pareto draws the front"
         )
-    known = Evaluator(query) if run.enumerable else None
+    evaluator = Evaluator(query) if run.enumerable else None
     specs = [entry["spec"] for entry in (*run.front, *run.predicted, *run.tried)]
-    fields = _fields([*specs, *(every_choice(query) if known else [])])
-    answers = pool(run, fields, known)
+    fields = _fields([*specs, *(every_choice(query) if evaluator else [])])
+    answers = pool(run, fields, evaluator)
     spaces = space_names(query, load_config())
     taken_apart = run.chosen if rank is None else rank
     graph = lower(run.spec(taken_apart), query.space.size)
@@ -80,8 +80,8 @@ def report_data(run: Run, rank: int | None = None) -> dict[str, Any]:
         ),
         "named": spaces is not None,
         "families": list(query.families),
-        "sensitivity": _sensitivity(run, known),
-        "regret": _regret(run, known),
+        "sensitivity": _sensitivity(run, evaluator),
+        "regret": _regret(run, evaluator),
     }
 
 
@@ -108,13 +108,13 @@ def _axes(run: Run) -> list[dict[str, Any]]:
     for axis in AXES.values():
         devices: Sequence[int | None] = range(len(run.devices)) if axis.metric in DEVICE_METRICS else [None]
         for i in devices:
-            where = f" on {run.devices[i]}" if i is not None and len(run.devices) > 1 else ""
+            on_device = f" on {run.devices[i]}" if i is not None and len(run.devices) > 1 else ""
             out.append(
                 {
                     "name": axis.name if i is None or len(run.devices) == 1 else f"{axis.name}@{run.devices[i]}",
                     "metric": axis.metric,
                     "device": i,
-                    "title": axis.title + where,
+                    "title": axis.title + on_device,
                     "unit": axis.unit,
                     "scale": axis.scale,
                     "better": axis.better,
@@ -150,12 +150,12 @@ def _fields(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     out: dict[str, list[Any]] = {}
     for spec in specs:
         for name, value in spec.items():
-            known = out.setdefault(name, [])
-            if value not in known:
-                known.append(value)
+            occurring = out.setdefault(name, [])
+            if value not in occurring:
+                occurring.append(value)
     for fields in {spec["family"]: spec for spec in specs if "family" in spec}.values():
-        for known in (out[name] for name in out if name not in fields and None not in out[name]):
-            known.append(None)
+        for occurring in (out[name] for name in out if name not in fields and None not in out[name]):
+            occurring.append(None)
     return out
 
 
@@ -173,7 +173,7 @@ def _columns(run: Run, entries: Sequence[Mapping[str, Any]], fields: Mapping[str
             [e["devices"][d].get("clock_mhz") or device.clock_mhz for e in entries]
             for d, device in zip(run.devices, run.query.devices, strict=True)
         ],
-        "spec": {name: [known.index(e["spec"].get(name)) for e in entries] for name, known in fields.items()},
+        "spec": {name: [allowed.index(e["spec"].get(name)) for e in entries] for name, allowed in fields.items()},
     }
 
 
@@ -185,8 +185,8 @@ def _interval(values: Sequence[Mapping[str, float]], run: Run) -> dict[str, list
 def _cloud(run: Run, fields: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Central estimates and spreads of the sample; Raises ConfigError for damaged rows."""
     rows = run.sample
-    text = {name: [str(_csv(value)) for value in known] for name, known in fields.items()}
-    spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), known) for name, known in text.items()}
+    text = {name: [str(_csv(value)) for value in allowed] for name, allowed in fields.items()}
+    spec = {name: _indices((row.get(f"spec.{name}", "") for row in rows), allowed) for name, allowed in text.items()}
     out: dict[str, Any] = {"spec": spec, "values": text, "miou": {"mean": _sampled(run, "miou", 0)}}
     out |= {metric: _sampled(run, metric, 0) for metric in EXACT_METRICS}
     out["devices"] = [
@@ -200,13 +200,13 @@ def _csv(value: Any) -> Any:
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _indices(column: Iterable[str], known: list[str]) -> list[int]:
-    """Indices into `known`, which grows by what it lacks."""
+def _indices(column: Iterable[str], allowed: list[str]) -> list[int]:
+    """Indices into `allowed`, which grows by what it lacks."""
     out = []
     for value in column:
-        if value not in known:
-            known.append(value)
-        out.append(known.index(value))
+        if value not in allowed:
+            allowed.append(value)
+        out.append(allowed.index(value))
     return out
 
 
@@ -231,9 +231,9 @@ def _stairs(steps: Staircase) -> dict[str, list[float]]:
     return {"x": [rounded(v) for v in steps.limit.tolist()], "miou": [rounded(v) for v in steps.miou.tolist()]}
 
 
-def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
+def _sensitivity(run: Run, evaluator: Evaluator | None) -> list[dict[str, Any]]:
     """Of the limits that the search had, or else of the first objective with a limit."""
-    if known is None:
+    if evaluator is None:
         return []
     limited = {limit for limit, _ in run.query.limits.given()}
     names = [name for name, limit in SENSITIVITIES.items() if limit in limited]
@@ -242,18 +242,18 @@ def _sensitivity(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
     names = names or [name for name in run.query.objectives if name in SENSITIVITIES][:1]
     out = []
     for name in names:
-        limit, steps = LIMITS[SENSITIVITIES[name]], sensitivity(run.query, name, known)
-        shown = _stairs(Staircase(steps.limit / limit.multiple, steps.miou))
+        limit, steps = LIMITS[SENSITIVITIES[name]], sensitivity(run.query, name, evaluator)
+        stairs = _stairs(Staircase(steps.limit / limit.multiple, steps.miou))
         unit = limit.prefix + limit.unit
-        out.append({"name": name, "title": AXES[name].title, "unit": unit, "limit": limit.name} | shown)
+        out.append({"name": name, "title": AXES[name].title, "unit": unit, "limit": limit.name} | stairs)
     return out
 
 
-def _regret(run: Run, known: Evaluator | None) -> list[dict[str, Any]]:
-    if len(run.devices) < 2 or known is None:
+def _regret(run: Run, evaluator: Evaluator | None) -> list[dict[str, Any]]:
+    if len(run.devices) < 2 or evaluator is None:
         return []
     out = []
-    for regret in regrets(run.query, known):
+    for regret in regrets(run.query, evaluator):
         lost, at_ms = regret.largest
         best = {"own": float(regret.own.miou[-1]), "joint": float(regret.joint.miou[-1]), "lost": regret.best}
         out.append(

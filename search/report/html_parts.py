@@ -30,7 +30,7 @@ def layers(graph: Graph, costs: Sequence[Cost]) -> list[dict[str, Any]]:
     kernels = [{kernel.name: kernel for kernel in cost.kernels} for cost in costs]
     out = []
     for layer in graph.layers:
-        priced = [known.get(layer.name) for known in kernels]
+        priced = [by_layer.get(layer.name) for by_layer in kernels]
         out.append(
             {
                 "name": layer.name,

@@ -35,22 +35,22 @@ def asked(run: Run) -> Query:
     return question if same else run.query
 
 
-def pool(run: Run, fields: Mapping[str, list[Any]], known: Evaluator | None) -> dict[str, Any] | None:
+def pool(run: Run, fields: Mapping[str, list[Any]], evaluator: Evaluator | None) -> dict[str, Any] | None:
     """The columns as base64 of little-endian numbers, the run's front first by rank; fields: values of each field.
 
     None where the whole space is not predicted, where the pool would be too long, and where the front of the run is
     not what this version finds. Then the page answers from the run's front alone.
     """
-    if known is None:
+    if evaluator is None:
         return None
     query = asked(run)
-    candidates = tightened(query, known)
+    candidates = tightened(query, evaluator)
     if candidates is None:
         return None
     order = _front_first(run, query, candidates)
     if order is None:
         return None
-    out = _document(query, candidates.take(order), fields, at_settings(query, known))
+    out = _document(query, candidates.take(order), fields, at_settings(query, evaluator))
     size = sum(len(column) for column in (out["rows"], out["setting"], *out["columns"].values()))
     return out if size <= MOST_BYTES else None
 
@@ -88,8 +88,8 @@ def _document(
 
 
 def _limited_on_all(query: Query, evaluator: Evaluator) -> list[str]:
-    known = [limited_metrics(query, evaluator, d) for d in range(len(query.devices))]
-    return [metric for metric in DEVICE_METRICS if all(metric in metrics for metrics in known)]
+    limited = [limited_metrics(query, evaluator, d) for d in range(len(query.devices))]
+    return [metric for metric in DEVICE_METRICS if all(metric in metrics for metrics in limited)]
 
 
 def _base64(column: np.ndarray[Any, Any]) -> str:
@@ -107,7 +107,7 @@ def _spaces(query: Query, fields: Mapping[str, list[Any]]) -> list[dict[str, Any
     for member, whole in zip(query.space.members, whole_specs(query), strict=True):
         choices = member.choices.values
         places = [[name, [fields[name].index(_plain(v)) for v in vs]] for name, vs in choices.items()]
-        fixed = {name: known.index(whole.get(name)) for name, known in fields.items() if name not in choices}
+        fixed = {name: allowed.index(whole.get(name)) for name, allowed in fields.items() if name not in choices}
         out.append({"first": first, "count": member.combinations, "fixed": fixed, "choices": places})
         first += member.combinations
     return out
@@ -121,4 +121,4 @@ def whole_specs(query: Query) -> list[dict[str, Any]]:
 def every_choice(query: Query) -> list[dict[str, Any]]:
     """Every value of every field of the spaces, as specs have them, so that all can be named."""
     values = [item for member in query.space.members for item in member.choices.values.items()]
-    return [*whole_specs(query), *({name: _plain(value)} for name, some in values for value in some)]
+    return [*whole_specs(query), *({name: _plain(value)} for name, values_ in values for value in values_)]

@@ -93,10 +93,10 @@ LEGEND_MARK = 7
 """Letters that the mark of a legend's entry takes."""
 
 
-def wrapped(text: str, inches: float, taken: int = 0) -> str:
+def wrapped(text: str, inches: float, indent: int = 0) -> str:
     """A text in lines that fit in a width."""
     return textwrap.fill(
-        text, max(20, int(inches * LETTERS_AN_INCH) - taken), break_long_words=False, break_on_hyphens=False
+        text, max(20, int(inches * LETTERS_AN_INCH) - indent), break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -29,7 +29,7 @@ def draw_sensitivity(
     with mpl.rc_context(RC):
         figure, rows, columns = figure_of(1, width_mm)
         panel = figure.add_subplot(rows, columns, 1)
-        drawn: list[list[float]] = []
+        curves: list[list[float]] = []
         for i, run in enumerate(runs):
             colour = COLOURS[i % len(COLOURS)]
             for steps, suffix, style in _staircases(run, name, STYLES[i % len(STYLES)]):
@@ -38,13 +38,13 @@ def draw_sensitivity(
                 panel.step(limit, steps.miou, where="post", color=colour, ls=style, lw=1.6, label=label)
                 if len(limit) == 1:
                     panel.plot(limit, steps.miou, marker="s", ms=4, color=colour)
-                drawn.append(limit.tolist())
+                curves.append(limit.tolist())
             _own_limit(panel, run, name, colour, i == 0)
         unit = {"params": "millions", "macs": "G"}.get(name, LIMITS[SENSITIVITIES[name]].unit)
         panel.set_xlabel(f"limit on {AXES[name].title}, {unit}; the other limits as they are")
         panel.set_ylabel("best mIOU within the limits, %")
         panel.grid(alpha=0.25)
-        if far_apart(drawn):
+        if far_apart(curves):
             logarithmic(panel)
         finish(figure, [panel], _limit_title(runs))
         layout.save(figure, outputs)

@@ -54,16 +54,16 @@ def place(panel: Axes, names: Sequence[Name], marks: Sequence[tuple[float, float
     assert isinstance(figure, Figure)
     pixels = figure.dpi / 72
     at = [(float(x), float(y)) for x, y in panel.transData.transform([(x, y) for _, x, y in names] or [(0, 0)])]
-    others = [(float(x), float(y)) for x, y in panel.transData.transform(list(marks) or [(0, 0)])]
-    taken = [_around(point, MARK * pixels / 2) for point in [*at, *others]]
+    mark_points = [(float(x), float(y)) for x, y in panel.transData.transform(list(marks) or [(0, 0)])]
+    occupied = [_around(point, MARK * pixels / 2) for point in [*at, *mark_points]]
     placed: dict[int, Spot] = {}
     inside = panel.get_window_extent()
     for i in sorted(range(len(names)), key=lambda i: (len(names[i][0]), i)):
         size = _written(panel, names[i][0], at[i])
         spots = list(_spots(at[i], size, pixels))
-        costs = [_cost(spot, taken, list(placed.values()), inside, pixels) for spot in spots]
+        costs = [_cost(spot, occupied, list(placed.values()), inside, pixels) for spot in spots]
         placed[i] = spots[costs.index(min(costs))]
-        taken.append(placed[i].box.padded(PADDING * pixels))
+        occupied.append(placed[i].box.padded(PADDING * pixels))
         _write(panel, names[i], placed[i], pixels)
     return [placed[i].box for i in range(len(names))]
 
@@ -115,11 +115,11 @@ def _spots(point: tuple[float, float], size: tuple[float, float], pixels: float)
             yield Spot(box, point, end)
 
 
-def _cost(spot: Spot, taken: Sequence[Bbox], names: Sequence[Spot], inside: Bbox, pixels: float) -> float:
+def _cost(spot: Spot, occupied: Sequence[Bbox], names: Sequence[Spot], inside: Bbox, pixels: float) -> float:
     """Overlaps first, then crossings, then the way from the point."""
     box = spot.box
     outside = not (inside.x0 < box.x0 and box.x1 < inside.x1 and inside.y0 < box.y0 and box.y1 < inside.y1)
-    crossings = sum(spot.leader.intersects_bbox(other.box, filled=False) for other in names)
-    crossings += sum(other.leader.intersects_bbox(box, filled=False) for other in names)
-    crossings += sum(spot.leader.intersects_path(other.leader, filled=False) for other in names)
-    return 1000.0 * outside + 20.0 * box.count_overlaps(list(taken)) + 6.0 * crossings + spot.length / pixels / 10
+    crossings = sum(spot.leader.intersects_bbox(name.box, filled=False) for name in names)
+    crossings += sum(name.leader.intersects_bbox(box, filled=False) for name in names)
+    crossings += sum(spot.leader.intersects_path(name.leader, filled=False) for name in names)
+    return 1000.0 * outside + 20.0 * box.count_overlaps(list(occupied)) + 6.0 * crossings + spot.length / pixels / 10

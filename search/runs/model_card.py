@@ -50,10 +50,10 @@ def write_papers(
     if beside in (spec_path, card_path):
         raise ConfigError(f"{beside}: a spec and a card are written beside the file; name it .onnx")
     run = load_run(folder)
-    known = space_names(run.query, config)
-    repeat = command(run.query, "again", known or _own_names(run), run.plan)
+    names = space_names(run.query, config)
+    repeat = command(run.query, "again", names or _own_names(run), run.plan)
     _write(spec_path, spec_yaml(trained or run.spec(rank), f"{run.name}#{rank}"))
-    _write(card_path, card(run, rank, beside, repeat, None if known else _space(run), weights, trained))
+    _write(card_path, card(run, rank, beside, repeat, None if names else _space(run), weights, trained))
     return Papers(spec_path, card_path, repeat)
 
 
@@ -139,9 +139,11 @@ def _own_numbers(run: Run, spec: Spec, costs: Sequence[Cost]) -> dict[str, Any]:
 
 def _differs(candidate: Spec, trained: Spec) -> str:
     """How the network in the file differs from the candidate that the search priced."""
-    ours, theirs = as_dict(trained), as_dict(candidate)
+    trained_fields, priced_fields = as_dict(trained), as_dict(candidate)
     changes = ", ".join(
-        f"{key} {_value(value)} instead of {_value(theirs[key])}" for key, value in ours.items() if value != theirs[key]
+        f"{key} {_value(value)} instead of {_value(priced_fields[key])}"
+        for key, value in trained_fields.items()
+        if value != priced_fields[key]
     )
     return f"It was trained with {changes}; spec, counts and cost below are those of the network in the file."
 

@@ -142,8 +142,8 @@ def load_run(folder: Path) -> Run:
         raise ConfigError(f"{folder / 'front.json'}: is damaged ({reason}); run the search again") from None
     if not 1 <= chosen <= len(front):
         raise ConfigError(f"{folder / 'front.json'}: is damaged (chosen: {chosen}); run the search again")
-    held = folder / "certificate.json"
-    certificate = read_json(held) if exists(held) else {}
+    certificate_path = folder / "certificate.json"
+    certificate = read_json(certificate_path) if exists(certificate_path) else {}
     sample = _sample(folder / "sample.csv")
     return Run(folder, query, front, sample, predicted, tried, chosen, document, certificate)
 
@@ -233,14 +233,14 @@ def device_of(run: Run, along: Axis) -> int:
     for i, device in enumerate(run.query.devices):
         if along.device in (device.name, str(device)):
             return i
-    known = did_you_mean(along.device, [device.name for device in run.query.devices])
-    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} has no such device; {known}")
+    hint = did_you_mean(along.device, [device.name for device in run.query.devices])
+    raise ConfigError(f"axis {along.name}@{along.device}: {run.folder} has no such device; {hint}")
 
 
 def values(run: Run, entry: Mapping[str, Any], along: Axis) -> tuple[float, float, float]:
     """Central estimate, low and high of one entry of the front, in the axis' unit; counts are exact."""
-    held = entry["devices"][run.devices[device_of(run, along)]] if along.metric in DEVICE_METRICS else entry
-    value = held[along.metric]
+    metrics = entry["devices"][run.devices[device_of(run, along)]] if along.metric in DEVICE_METRICS else entry
+    value = metrics[along.metric]
     mean, low, high = (float(value[part] if isinstance(value, Mapping) else value) / along.scale for part in PARTS)
     return mean, low, high
 

@@ -41,13 +41,13 @@ def trained_weights(text: str) -> TrainedWeights | None:
     if not rank.isdecimal() or not 1 <= int(rank) <= len(front):
         raise ConfigError(f"{text}: the rank must be from 1 to {len(front)}, but is {rank!r}")
     entry = front[int(rank) - 1]
-    kept = entry.get("weights")
-    return None if kept is None else _checked(Path(folder), kept, text)
+    recorded = entry.get("weights")
+    return None if recorded is None else _checked(Path(folder), recorded, text)
 
 
-def _checked(folder: Path, kept: Any, text: str) -> TrainedWeights:
+def _checked(folder: Path, recorded: Any, text: str) -> TrainedWeights:
     try:
-        path, digest = folder / kept["path"], str(kept["sha256"])
+        path, digest = folder / recorded["path"], str(recorded["sha256"])
         outside = not path.resolve().is_relative_to(folder.resolve())
     except (KeyError, TypeError, OSError, RuntimeError, ValueError):
         raise ConfigError(f"{text}: what front.json says of its weights is damaged; run the search again") from None
@@ -57,4 +57,4 @@ def _checked(folder: Path, kept: Any, text: str) -> TrainedWeights:
         raise ConfigError(f"{text}: its weights, {shown(path)}, are missing; put them back, or export its spec alone")
     if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise ConfigError(f"{text}: its weights, {path}, are not those that the search trained; run the search again")
-    return TrainedWeights(path, digest, f"{text}, trained in {Path(kept['path']).parent.as_posix()}")
+    return TrainedWeights(path, digest, f"{text}, trained in {Path(recorded['path']).parent.as_posix()}")

@@ -41,32 +41,32 @@ def default_folder(query: Query) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path, asked: Query) -> Iterator[None]:
+def claimed(folder: Path, query: Query) -> Iterator[None]:
     """Hold a folder for writing. Raises ZooError where another run holds it or where it answers another query."""
     with claims.claimed(folder, claims.SEARCH):
-        held = folder / "certificate.json"
-        if exists(held) and read_json(held).get("asked") != asked.describe():
+        certificate = folder / "certificate.json"
+        if exists(certificate) and read_json(certificate).get("asked") != query.describe():
             raise ZooError(
                 f"{shown(folder)}: holds the answer to another search; choose another folder with -o, or remove it"
             )
         yield
 
 
-def write(asked: Query, result: Result, folder: Path) -> dict[str, Any]:
+def write(open_query: Query, result: Result, folder: Path) -> dict[str, Any]:
     """Write the front, the sample and, last, the certificate. Returns the document of front.json."""
-    return write_texts(texts_of(asked, result), folder)
+    return write_texts(texts_of(open_query, result), folder)
 
 
-def texts_of(asked: Query, result: Result, pool: Executor | None = None) -> dict[str, str]:
+def texts_of(open_query: Query, result: Result, pool: Executor | None = None) -> dict[str, str]:
     """The files of an answer by name, the certificate last.
 
-    `asked` is the query as it was put, `result.query` the same with every clock settled where one answers it. pool:
-    of processes, in one of which the shortlist is found meanwhile.
+    `open_query` is the query as it was put, `result.query` the same with every clock settled where one answers it.
+    pool: of processes, in one of which the shortlist is found meanwhile.
     """
     candidates = (result.query, result.specs, result.clocks)
-    elsewhere = pool.submit(shortlist_of, *candidates) if pool and len(result.aliases) >= WORTH else None
+    future = pool.submit(shortlist_of, *candidates) if pool and len(result.aliases) >= WORTH else None
     front, sample = list(entries(result)), _csv(_sample(result))
-    shortlist = elsewhere.result() if elsewhere else shortlist_of(*candidates)
+    shortlist = future.result() if future else shortlist_of(*candidates)
     document = {
         "query": result.query.describe(),
         "settings": [[str(device) for device in setting] for setting in result.settings],
@@ -83,7 +83,7 @@ def texts_of(asked: Query, result: Result, pool: Executor | None = None) -> dict
         "front.csv": _csv(front),
         "sample.csv": sample,
     }
-    certificate = certify(asked, result, front, {name: text.encode() for name, text in files.items()})
+    certificate = certify(open_query, result, front, {name: text.encode() for name, text in files.items()})
     return files | {"certificate.json": json.dumps(certificate, indent=1, allow_nan=False) + "\n"}
 
 
@@ -131,13 +131,13 @@ def pooled(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> pooled([{"mae": 1.0, "rmse": 1.0, "n": 3, "within_90": 1.0}, {"mae": 2.0, "rmse": 2.0, "n": 1, "within_90": 0}])
     {'mae': 1.25, 'rmse': 1.323, 'n': 4, 'within_90': 0.75}
     """
-    known = [error for error in errors if error["n"]]
-    count = sum(error["n"] for error in known)
+    nonempty = [error for error in errors if error["n"]]
+    count = sum(error["n"] for error in nonempty)
     if not count:
         return {"mae": None, "rmse": None, "n": 0, "within_90": None}
 
     def mean(name: str, power: int = 1) -> Any:
-        return round(float(sum(error["n"] * error[name] ** power for error in known) / count) ** (1 / power), 3)
+        return round(float(sum(error["n"] * error[name] ** power for error in nonempty) / count) ** (1 / power), 3)
 
     return {"mae": mean("mae"), "rmse": mean("rmse", 2), "n": count, "within_90": mean("within_90")}
 
@@ -167,9 +167,9 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _header(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Columns of all rows, in order; what other rows have in their spec stands beside the spec of the first."""
     first = list(rows[0])
-    others = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in rows[0]]
+    later_names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in rows[0]]
     end = max((i for i, name in enumerate(first) if name.startswith("spec.")), default=-1) + 1
-    return [*first[:end], *others, *first[end:]]
+    return [*first[:end], *later_names, *first[end:]]
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

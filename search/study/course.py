@@ -47,8 +47,8 @@ class Course:
         config = self.study.config
         if config.budget_s is None:
             return float("inf")
-        kept = FOLLOW_SHARE if stage is self.search and config.promote and config.accuracy == "train" else 0.0
-        return (1 - kept) * config.budget_s - self._before - (time.monotonic() - self._started)
+        reserved = FOLLOW_SHARE if stage is self.search and config.promote and config.accuracy == "train" else 0.0
+        return (1 - reserved) * config.budget_s - self._before - (time.monotonic() - self._started)
 
     def keep(self) -> None:
         """Keep in the storage how much of the budget is used up."""
@@ -167,18 +167,18 @@ def _tell(course: Course, trials: Trials, evaluator: Evaluator, task: Task, outc
         _keep_log(study.folder / "logs" / trials.name / f"{number:04}.failed.log", outcome)
         try:
             evaluator.check()
-        except ZooError as gone:
+        except ZooError as unusable:
             raise ZooError(
-                f"trial {number}: {gone}; what was told is kept: go on with --resume {study.folder}"
+                f"trial {number}: {unusable}; what was told is kept: go on with --resume {study.folder}"
             ) from None
-    latency, how = None, ""
+    latency, timing_note = None, ""
     if study.config.measure_latency and trials is course.search and outcome.state == "complete":
-        latency, how = time_candidate(task.spec, study.feasible.query)
+        latency, timing_note = time_candidate(task.spec, study.feasible.query)
     trials.tell(number, outcome, latency)
     result = {"complete": f"mIOU {outcome.miou} %", "stopped": f"stopped at mIOU {outcome.miou} %"}.get(
         outcome.state, f"failed: {outcome.error}"
     )
-    event = ", ".join(filter(None, (_short(outcome, result), how)))
+    event = ", ".join(filter(None, (_short(outcome, result), timing_note)))
     course.say(f"{trials.name} {number + 1}: {event} after {outcome.seconds:.1f} s")
 
 

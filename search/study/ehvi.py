@@ -61,18 +61,18 @@ class Surface:
     levels: Floats
     areas: Floats
 
-    def improvement(self, mean: Floats, sd: Floats, known: Floats) -> Floats:
+    def improvement(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """EHVI of candidates, (N,): mIOU is Normal(mean, sd²), (N,); known (N, axes)."""
         parts = [
-            self._improvement(mean[s : s + CHUNK], sd[s : s + CHUNK], known[s : s + CHUNK])
+            self._improvement(mean[s : s + CHUNK], sd[s : s + CHUNK], costs[s : s + CHUNK])
             for s in range(0, len(mean), CHUNK)
         ]
         return np.concatenate([*parts, np.empty(0)])
 
-    def _improvement(self, mean: Floats, sd: Floats, known: Floats) -> Floats:
+    def _improvement(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """Within a cell A_j(z) is linear in each z_k, so that it is interpolated exactly from the cell's corners."""
         excess = sd * expected_excess((mean - self.levels[:, None]) / sd)  # E[(Y - l_j)+], (n, N)
-        cells, shares = zip(*(_place(line, known[:, k]) for k, line in enumerate(self.lines)), strict=True)
+        cells, shares = zip(*(_place(line, costs[:, k]) for k, line in enumerate(self.lines)), strict=True)
         ehvi = np.zeros(len(mean))
         for corner in product((0, 1), repeat=len(self.lines)):
             weight = np.prod([s if c else 1 - s for c, s in zip(corner, shares, strict=True)], axis=0)
@@ -81,26 +81,26 @@ class Surface:
         return ehvi
 
 
-def surface(miou: Floats, known: Floats, reference: tuple[float, Floats], best: Floats) -> Surface:
+def surface(miou: Floats, costs: Floats, reference: tuple[float, Floats], best: Floats) -> Surface:
     """The surface of a front: mIOU (n,), the higher the better, and known objectives (n, axes), to be minimised.
 
     reference: floor and worst, from which on a candidate counts. best: the lowest value of each known objective.
     """
     floor, worst = reference
-    members = (miou > floor) & (known < worst).all(axis=1)
-    miou, known = miou[members], known[members]
-    axes = range(known.shape[1])
+    members = (miou > floor) & (costs < worst).all(axis=1)
+    miou, costs = miou[members], costs[members]
+    axes = range(costs.shape[1])
     limit = max(2, int(MAX_CELLS ** (1 / max(1, len(axes)))))
-    lines = tuple(_lines(known[:, k], best[k], worst[k], limit) for k in axes)
-    levels, level_of_cell = _steps(miou, known, floor, lines)
+    lines = tuple(_lines(costs[:, k], best[k], worst[k], limit) for k in axes)
+    levels, level_of_cell = _steps(miou, costs, floor, lines)
     return Surface(lines, levels, _areas(level_of_cell, len(levels), lines))
 
 
-def _steps(miou: Floats, known: Floats, floor: float, lines: tuple[Floats, ...]) -> tuple[Floats, Ints]:
+def _steps(miou: Floats, costs: Floats, floor: float, lines: tuple[Floats, ...]) -> tuple[Floats, Ints]:
     """The levels of L, ascending, and which of them it has on each cell: the higher mIOU overwrite the lower."""
     candidates = np.unique(np.append(miou, floor))
     cells = np.zeros([len(line) - 1 for line in lines], dtype=np.int64)
-    first_cell = [np.searchsorted(line, known[:, k]) for k, line in enumerate(lines)]
+    first_cell = [np.searchsorted(line, costs[:, k]) for k, line in enumerate(lines)]
     for i in np.argsort(miou, kind="stable"):
         cells[tuple(slice(int(first[i]), None) for first in first_cell)] = np.searchsorted(candidates, miou[i])
     reached, level_of_cell = np.unique(cells, return_inverse=True)

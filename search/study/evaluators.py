@@ -193,12 +193,12 @@ class Train:
         from zoo.train.trainer import Job
 
         train, val = self._splits()
-        how = self._how(seed)
-        begun = begin(trained_spec(spec), train.labels, how.size, seed)
+        recipe = self._how(seed)
+        begun = begin(trained_spec(spec), train.labels, recipe.size, seed)
         about = {"model": f"trial {number}", "spec": as_dict(begun.spec), "init": None}
         run = self.folder / f"{number:04}"
         run.mkdir(parents=True, exist_ok=True)
-        return Job(begun.module, begun.preprocessing, train, val, how, run, about, self.device)
+        return Job(begun.module, begun.preprocessing, train, val, recipe, run, about, self.device)
 
 
 def _tell(report: Report, row: "Row") -> None:

@@ -54,13 +54,13 @@ class FeasibleSet:
 
         latency_s: as measured on the only device, NaN where it was not.
         """
-        known = self.known[index]
+        costs = self.known[index]
         metrics = [metric for metric, _, _ in self.query.axes() if metric != "miou"]
         if latency_s is not None and "latency_s" in metrics:
             at, measured = metrics.index("latency_s"), np.asarray(latency_s, dtype=float)
-            known = known.copy()
-            known[..., at] = np.where(np.isnan(measured), known[..., at], measured)
-        return np.insert(known, self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
+            costs = costs.copy()
+            costs[..., at] = np.where(np.isnan(measured), costs[..., at], measured)
+        return np.insert(costs, self.miou_axis, -np.asarray(miou, dtype=float), axis=-1)
 
     @property
     def expected(self) -> float:
@@ -121,8 +121,8 @@ class Unknown:
 
 def evaluator(query: Query) -> Evaluator:
     """An evaluator that also prices families without published figures."""
-    known = query.one_space.choices.family in EFFECTS
-    return Evaluator(query, accuracy=None if known else Unknown())
+    modelled = query.one_space.choices.family in EFFECTS
+    return Evaluator(query, accuracy=None if modelled else Unknown())
 
 
 def feasible_set(query: Query, progress: Progress | None = None) -> FeasibleSet:
@@ -143,15 +143,15 @@ def feasible_set(query: Query, progress: Progress | None = None) -> FeasibleSet:
         if len(within) and (best is None or within.expected > best.expected):
             best = within
     if best is None:
-        known = tuple(objective for objective in query.objectives if objective != "miou")
-        raise nothing_feasible(replace(query, objectives=known or ("params",)))
+        exact_objectives = tuple(objective for objective in query.objectives if objective != "miou")
+        raise nothing_feasible(replace(query, objectives=exact_objectives or ("params",)))
     return best
 
 
 def _within(price: Evaluator, progress: Progress | None) -> FeasibleSet:
     query = price.query
     axes = [axis for axis in query.axes() if axis[0] != "miou"]
-    rows, known, miou, failures = [], [], [], []
+    rows, costs, miou, failures = [], [], [], []
     enumerated = 0
     for chunk in query.space.chunks():
         priced = price.price(chunk)
@@ -159,7 +159,7 @@ def _within(price: Evaluator, progress: Progress | None) -> FeasibleSet:
         admitted = np.flatnonzero(priced.within)
         inside = price.columns(priced, admitted)
         rows.append(inside.rows)
-        known.append(np.array([sign * inside.metric(m, d).astype(float) for m, d, sign in axes]).reshape(len(axes), -1))
+        costs.append(np.array([sign * inside.metric(m, d).astype(float) for m, d, sign in axes]).reshape(len(axes), -1))
         miou.append(np.stack([inside.miou[part] for part in ("low", "mean", "high")], axis=1))
         failures.append(priced.failures[admitted])
         if progress:
@@ -168,5 +168,5 @@ def _within(price: Evaluator, progress: Progress | None) -> FeasibleSet:
         return FeasibleSet(
             query, 0, np.empty(0, np.int64), np.empty((0, len(axes))), np.empty((0, 3)), np.empty((0, 0))
         )
-    joined = np.concatenate(known, axis=1).T
+    joined = np.concatenate(costs, axis=1).T
     return FeasibleSet(query, enumerated, np.concatenate(rows), joined, np.concatenate(miou), np.concatenate(failures))

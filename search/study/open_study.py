@@ -87,7 +87,7 @@ class OpenStudy:
         storage = open_storage(self.folder, url, lock)
         prefix = "" if url is None else f"zoo-{digest(identity)[:12]}-"
         worker = Worker(self.folder)
-        both = {SEARCH: identity, FOLLOW_UP: identity | {"follow_up": self.long.describe()}}
+        identities = {SEARCH: identity, FOLLOW_UP: identity | {"follow_up": self.long.describe()}}
         try:
             search, follow = (
                 Trials(
@@ -100,7 +100,7 @@ class OpenStudy:
                     shared=url is not None,
                     limit_s=self.config.limit_s,
                 )
-                for stage, about in both.items()
+                for stage, about in identities.items()
             )
             yield search, follow
         finally:
@@ -125,9 +125,9 @@ class OpenStudy:
         """The follow-up as `Trials.ask` calls it."""
 
         def proposal(trials: list[Trial]) -> Proposal | None:
-            done = {(trial.index, trial.seed) for trial in trials if not trial.void}
+            trained = {(trial.index, trial.seed) for trial in trials if not trial.void}
             for index, seed in follow_ups(self.feasible, searched(), trials, self.config):
-                if (index, seed) not in done:
+                if (index, seed) not in trained:
                     return Proposal(index, seed=seed)
             return None
 

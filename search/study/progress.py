@@ -49,8 +49,8 @@ class StudyProgress:
     def front(self) -> list[Repeats]:
         """Measured candidates that no other dominates, the best mIOU first; of the last stage that measured any."""
         latencies = latencies_of(self.searched)
-        known = repeats_of(self.followed, "long", latencies) or repeats_of(self.searched, "short", latencies)
-        return front_of(self.feasible, known)
+        measured = repeats_of(self.followed, "long", latencies) or repeats_of(self.searched, "short", latencies)
+        return front_of(self.feasible, measured)
 
     @property
     def left_s(self) -> float | None:
@@ -67,9 +67,9 @@ class StudyProgress:
         if config.accuracy == "train" and config.promote:
             long = [e.seconds for e in self.followed if e.ended and not e.void]
             whole = [e.seconds for e in self.searched if e.state == "complete"]
-            each = float(np.mean(long or whole or ended)) * (1 if long else config.long_epochs / config.epochs)
+            follow_cost = float(np.mean(long or whole or ended)) * (1 if long else config.long_epochs / config.epochs)
             most = min(config.promote, len(self.feasible)) * (1 + config.repeats)
-            left += self._left(self._follow_due(most), each) if self.followed else most * each
+            left += self._left(self._follow_due(most), follow_cost) if self.followed else most * follow_cost
         left /= self.slots
         return left if self.budget_s is None else min(left, max(0.0, self.budget_s))
 

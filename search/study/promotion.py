@@ -11,7 +11,7 @@ from search.study.trials import Trial
 
 
 def follow_ups(
-    feasible: FeasibleSet, searched: list[Trial], done: list[Trial], config: StudyConfig
+    feasible: FeasibleSet, searched: list[Trial], followed: list[Trial], config: StudyConfig
 ) -> list[tuple[int, int]]:
     """(candidate, seed) of every training by the long protocol that is due, in order.
 
@@ -21,14 +21,14 @@ def follow_ups(
     if config.promote == 0:
         return []
     first = [(index, config.seed) for index in promoted(feasible, searched, config.promote)]
-    ended = {(e.index, e.seed): e for e in done if e.ended and not e.void}
+    ended = {(e.index, e.seed): e for e in followed if e.ended and not e.void}
     if not first or not all(key in ended for key in first):
         return first
-    kept = [e for key in first if (e := ended[key]).miou is not None]
-    if not kept:
+    measured = [e for key in first if (e := ended[key]).miou is not None]
+    if not measured:
         return first
-    on_front = nondominated(feasible.points(np.array([e.index for e in kept]), [e.miou for e in kept]))
-    members = [e.index for e, member in zip(kept, on_front, strict=True) if member]
+    on_front = nondominated(feasible.points(np.array([e.index for e in measured]), [e.miou for e in measured]))
+    members = [e.index for e, member in zip(measured, on_front, strict=True) if member]
     return first + [(index, config.seed + 1 + r) for r in range(config.repeats) for index in members]
 
 
@@ -44,9 +44,13 @@ def promoted(feasible: FeasibleSet, searched: list[Trial], count: int) -> list[i
     rank = ranks(feasible.points(np.array([e.index for e in trials]), [e.miou for e in trials]))
     out: list[int] = []
     for level in range(int(rank.max()) + 1):
-        same = sorted((e for e, r in zip(trials, rank, strict=True) if r == level), key=lambda e: -(e.miou or 0))
+        same_rank = sorted((e for e, r in zip(trials, rank, strict=True) if r == level), key=lambda e: -(e.miou or 0))
         left = count - len(out)
-        if len(same) > left:
-            same = [same[i] for i in np.unique(np.linspace(0, len(same) - 1, left).round().astype(int))] if left else []
-        out += [e.index for e in same]
+        if len(same_rank) > left:
+            same_rank = (
+                [same_rank[i] for i in np.unique(np.linspace(0, len(same_rank) - 1, left).round().astype(int))]
+                if left
+                else []
+            )
+        out += [e.index for e in same_rank]
     return out

@@ -75,12 +75,12 @@ def repeats_of(
     return [
         Repeats(
             index,
-            tuple(trial.miou for trial in same if trial.miou is not None),
+            tuple(trial.miou for trial in candidate_trials if trial.miou is not None),
             protocol,
-            same[0].number,
+            candidate_trials[0].number,
             (latencies or {}).get(index),
         )
-        for index, same in runs.items()
+        for index, candidate_trials in runs.items()
     ]
 
 
@@ -89,9 +89,9 @@ def latencies_of(trials: Sequence[Trial]) -> dict[int, Interval]:
     return {trial.index: trial.latency for trial in trials if trial.latency is not None}
 
 
-def front_of(feasible: FeasibleSet, known: Sequence[Repeats]) -> list[Repeats]:
+def front_of(feasible: FeasibleSet, measured: Sequence[Repeats]) -> list[Repeats]:
     """Measured candidates within the limits that no other dominates, the best mIOU first."""
-    inside = [repeats for repeats in known if keeps_limits(feasible, repeats.index, repeats.latency)]
+    inside = [repeats for repeats in measured if keeps_limits(feasible, repeats.index, repeats.latency)]
     if not inside:
         return []
     latency = [math.nan if repeats.latency is None else repeats.latency.mean for repeats in inside]
@@ -102,11 +102,11 @@ def front_of(feasible: FeasibleSet, known: Sequence[Repeats]) -> list[Repeats]:
     return sorted(front, key=lambda repeats: -repeats.mean)
 
 
-def noise_of(known: Sequence[Repeats], *, exact: bool) -> Noise:
+def noise_of(measured: Sequence[Repeats], *, exact: bool) -> Noise:
     """Pooled over the candidates that ran more than once; without any, what is assumed of published runs."""
     if exact:
         return Noise(0.0, 0)
-    return Noise(*(pooled_sd(m.miou for m in known) or (NOISE_SD, 0)))
+    return Noise(*(pooled_sd(m.miou for m in measured) or (NOISE_SD, 0)))
 
 
 def gain_of(before: Floats, long: Sequence[float]) -> Gain:

@@ -151,8 +151,8 @@ class StudyResults:
     def _others(self) -> list[Repeats]:
         """What was measured but is not on the front, the short protocol's where the front is of the long one too."""
         front = {(m.index, m.protocol) for m in self.front}
-        known = {(m.index, m.protocol): m for m in (*self.measured, *self.short)}
-        return sorted((m for key, m in known.items() if key not in front), key=lambda m: (m.protocol, -m.mean))
+        repeats = {(m.index, m.protocol): m for m in (*self.measured, *self.short)}
+        return sorted((m for key, m in repeats.items() if key not in front), key=lambda m: (m.protocol, -m.mean))
 
     def _left_out(self) -> dict[str, Any]:
         """How well the surrogate predicts each trial from all others."""
@@ -168,12 +168,12 @@ class StudyResults:
             "within_90": round(float((np.abs(error) <= 1.645 * sd).mean()), 3),
         }
 
-    def _measured_entries(self, shown: list[Repeats]) -> Iterator[dict[str, Any]]:
-        if not shown:
+    def _measured_entries(self, measured: list[Repeats]) -> Iterator[dict[str, Any]]:
+        if not measured:
             return
         query = self.feasible.query
-        columns, accuracy = self.feasible.columns([m.index for m in shown]), UnknownAccuracy()
-        for i, repeats in enumerate(shown):
+        columns, accuracy = self.feasible.columns([m.index for m in measured]), UnknownAccuracy()
+        for i, repeats in enumerate(measured):
             reach = self.noise.reach(len(repeats.miou), len(repeats.miou)) / sqrt(2)
             low, high = max(0.0, repeats.mean - reach), min(100.0, repeats.mean + reach)
             yield _timed(entry(query, columns, i, self._spec(repeats.index), None, accuracy), repeats) | {
@@ -237,7 +237,7 @@ class StudyResults:
 
     def trials(self) -> list[dict[str, Any]]:
         """Every trial of both stages, one row each."""
-        both = [("search", e) for e in self.study.searched] + [("follow-up", e) for e in self.study.followed]
+        staged = [("search", e) for e in self.study.searched] + [("follow-up", e) for e in self.study.followed]
         return [
             {
                 "stage": stage,
@@ -250,7 +250,7 @@ class StudyResults:
                 "error": e.error or "",
                 **as_dict(self._spec(e.index)),
             }
-            for stage, e in both
+            for stage, e in staged
             if not e.void
         ]
 
@@ -286,9 +286,9 @@ def _timed(row: dict[str, Any], repeats: Repeats) -> dict[str, Any]:
 
 
 def _counts(trials: list[Trial]) -> dict[str, Any]:
-    kept = [e for e in trials if not e.void]
-    states = {state: sum(e.state == state for e in kept) for state in ("complete", "stopped", "failed", "running")}
-    return {"asked": len(kept), **states, "seconds": round(sum(e.seconds for e in kept), 3)}
+    valid = [e for e in trials if not e.void]
+    states = {state: sum(e.state == state for e in valid) for state in ("complete", "stopped", "failed", "running")}
+    return {"asked": len(valid), **states, "seconds": round(sum(e.seconds for e in valid), 3)}
 
 
 def _spelt(about: dict[str, Any]) -> str:

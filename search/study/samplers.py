@@ -149,8 +149,8 @@ class Improvement:
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.feasible = setting, setting.feasible
-        known = setting.feasible.known
-        self.known = known if known.shape[1] else np.zeros((len(known), 1))
+        costs = setting.feasible.known
+        self.known = costs if costs.shape[1] else np.zeros((len(costs), 1))
         self._last: Fitted | None = None
 
     def __call__(self, history: History, number: int) -> Proposal:
@@ -207,7 +207,7 @@ def fitted_to(count: int) -> int:
     return count if count < ENOUGH else 1 << (count.bit_length() - 1)
 
 
-def reference_point(miou: Floats, known: Floats) -> tuple[float, Floats]:
+def reference_point(miou: Floats, costs: Floats) -> tuple[float, Floats]:
     """Lowest mIOU and highest known objectives (axes,) that count: a tenth of its range beyond the nadir of the front.
 
     The nadir is the worst value of each objective on the front (Ishibuchi et al., Evolutionary Computation 26, 2018,
@@ -217,14 +217,14 @@ def reference_point(miou: Floats, known: Floats) -> tuple[float, Floats]:
     >>> floor, worst.tolist()
     (49.0, [2.1])
     """
-    points = np.column_stack([-miou, known])
+    points = np.column_stack([-miou, costs])
     front = points[nondominated(points)]
     low, high = front.min(axis=0), front.max(axis=0)
     reference = high + 0.1 * np.maximum(high - low, 1e-9 * np.abs(high) + 1e-12)
     return float(-reference[0]), reference[1:]
 
 
-def best_of_each_cell(known: Floats, value: Floats, *, cells: int, keep: int) -> Ints:
+def best_of_each_cell(costs: Floats, value: Floats, *, cells: int, keep: int) -> Ints:
     """The candidates with the largest value in each cell of a grid over the known objectives, ascending.
 
     The grid has b = cells^(1 / axes) bins an axis, which hold equally many candidates each: bin_k = rank_k · b / N. The
@@ -235,9 +235,9 @@ def best_of_each_cell(known: Floats, value: Floats, *, cells: int, keep: int) ->
     >>> best_of_each_cell(np.arange(8.0)[:, None], value, cells=2, keep=4).tolist()  # cells 0 to 3 and 4 to 7
     [1, 3, 4, 5]
     """
-    count, axes = known.shape
+    count, axes = costs.shape
     bins = max(2, int(cells ** (1 / axes)))
-    rank = np.argsort(np.argsort(known, axis=0, kind="stable"), axis=0)
+    rank = np.argsort(np.argsort(costs, axis=0, kind="stable"), axis=0)
     cell = (rank * bins // count) @ bins ** np.arange(axes)
     by_cell = np.lexsort((-value, cell))  # by cell, the largest value first
     first_of_cell = np.searchsorted(cell[by_cell], np.arange(bins**axes))

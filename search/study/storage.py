@@ -242,7 +242,7 @@ def absolute(url: str) -> str:
 
 
 @contextmanager
-def reachable(where: str) -> Iterator[None]:
+def reachable(url: str) -> Iterator[None]:
     """Errors of a storage as one sentence."""
     try:
         yield
@@ -254,12 +254,11 @@ def reachable(where: str) -> Iterator[None]:
             raise
         if missing:
             raise ZooError(
-                f"{masked(where)}: needs the Python package {missing}; install it, or leave out --storage"
+                f"{masked(url)}: needs the Python package {missing}; install it, or leave out --storage"
             ) from None
-        text = without_secrets((str(error.__cause__ or error).splitlines() or [type(error).__name__])[0], where)
+        text = without_secrets((str(error.__cause__ or error).splitlines() or [type(error).__name__])[0], url)
         raise ZooError(
-            f"{masked(where)}: the storage cannot be reached or written ({text}); "
-            "start it, free it, or correct --storage"
+            f"{masked(url)}: the storage cannot be reached or written ({text}); start it, free it, or correct --storage"
         ) from None
 
 

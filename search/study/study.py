@@ -138,13 +138,13 @@ def _check_any(searched: list[Trial], config: StudyConfig, folder: Path) -> None
 
 def _check_within(feasible: FeasibleSet, searched: list[Trial], folder: Path) -> None:
     """Raise NegativeAnswer where this machine runs every measured network too slowly for the limits."""
-    known = [trial for trial in searched if trial.state == "complete"]
-    if not known or any(keeps_limits(feasible, trial.index, trial.latency) for trial in known):
+    complete = [trial for trial in searched if trial.state == "complete"]
+    if not complete or any(keeps_limits(feasible, trial.index, trial.latency) for trial in complete):
         return
-    fastest = min((trial.latency.high for trial in known if trial.latency is not None), default=0.0)
+    fastest = min((trial.latency.high for trial in complete if trial.latency is not None), default=0.0)
     raise NegativeAnswer(
-        f"none of the {len(known)} measured networks is within the limits as this machine runs it, the fastest in up "
-        f"to {1e3 * fastest:.4g} ms; search again with a larger --max-latency-ms, or go on with more --trials and "
+        f"none of the {len(complete)} measured networks is within the limits as this machine runs it, the fastest in "
+        f"up to {1e3 * fastest:.4g} ms; search again with a larger --max-latency-ms, or go on with more --trials and "
         f"--resume {quoted(folder)}"
     )
 

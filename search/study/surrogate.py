@@ -59,7 +59,7 @@ class Observations:
     def same(self, other: "Observations") -> bool:
         """Whether these are the same trials with the same results."""
         pairs = ((self.index, other.index), (self.miou, other.miou), (self.extra, other.extra))
-        return all(np.array_equal(own, theirs) for own, theirs in pairs)
+        return all(np.array_equal(own, other_column) for own, other_column in pairs)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -62,7 +62,7 @@ class Trials:
         storage: Any,
         name: str,
         feasible: FeasibleSet,
-        asked: Mapping[str, Any],
+        search: Mapping[str, Any],
         *,
         lock: FolderLock,
         worker: Worker,
@@ -79,13 +79,13 @@ class Trials:
             saved = self.study.attrs.get("asked")
             if saved is None:
                 self.study.name_metrics(metric_names(feasible))
-            elif saved != asked and (_search(saved) != _search(asked) or self.study.trials()):
+            elif saved != search and (_search(saved) != _search(search) or self.study.trials()):
                 raise ConfigError(
-                    f"study {name!r}: was made for another search: {difference(saved, asked)}; go on with its own "
+                    f"study {name!r}: was made for another search: {difference(saved, search)}; go on with its own "
                     "options, or start another with -o"
                 )
-            if saved != asked:
-                self.study.keep("asked", dict(asked))
+            if saved != search:
+                self.study.keep("asked", dict(search))
         self._distributions: dict[str, Any] = {
             field: optuna.distributions.IntDistribution(0, len(feasible.query.one_space.choices.values[field]) - 1)
             for field in feasible.codes
@@ -227,8 +227,8 @@ def _search(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _first(trials: list[Trial], number: int, most: int | None) -> bool:
     """Whether no earlier trial has the same candidate and seed, and the trial is among the first `most`."""
     own, earlier = trials[number], [e for e in trials[:number] if not e.void]
-    same = any((e.index, e.seed) == (own.index, own.seed) for e in earlier)
-    return not same and (most is None or len(earlier) < most)
+    repeated = any((e.index, e.seed) == (own.index, own.seed) for e in earlier)
+    return not repeated and (most is None or len(earlier) < most)
 
 
 def metric_names(feasible: FeasibleSet) -> list[str]:
@@ -245,19 +245,19 @@ def constraints(feasible: FeasibleSet, failures: Any) -> dict[str, float]:
     """
     out, allowed = {}, 1 - feasible.query.confidence
     for bound, value in zip(feasible.query.bounds(), failures, strict=True):
-        where = "" if bound.device is None else f"@{feasible.query.devices[bound.device]}"
-        out[f"{bound.limit}{where}"] = float(value / allowed - 1)
+        at_device = "" if bound.device is None else f"@{feasible.query.devices[bound.device]}"
+        out[f"{bound.limit}{at_device}"] = float(value / allowed - 1)
     return out
 
 
-def difference(saved: Any, wanted: Any, where: str = "") -> str:
+def difference(saved: Any, expected: Any, path: str = "") -> str:
     """The first thing in which two documents differ.
 
     >>> difference({"seed": 1, "space": {"k": [2]}}, {"seed": 1, "space": {"k": [3]}})
     'space.k is [2] there and [3] here'
     """
-    if isinstance(saved, Mapping) and isinstance(wanted, Mapping):
-        for key in {**saved, **wanted}:
-            if saved.get(key) != wanted.get(key):
-                return difference(saved.get(key), wanted.get(key), f"{where}.{key}".lstrip("."))
-    return f"{where} is {saved!r} there and {wanted!r} here"
+    if isinstance(saved, Mapping) and isinstance(expected, Mapping):
+        for key in {**saved, **expected}:
+            if saved.get(key) != expected.get(key):
+                return difference(saved.get(key), expected.get(key), f"{path}.{key}".lstrip("."))
+    return f"{path} is {saved!r} there and {expected!r} here"

@@ -59,8 +59,8 @@ def seen(name: Any, workers: Path, age_s: float, limit_s: float | None) -> Sight
     only that the trial is long overdue. Paths that a storage names are not followed.
     """
     host, lock, folder, process = _parts(name)
-    mine = machine()
-    if mine and process.partition(" ")[0] == mine and folder != folder_id(workers):
+    this_machine = machine()
+    if this_machine and process.partition(" ")[0] == this_machine and folder != folder_id(workers):
         return Sight(host, gone=not _runs(process.partition(" ")[2]))
     if _LOCK.fullmatch(lock) and (exists(workers / lock) or folder == folder_id(workers)):
         path = workers / lock

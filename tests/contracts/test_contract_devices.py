@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hw_models.device import device_folders, load_device, read_device
+from hw_models.device import SHIPPED, load_device, read_device
 from hw_models.predictors import predictor
 from zoo.testing import PredictorContract
 
@@ -20,7 +20,7 @@ def contract(name: str) -> type:
     return type(f"Test_{name}", (PredictorContract,), members)
 
 
-for _name in device_folders():
+for _name in sorted(path.name for path in SHIPPED.iterdir()):
     globals()[f"Test_{_name}"] = contract(_name)
 
 

@@ -48,10 +48,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads_of(asked: int | None, workers: int = 1) -> int:
-    """Threads for each of `workers` images at once, of `asked` in all or every core; at least one.
+def threads_of(requested: int | None, workers: int = 1) -> int:
+    """Threads for each of `workers` images at once, of `requested` in all or every core; at least one.
 
     >>> threads_of(8, 3)
     2
     """
-    return max(1, (asked or available_cores()) // workers)
+    return max(1, (requested or available_cores()) // workers)

@@ -38,8 +38,8 @@ def torch_run(network: Network, threads: int) -> Run:
 
 def first(out: Any) -> Tensor:
     """The output of a network, or the first of several."""
-    found: Tensor = out if isinstance(out, Tensor) else out[0]
-    return found
+    output: Tensor = out if isinstance(out, Tensor) else out[0]
+    return output
 
 
 def onnxruntime_run(network: Network, graph: Graph, threads: int, streams: int) -> Run:
@@ -126,11 +126,11 @@ def _around(model: Any, *, channels_last: bool, preprocessing: Preprocessing | N
         side.model().set_layout(Layout("NCHW"))
         side.tensor().set_layout(Layout("NHWC"))
     if preprocessing:
-        how = steps.input().preprocess()
+        steps_before = steps.input().preprocess()
         if preprocessing.channels == "BGR":
-            how.reverse_channels()
-        how.scale(255 / preprocessing.maximum).mean(list(preprocessing.mean))
-        how.scale([std * preprocessing.divisor for std in preprocessing.std])
+            steps_before.reverse_channels()
+        steps_before.scale(255 / preprocessing.maximum).mean(list(preprocessing.mean))
+        steps_before.scale([std * preprocessing.divisor for std in preprocessing.std])
     return steps.build()
 
 

@@ -69,8 +69,8 @@ def timed(
 def conditions(graph: Graph, names: Sequence[str], threads: int, streams: int) -> str:
     """SHA-256 of all that an answer depends on: network at its size, batch 1, threads, processor, versions."""
     packages = sorted({package for name in names for package in NEEDS.get(name, ())})
-    known = [repr(graph), list(names), threads, streams, processor(), [f"{p} {_version(p)}" for p in packages]]
-    return sha256(json.dumps(known).encode()).hexdigest()
+    parts = [repr(graph), list(names), threads, streams, processor(), [f"{p} {_version(p)}" for p in packages]]
+    return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def processor() -> str:
@@ -79,8 +79,8 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Hardware")))
-    return next(named, "") or platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Hardware")))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

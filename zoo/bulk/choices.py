@@ -149,16 +149,16 @@ class Memo:
             first, index = distinct(columns, len(rows))
             table = np.empty(len(first), dtype=np.int64)
             for i, at in enumerate(first):
-                known = tuple(int(values[at]) for values in columns)
-                if known not in self.found:
+                key_values = tuple(int(values[at]) for values in columns)
+                if key_values not in self.found:
                     read, result = run(int(rows[at]))
                     if read.keys() - self.keys.keys():
                         self.keys |= read
                         self.found.clear()
                         break
-                    self.found[known] = len(self.results)
+                    self.found[key_values] = len(self.results)
                     self.results.append(result)
-                table[i] = self.found[known]
+                table[i] = self.found[key_values]
             else:
                 return table[index]
 

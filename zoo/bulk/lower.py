@@ -83,9 +83,9 @@ class BulkLowering:
             step = self._step(number, stage, turn, times, codes, shapes, storage)
             steps.append(step)
             shapes, storage = self._after(number, step, shapes, storage)
-        outputs, which = by_fields(self.choices, codes, family.outputs)
+        outputs, output_index = by_fields(self.choices, codes, family.outputs)
         sizes = np.array([0, *(shape.bytes for shape in self._interned)], dtype=np.int64)
-        return Bulk(steps, count, outputs, which, sizes)
+        return Bulk(steps, count, outputs, output_index, sizes)
 
     def _intern(self, shape: Shape) -> int:
         return self._interned.setdefault(shape, len(self._interned) + 1)
@@ -113,7 +113,7 @@ class BulkLowering:
         storage: Mapping[str, Ints],
     ) -> Step:
         count = len(times)
-        known = list(self._interned)
+        shapes_by_code = list(self._interned)
         kind, bn_eps = family_named(self.choices.family).spec, family_named(self.choices.family).bn_eps
 
         def column(key: Key) -> Ints:
@@ -131,7 +131,7 @@ class BulkLowering:
             g = GraphBuilder(bn_eps)
             state = _State(
                 g,
-                {name: known[c[row] - 1] for name, c in shapes.items() if c[row]},
+                {name: shapes_by_code[c[row] - 1] for name, c in shapes.items() if c[row]},
                 {name: int(c[row]) for name, c in storage.items()},
             )
             stage.run(g, spec, state) if turn < 0 else stage.run(g, spec, state, turn)
@@ -156,10 +156,10 @@ class BulkLowering:
         of that input; every other name stays as it is.
         """
         new_shapes, new_storage = dict(shapes), dict(storage)
-        written = {name for piece in step.pieces for name in piece.writes}
+        names_written = {name for piece in step.pieces for name in piece.writes}
         read = sorted({name for piece in step.pieces for name in piece.reads})
         absent = np.full(len(step.index), ABSENT, dtype=np.int64)
-        for name in sorted(written):
+        for name in sorted(names_written):
             shape_of = np.array([self._shape_written(piece, name) for piece in step.pieces] + [0], dtype=np.int64)
             fresh = np.array(
                 [self._storage_of(number, piece, name) for piece in step.pieces] + [ABSENT], dtype=np.int64
@@ -178,8 +178,8 @@ class BulkLowering:
         layer = piece.writes.get(name)
         if layer is None or layer in piece.reads.values():
             return ABSENT
-        made = sorted(set(piece.writes.values())).index(layer)
-        return self._storages.setdefault((step, made), len(self._storages) + 1)
+        position = sorted(set(piece.writes.values())).index(layer)
+        return self._storages.setdefault((step, position), len(self._storages) + 1)
 
     def _shape_written(self, piece: Piece, name: str) -> int:
         return self._intern(piece.shapes[piece.writes[name]]) if name in piece.writes else 0
@@ -237,8 +237,8 @@ class Bulk:
     def peak_activation_bytes(self) -> Ints:
         """Peak activation memory of each candidate, as `Graph.peak_activation_bytes` has it."""
         names = {name for outputs in self.outputs for name in outputs}
-        kept = {name: np.array([name in o for o in self.outputs])[self.which_outputs] for name in names}
-        return peak_bytes_of(self.steps, kept, self.sizes)
+        is_output = {name: np.array([name in o for o in self.outputs])[self.which_outputs] for name in names}
+        return peak_bytes_of(self.steps, is_output, self.sizes)
 
 
 BLOCK = 1 << 12
@@ -253,11 +253,11 @@ def _table(
     values = {int(i): np.asarray(function(step.pieces[i].layers)) for i in used}
     if not values:
         return None
-    once = np.zeros((len(step.pieces) + 1, *shape), dtype=next(iter(values.values())).dtype)
+    per_run = np.zeros((len(step.pieces) + 1, *shape), dtype=next(iter(values.values())).dtype)
     for i, value in values.items():
-        once[i + 1] = value
+        per_run[i + 1] = value
     times = np.arange(step.count.max() + 1)
-    table = (once[:, None] * times.reshape(-1, *[1] * len(shape))).reshape(-1, *shape)
+    table = (per_run[:, None] * times.reshape(-1, *[1] * len(shape))).reshape(-1, *shape)
     return table, (step.index + 1) * len(times) + step.count
 
 

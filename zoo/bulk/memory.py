@@ -157,16 +157,20 @@ def _each_storage_once(alive: Mapping[str, Bools], storage: Mapping[str, Ints]) 
         yield name, first
 
 
-def _inside(step: Step, entries: list[str], exits: list[str], kept: list[Bools]) -> Ints:
+def _inside(step: Step, entries: list[str], exits: list[str], read_later_rows: list[Bools]) -> Ints:
     """Peak inside each row's piece, computed once for each piece and set of entries and exits that are read later.
 
-    kept: of each entry, then of each exit, which rows read it later.
+    read_later_rows: of each entry, then of each exit, which rows read it later.
     """
-    first, which = distinct([step.index, *(column.astype(np.int64) for column in kept)], len(step.index))
+    first, peak_index = distinct(
+        [step.index, *(column.astype(np.int64) for column in read_later_rows)], len(step.index)
+    )
     peaks = np.empty(len(first), dtype=np.int64)
     for i, row in enumerate(first):
         piece = step.pieces[step.index[row]]
         layer_of = [piece.reads.get(name) for name in entries] + [piece.writes.get(name) for name in exits]
-        read_later = [layer for layer, rows in zip(layer_of, kept, strict=True) if rows[row] and layer is not None]
+        read_later = [
+            layer for layer, rows in zip(layer_of, read_later_rows, strict=True) if rows[row] and layer is not None
+        ]
         peaks[i] = peak_bytes(piece.layers, read_later)
-    return peaks[which]
+    return peaks[peak_index]

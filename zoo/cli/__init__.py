@@ -138,8 +138,8 @@ def _grouped(every: Sequence[Command]) -> str:
     groups = {**TASKS, "more": tuple(name for name in by_name if name not in listed)}
     lines = []
     for task, names in groups.items():
-        known = [by_name[name] for name in names if name in by_name]
-        lines += [f"{task}:", *map(_line, known), ""] if known else []
+        task_commands = [by_name[name] for name in names if name in by_name]
+        lines += [f"{task}:", *map(_line, task_commands), ""] if task_commands else []
     lines += ["zoo COMMAND --help explains a command, with examples.", ""]
     return "\n".join([*lines, "example: zoo search --device tx2 --max-latency-ms 150 --max-power-w 2"])
 
@@ -213,14 +213,14 @@ def _run(argv: Sequence[str] | None) -> int:
         return _fail(ZooError("interrupted; what was finished is kept"), INTERRUPTED)
 
 
-def _own_entries(given: str | None) -> None:
+def _own_entries(config_path: str | None) -> None:
     """Add the user's own families and devices of zoo.yaml, before a run or a file that names one is read."""
-    path = Path(given or os.environ.get("ZOO_CONFIG") or "zoo.yaml")
+    path = Path(config_path or os.environ.get("ZOO_CONFIG") or "zoo.yaml")
     if is_file(path) and re.search(r"^\W*families\b|\bfolder\b", _text(path), re.MULTILINE):
         from search.device_ref import check_devices
         from zoo.config import load_config
 
-        check_devices(load_config(given))
+        check_devices(load_config(config_path))
 
 
 def _text(path: Path) -> str:
@@ -232,8 +232,8 @@ def _text(path: Path) -> str:
 
 def _system(error: OSError) -> ZooError:
     """What the system refused, where no module has a sentence of its own for it."""
-    where = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
-    return ZooError(f"{where}{reason(error)}; check the path, its permissions and the room on the disk")
+    prefix = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
+    return ZooError(f"{prefix}{reason(error)}; check the path, its permissions and the room on the disk")
 
 
 def _fail(error: Exception, code: int) -> int:

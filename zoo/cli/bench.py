@@ -60,13 +60,13 @@ def _bench(args: Arguments) -> int:
         raise usage("bench: MODEL is missing; `zoo list` names the models")
     check_outputs(args, args.output)
     names = named_models(args, args.models)
-    found = [_timed(args, model_of(args, name)) for name in names]
-    documents = [_document(args, one, name) for one, name in zip(found, names, strict=True)]
-    _say_busy(found)
+    timed = [_timed(args, model_of(args, name)) for name in names]
+    documents = [_document(args, network, name) for network, name in zip(timed, names, strict=True)]
+    _say_busy(timed)
     if args.output:
         write_text(args.output, json.dumps(documents, indent=2) + "\n")
         note(f"wrote {args.output}")
-    emit(args, documents, lambda console: _print_bench(console, found, documents))
+    emit(args, documents, lambda console: _print_bench(console, timed, documents))
     return 0
 
 
@@ -103,26 +103,26 @@ def _device(args: Arguments) -> "tuple[Device | None, float | None]":
     return load_device(at.name), at.clock_mhz or config_of(args).clock_mhz(at.name)
 
 
-def _document(args: Arguments, found: "Bench", name: str) -> dict[str, Any]:
+def _document(args: Arguments, result: "Bench", name: str) -> dict[str, Any]:
     """The row, with the command that repeats it."""
     options = {
         "set": args.settings,
-        "size": found.size,
-        "backend": found.protocol["backend"],
-        "threads": found.protocol["threads"],
+        "size": result.size,
+        "backend": result.protocol["backend"],
+        "threads": result.protocol["threads"],
         "batch": args.batch,
         "optimize": args.optimize,
         "device": args.device,
         "max_spread": args.max_spread,
     }
-    return found.document() | {"conditions": {"command": command_line("bench", [name], options)}}
+    return result.document() | {"conditions": {"command": command_line("bench", [name], options)}}
 
 
-def _say_busy(found: "list[Bench]") -> None:
+def _say_busy(results: "list[Bench]") -> None:
     from hw_models.measure.environment import busy_text
 
-    loads = [one.protocol["others_load"] for one in found if one.protocol["others_load"] is not None]
-    if busy := busy_text(max(loads, default=None), found[0].protocol["cores"]):
+    loads = [result.protocol["others_load"] for result in results if result.protocol["others_load"] is not None]
+    if busy := busy_text(max(loads, default=None), results[0].protocol["cores"]):
         note(f"{busy}; times and intervals may be too long")
 
 
@@ -137,18 +137,18 @@ def _reproduce(args: Arguments) -> int:
     protocol = row.protocol
     args.backend, args.threads, args.batch = str(protocol["backend"]), protocol["threads"], protocol["batch"]
     args.size, args.optimize = row.size, str(protocol["network"]).startswith("rewritten")
-    found = _timed(args, _model(args, row))
-    document = _document(args, found, row.model)
+    result = _timed(args, _model(args, row))
+    document = _document(args, result, row.model)
     answer = reproduced(row, document)
     document["reproduced"] = answer.document(row.text)
-    _say_busy([found])
+    _say_busy([result])
     if args.output:
         write_text(args.output, json.dumps([document], indent=2) + "\n")
     if not answer.ok and args.json:
         print(json.dumps([document], allow_nan=False, indent=2))
     if not answer.ok:
-        raise NegativeAnswer(f"{row.text}: {_in_words(row, found, answer)}")
-    emit(args, [document], lambda console: console.print(_in_words(row, found, answer)))
+        raise NegativeAnswer(f"{row.text}: {_in_words(row, result, answer)}")
+    emit(args, [document], lambda console: console.print(_in_words(row, result, answer)))
     return 0
 
 
@@ -166,29 +166,29 @@ def _model(args: Arguments, row: "Row") -> "Model":
     return model
 
 
-def _in_words(row: "Row", found: "Bench", answer: "Reproduction") -> str:
-    changed = ", ".join(f"{key} was {then} and is {now}" for key, (then, now) in answer.differs.items())
-    now = f"{si(found.timing.median_s, 's')} instead of {si(row.median_s, 's')} ({answer.ratio - 1:+.0%})"
+def _in_words(row: "Row", result: "Bench", answer: "Reproduction") -> str:
+    changed = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in answer.differs.items())
+    new = f"{si(result.timing.median_s, 's')} instead of {si(row.median_s, 's')} ({answer.ratio - 1:+.0%})"
     if answer.ok:
-        return f"{row.model}: reproduced, {now}" + (f"; although {changed}" if changed else "")
-    load = f"other programs took {found.protocol['others_load'] or 0:.0%} of a core now"
-    return f"is not reproduced, {now}; {changed or f'no condition that is recorded differs, and {load}'}"
+        return f"{row.model}: reproduced, {new}" + (f"; although {changed}" if changed else "")
+    load = f"other programs took {result.protocol['others_load'] or 0:.0%} of a core now"
+    return f"is not reproduced, {new}; {changed or f'no condition that is recorded differs, and {load}'}"
 
 
-def _print_bench(console: "Console", found: "list[Bench]", documents: list[dict[str, Any]]) -> None:
+def _print_bench(console: "Console", results: "list[Bench]", documents: list[dict[str, Any]]) -> None:
     cells = []
-    for one in found:
-        t, p = one.timing, one.predicted
-        row = [one.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), _short(one.throughput)]
-        row.append("" if one.memory_bytes is None else si(one.memory_bytes, "B"))
-        row += [] if one.energy_j is None else [si(one.energy_j, "J")]
+    for result in results:
+        t, p = result.timing, result.predicted
+        row = [result.model, si(t.median_s, "s"), _span(t.low_s, t.high_s), _short(result.throughput)]
+        row.append("" if result.memory_bytes is None else si(result.memory_bytes, "B"))
+        row += [] if result.energy_j is None else [si(result.energy_j, "J")]
         row += [] if p is None else [si(p.mean, "s"), _span(p.low, p.high), f"{p.mean / t.median_s - 1:+.1%}"]
         cells.append(row)
     columns = ["model", "median", "90 %, ms", "images/s", "memory"]
-    columns += [] if found[0].energy_j is None else ["energy"]
-    columns += [] if found[0].predicted is None else ["predicted", "90 %, ms", "error"]
+    columns += [] if results[0].energy_j is None else ["energy"]
+    columns += [] if results[0].predicted is None else ["predicted", "90 %, ms", "error"]
     console.print(table(None, columns, cells))
-    for key, value in found[0].protocol.items():
+    for key, value in results[0].protocol.items():
         if value is not None and key not in ("runs", "spread"):
             plain = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             console.print(f"{key}: {plain}")

@@ -68,14 +68,16 @@ def _query(args: Arguments, path: Path) -> int:
 
     if args.table and not path.exists():
         raise ConfigError(f"{path}: there is no such table; zoo bench-table --fill --data DIR --table {path} makes one")
-    known = read_runs(path)
-    rows = ordered(where(known, args.where), args.sort) if known else ()
-    networks = [one for protocol in dict.fromkeys(run.protocol for run in rows) for one in measured(rows, protocol)]
+    all_runs = read_runs(path)
+    rows = ordered(where(all_runs, args.where), args.sort) if all_runs else ()
+    networks = [
+        network for protocol in dict.fromkeys(run.protocol for run in rows) for network in measured(rows, protocol)
+    ]
     if args.csv:
         _print_csv(rows)
         return 0
     document = _document(path, rows, networks)
-    emit(args, document, lambda console: _show(console, document, args.each, len(known)))
+    emit(args, document, lambda console: _show(console, document, args.each, len(all_runs)))
     return 0
 
 
@@ -93,32 +95,32 @@ def _document(path: Path, rows: "tuple[Run, ...]", networks: "list[Measured]") -
     from search.accuracy.bench.protocol import PROTOCOL, PROTOCOL_TEXT
     from search.accuracy.bench.table import noise
 
-    found = noise(networks)
+    pooled = noise(networks)
     return {
         "table": str(path),
         "protocols": {run.protocol: PROTOCOL_TEXT if run.protocol == PROTOCOL else None for run in rows},
-        "noise_sd": found.sd if found else None,
-        "noise_freedom": found.freedom if found else 0,
-        "networks": [_network(one) for one in networks],
+        "noise_sd": pooled.sd if pooled else None,
+        "noise_freedom": pooled.freedom if pooled else 0,
+        "networks": [_network(network) for network in networks],
         "runs": [asdict(run) | {"curve": list(run.curve)} for run in rows],
     }
 
 
-def _network(one: "Measured") -> dict[str, Any]:
-    params, macs = one.counts
+def _network(network: "Measured") -> dict[str, Any]:
+    params, macs = network.counts
     return {
-        "protocol": one.runs[0].protocol,
-        "spec": one.runs[0].spec,
+        "protocol": network.runs[0].protocol,
+        "spec": network.runs[0].spec,
         "params": params,
         "macs": macs,
-        "miou": one.mean,
-        "sd": one.sd,
-        "seeds": sorted(run.seed for run in one.runs),
-        "seconds": sum(run.seconds for run in one.runs),
+        "miou": network.mean,
+        "sd": network.sd,
+        "seeds": sorted(run.seed for run in network.runs),
+        "seconds": sum(run.seconds for run in network.runs),
     }
 
 
-def _show(console: "Console", document: dict[str, Any], each: bool, total: int) -> None:
+def _show(console: "Console", document: dict[str, Any], per_run: bool, total: int) -> None:
     runs, networks = document["runs"], document["networks"]
     console.print(f"{len(runs)} of {total} runs, {len(networks)} networks")
     if not runs:
@@ -130,9 +132,11 @@ def _show(console: "Console", document: dict[str, Any], each: bool, total: int) 
     if document["noise_sd"] is not None:
         sd, freedom = document["noise_sd"], document["noise_freedom"]
         console.print(f"noise of one run: standard deviation {sd:.2f} points of mIOU, {freedom} degrees of freedom")
-    heads, cells = (RUN_HEADS, _run_cells) if each else (NETWORK_HEADS, _network_cells)
+    heads, cells = (RUN_HEADS, _run_cells) if per_run else (NETWORK_HEADS, _network_cells)
     several = len(document["protocols"]) > 1
-    rows = [(_title(one), *([one["protocol"]] if several else []), *cells(one)) for one in (runs if each else networks)]
+    rows = [
+        (_title(row), *([row["protocol"]] if several else []), *cells(row)) for row in (runs if per_run else networks)
+    ]
     console.print(table(None, ("network", *(["protocol"] if several else []), *heads), rows))
 
 
@@ -140,11 +144,11 @@ RUN_HEADS = ("seed", "mIOU, %", "after each epoch", "seconds")
 NETWORK_HEADS = ("params", "MACs", "seeds", "mIOU, %", "± a run", "s")
 
 
-def _title(one: dict[str, Any]) -> str:
+def _title(row: dict[str, Any]) -> str:
     from search.accuracy.bench.table import title
     from zoo.registry import spec_from_dict
 
-    return title(spec_from_dict(one["spec"]))
+    return title(spec_from_dict(row["spec"]))
 
 
 def _run_cells(run: dict[str, Any]) -> tuple[str, ...]:
@@ -152,14 +156,14 @@ def _run_cells(run: dict[str, Any]) -> tuple[str, ...]:
     return str(run["seed"]), f"{run['miou']:.2f}", curve, f"{run['seconds']:.0f}"
 
 
-def _network_cells(one: dict[str, Any]) -> tuple[str, ...]:
+def _network_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
-        si(one["params"], ""),
-        si(one["macs"], ""),
-        ",".join(map(str, one["seeds"])),
-        f"{one['miou']:.2f}",
-        "" if one["sd"] is None else f"{one['sd']:.2f}",
-        f"{one['seconds']:.0f}",
+        si(row["params"], ""),
+        si(row["macs"], ""),
+        ",".join(map(str, row["seeds"])),
+        f"{row['miou']:.2f}",
+        "" if row["sd"] is None else f"{row['sd']:.2f}",
+        f"{row['seconds']:.0f}",
     )
 
 

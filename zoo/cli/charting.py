@@ -67,36 +67,36 @@ def _artist() -> Iterator[Draw]:
     if not can_fork():
         yield draw_here
         return
-    ours, theirs = context().Pipe()
-    process = context().Process(target=_wait_and_draw, args=(theirs, ours), daemon=False)
+    parent_end, child_end = context().Pipe()
+    process = context().Process(target=_wait_and_draw, args=(child_end, parent_end), daemon=False)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield lambda folder: _ask(ours, folder)
+        yield lambda folder: _ask(parent_end, folder)
     finally:
-        ours.close()
+        parent_end.close()
         process.join()
 
 
 def _ask(artist: Connection, folder: Path) -> None:
     """Have it drawn. Whatever fails in the other process is tried here, where it is reported."""
-    done = False
+    drawn_there = False
     with suppress(EOFError, OSError):
         artist.send_bytes(str(folder).encode())
-        done = artist.recv_bytes() == b"done"
-    if not done:
+        drawn_there = artist.recv_bytes() == b"done"
+    if not drawn_there:
         draw_here(folder)
 
 
-def _wait_and_draw(asked: Connection, theirs: Connection) -> None:
+def _wait_and_draw(requests: Connection, parent_end: Connection) -> None:
     """In the other process: be ready, draw, say that it is done; end in silence where anything is wrong."""
-    theirs.close()
+    parent_end.close()
     with suppress(BaseException):
         from search.report.figures import draw
 
-        folder = Path(asked.recv_bytes().decode())
+        folder = Path(requests.recv_bytes().decode())
         draw([folder], _outputs(folder), save=_save_at_once)
-        asked.send_bytes(b"done")
+        requests.send_bytes(b"done")
 
 
 def _save_at_once(figure: Any, outputs: Sequence[Path]) -> None:

@@ -49,14 +49,14 @@ def _check(args: Arguments) -> int:
     from zoo.config import Limits
     from zoo.registry import lower
 
-    given = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
-    if not given:
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
+    if not limits:
         raise usage("zoo check needs a limit to hold the network against; give one, as --min-fps 30")
     model, at = model_of(args), device_at(args.device)
     device = load_device(at.name)
     height, width = size_of(args, model)
     size = f"{width}x{height}"
-    result = fitting(lower(model.spec, (height, width)), device, Limits(**given), at.clock_mhz, args.confidence)
+    result = fitting(lower(model.spec, (height, width)), device, Limits(**limits), at.clock_mhz, args.confidence)
     document: dict[str, Any] = {"model": model.name, "size": size, "device": args.device}
     document |= {"confidence": args.confidence, **asdict(result), "power_basis": device.power_basis}
     emit(args, document, lambda console: _print(console, f"{model.name} at {size}", device, args.confidence, result))

@@ -173,7 +173,7 @@ def named_models(args: Arguments, names: Iterable[str]) -> list[str]:
 
     What exists as a file is no pattern. Raises ConfigError for a pattern that nothing fits.
     """
-    return list(dict.fromkeys(one for name in names for one in _named(args, name)))
+    return list(dict.fromkeys(model_name for name in names for model_name in _named(args, name)))
 
 
 def _named(args: Arguments, name: str) -> list[str]:
@@ -181,7 +181,7 @@ def _named(args: Arguments, name: str) -> list[str]:
 
     if not any(sign in name for sign in "*?[") or Path(name).exists():
         return [name]
-    fitting = [known for known, entry in config_of(args).models_like(name).items() if not entry.alias_of]
+    fitting = [model_name for model_name, entry in config_of(args).models_like(name).items() if not entry.alias_of]
     if not fitting:
         raise ConfigError(f"no model's name fits the pattern {name!r}; `zoo list` prints all names")
     return fitting

@@ -96,23 +96,23 @@ def _print(console: "Console", document: Mapping[str, Any]) -> None:
 
     rows = [
         (
-            one["name"],
-            one["size"],
-            one["device"],
-            _interval(one["miou"], 1.0, 1),
-            one["miou_of"],
-            si(one["params"], ""),
-            _interval(one["latency_s"], 1e3, 1),
-            _interval(one["power_w"], 1.0, 2) if shows_power(one["device"].partition("@")[0]) else "not read",
+            row["name"],
+            row["size"],
+            row["device"],
+            _interval(row["miou"], 1.0, 1),
+            row["miou_of"],
+            si(row["params"], ""),
+            _interval(row["latency_s"], 1e3, 1),
+            _interval(row["power_w"], 1.0, 2) if shows_power(row["device"].partition("@")[0]) else "not read",
         )
-        for one in document["rows"]
+        for row in document["rows"]
     ]
     heads = ("name", "size", "device", "mIOU, %", "of", "parameters", "latency, ms", "power, W")
     console.print(table(None, heads, rows, left=3))
-    for one in document["rows"]:
-        if one["miou_assumes"]:
-            console.print(f"{one['name']}: its mIOU assumes: {', '.join(one['miou_assumes'])}")
-    readings = [(one["name"], {one["device"]: one["readings"]}) for one in document["rows"]]
+    for row in document["rows"]:
+        if row["miou_assumes"]:
+            console.print(f"{row['name']}: its mIOU assumes: {', '.join(row['miou_assumes'])}")
+    readings = [(row["name"], {row["device"]: row["readings"]}) for row in document["rows"]]
     for line in reading_lines(readings):
         console.print(line)
     metrics = ("miou", "latency", "power", "energy")
@@ -122,7 +122,7 @@ def _print(console: "Console", document: Mapping[str, Any]) -> None:
 
 def _pairs(document: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float | None]]]:
     """Each pair once, in the order of the rows."""
-    names = [one["name"] for one in document["rows"]]
+    names = [row["name"] for row in document["rows"]]
     return [(f"{a}>{b}", document["better"][f"{a}>{b}"]) for i, a in enumerate(names) for b in names[i + 1 :]]
 
 

@@ -262,9 +262,9 @@ def _print_recalibration(console: "Console", document: dict[str, Any]) -> None:
         cells.append((point["network"], size, point["metric"].split("_")[0], si(point["measured"], unit), *intervals))
     columns = ("network", "size, clock", "metric", "measured", "published device", "from your other networks")
     console.print(table(f"{document['device']}, in {document['path']}", columns, cells, left=3))
-    for when, what in (("before", "published device"), ("after", "your device, networks left out")):
-        found = document[when]
-        console.print(f"{what}: mean error {found['error']:.1%}, intervals ±{found['interval']:.0%}")
+    for moment, label in (("before", "published device"), ("after", "your device, networks left out")):
+        errors = document[moment]
+        console.print(f"{label}: mean error {errors['error']:.1%}, intervals ±{errors['interval']:.0%}")
 
 
 def _point_document(check: Any) -> dict[str, Any]:

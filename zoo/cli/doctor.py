@@ -107,18 +107,18 @@ def _cuda() -> str | None:
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
     cpu = document["cpu"]
-    has = [name for name in FEATURES if cpu.get(name)]
+    features = [name for name in FEATURES if cpu.get(name)]
     packages = ", ".join(f"{name} {version}" for name, version in document["packages"].items() if version)
     absent = ", ".join(name for name, version in document["packages"].items() if not version)
     memory = document["memory_bytes"]
     rows = {
         "zoo": f"{document['version']}, Python {document['python']}, {document['system']}",
-        "processor": f"{cpu['name']}, {cpu['cores']} cores, {', '.join(has) or 'none of the features looked for'}",
+        "processor": f"{cpu['name']}, {cpu['cores']} cores, {', '.join(features) or 'none of the features looked for'}",
         "memory": si(memory, "B") if memory else "unknown",
         "CUDA": document["cuda"] or "none",
         "packages": packages,
         "not installed": absent or "none",
-        "backends": ", ".join(name for name, there in document["backends"].items() if there) or "none",
+        "backends": ", ".join(name for name, installed in document["backends"].items() if installed) or "none",
         "cache": document["cache"],
         "folder": document["data"],
         "environment": ", ".join(f"{key}={value}" for key, value in document["environment"].items()) or "nothing set",

@@ -66,19 +66,19 @@ def _eval(args: Arguments) -> int:
     device = torch_device(args.device)
     if device != "cpu" and args.backend not in (None, "torch"):
         raise ZooError(f"--device {device} is for torch and not for {args.backend}; leave out one of them")
-    how = Protocol(
+    scoring = Protocol(
         args.size, label_map(args.map) if args.map else None, args.protocol, args.flip, args.boundary, args.calibration
     )
     data = data_set(args.dataset, args.data, args.split)
     if args.dataset == "folders":
         return _eval_classes(args, data)
-    documents = [_scored(args, name, device, how, data) for name in args.model]
-    one = len(documents) == 1
-    emit(args, documents[0] if one else documents, lambda console: _show(console, documents))
+    documents = [_scored(args, name, device, scoring, data) for name in args.model]
+    single = len(documents) == 1
+    emit(args, documents[0] if single else documents, lambda console: _show(console, documents))
     return 0
 
 
-def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Split") -> dict[str, Any]:
+def _scored(args: Arguments, name: str, device: str, protocol: "Protocol", data: "Split") -> dict[str, Any]:
     """One model's scores; its files go into a folder of its own where several models are scored."""
     from zoo.evaluate.segmentation import evaluate
 
@@ -90,7 +90,7 @@ def _scored(args: Arguments, name: str, device: str, how: "Protocol", data: "Spl
     folder = _folder(args, name)
     check_outputs(args, *beside(folder, _names(args, data)))
     visit = _pictures(folder, args.pictures, data) if folder and args.pictures else lambda *sample: None
-    result = evaluate(network, data, how, visit=visit)
+    result = evaluate(network, data, protocol, visit=visit)
     document = result.document()
     document["conditions"] = {"command": _again(args, name), "threads": args.threads or None, "device": device}
     if folder:
@@ -131,8 +131,8 @@ def _eval_classes(args: Arguments, data: Any) -> int:
         documents.append(document)
         if folder := _folder(args, name):
             write_text(folder / "eval.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    one = len(documents) == 1
-    emit(args, documents[0] if one else documents, lambda console: _show_rankings(console, documents))
+    single = len(documents) == 1
+    emit(args, documents[0] if single else documents, lambda console: _show_rankings(console, documents))
     return 0
 
 
@@ -142,17 +142,17 @@ def _show_rankings(console: "Console", documents: list[dict[str, Any]]) -> None:
 
 
 def _show_ranking(console: "Console", document: dict[str, Any]) -> None:
-    said = document["protocol"]
+    protocol = document["protocol"]
     console.print(f"top-1 {document['top1']:.2f} %, top-5 {document['top5']:.2f} % of {document['images']} images")
-    console.print(", ".join(f"{key} {value}" for key, value in said.items() if value is not None))
+    console.print(", ".join(f"{key} {value}" for key, value in protocol.items() if value is not None))
 
 
 def _pictures(folder: Path, count: int, data: "Split") -> Any:
     from zoo.evaluate.pictures import save_side_by_side
 
-    def visit(index: int, image: Any, truth: Any, found: Any) -> None:
+    def visit(index: int, image: Any, truth: Any, predicted: Any) -> None:
         if index < count:
-            save_side_by_side(folder / f"{_stem(data, index)}.png", image, truth, found, data.labels)
+            save_side_by_side(folder / f"{_stem(data, index)}.png", image, truth, predicted, data.labels)
 
     return visit
 
@@ -174,8 +174,8 @@ def _show(console: "Console", documents: list[dict[str, Any]]) -> None:
     cells = [
         (d["protocol"]["network"], d["protocol"]["input_size"], *(f"{d[key]:.2f}" for key in keys)) for d in documents
     ]
-    said = documents[0]["protocol"]
-    title = f"{said['dataset']} {said['split']}, {documents[0]['images']} images"
+    protocol = documents[0]["protocol"]
+    title = f"{protocol['dataset']} {protocol['split']}, {documents[0]['images']} images"
     columns = ("network", "input", "mIOU, %", "class average, %", "pixel accuracy, %")
     console.print(table(title, columns, cells, left=2))
 
@@ -203,14 +203,15 @@ def _show_scores(console: "Console", document: dict[str, Any]) -> None:
             rows.append((label, percent(document[key])))
     if document["calibration"]:
         rows.append(("calibration error", percent(document["calibration"]["error"])))
-    said = document["protocol"]
-    console.print(table(f"{said['network']} on {said['dataset']} {said['split']}", ("IOU of", "%"), rows))
-    shown = ", ".join(f"{key} {value}" for key, value in said.items() if value is not None)
-    console.print(f"{document['images']} images; {shown}", markup=False)
-    if held := (document["calibration"] or {}).get("held_out"):
+    protocol = document["protocol"]
+    console.print(table(f"{protocol['network']} on {protocol['dataset']} {protocol['split']}", ("IOU of", "%"), rows))
+    conditions = ", ".join(f"{key} {value}" for key, value in protocol.items() if value is not None)
+    console.print(f"{document['images']} images; {conditions}", markup=False)
+    if calibrated := (document["calibration"] or {}).get("held_out"):
         console.print(
             f"a temperature of {document['calibration']['temperature']:.2f}, fitted on every other image, changes the "
-            f"calibration error on the rest from {held['error']:.2f} to {held['error_with_temperature']:.2f} %"
+            f"calibration error on the rest from {calibrated['error']:.2f} "
+            f"to {calibrated['error_with_temperature']:.2f} %"
         )
     console.print(f"repeat: {document['conditions']['command']}", markup=False)
 

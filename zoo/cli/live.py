@@ -96,20 +96,20 @@ def view(outlook: "StudyProgress") -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    feasible, shown = outlook.feasible, outlook.front[:ROWS]
+    feasible, members = outlook.feasible, outlook.front[:ROWS]
     devices = [str(device) for device in feasible.query.devices]
     parts: list[Any] = []
-    if shown:
-        columns = feasible.columns([m.index for m in shown])
-        _, specs = apart([_spec(outlook, m.index) for m in shown], list(feasible.codes))
+    if members:
+        columns = feasible.columns([m.index for m in members])
+        _, specs = apart([_spec(outlook, m.index) for m in members], list(feasible.codes))
         rows = [
             (
                 spec,
-                f"{one.mean:.1f}",
+                f"{repeats.mean:.1f}",
                 si(int(columns.counts["params"][i]), ""),
                 *(f"{1e3 * columns.devices[d]['latency_s']['mean'][i]:.1f} ms" for d in range(len(devices))),
             )
-            for i, (one, spec) in enumerate(zip(shown, specs, strict=True))
+            for i, (repeats, spec) in enumerate(zip(members, specs, strict=True))
         ]
         heads = ("front so far", "mIOU, %", "parameters", *(f"latency, {name}" for name in devices))
         parts.append(table(None, heads, rows))

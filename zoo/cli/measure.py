@@ -67,8 +67,8 @@ def _measure(args: Arguments) -> int:
     from hw_models.measure import plan
     from zoo.bulk.choices import Choices
 
-    asked = args.device
-    args.device, clock_mhz = _name(asked)
+    device_text = args.device
+    args.device, clock_mhz = _name(device_text)
     refuse_taken(args.device, replaces=args.replace)
     config = config_of(args)
     space = config.space("default" if args.space == "espnet" else args.space)
@@ -85,7 +85,7 @@ def _measure(args: Arguments) -> int:
         "networks": len(todo.networks),
     }
     report = _run(args, todo, settings, recipe)
-    again = _again(args, asked, settings, sizes)
+    repeat_command = _again(args, device_text, settings, sizes)
     document = {
         "device": report.device.name,
         "rows": report.rows,
@@ -98,12 +98,12 @@ def _measure(args: Arguments) -> int:
         "efficiency": exp(report.device.latency.theta[0]),
         "network_sd": report.device.latency.network_sd,
         "notes": list(report.device.notes),
-        "conditions": {"command": again},
+        "conditions": {"command": repeat_command},
     }
 
     def show(console: "Console") -> None:
         _print_report(console, report)
-        console.print(f"repeat: {again}", markup=False)
+        console.print(f"repeat: {repeat_command}", markup=False)
 
     emit(args, document, show)
     return 0
@@ -178,7 +178,7 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
     with journal.held():
         visits = journal.open(now, recipe, args.resume)
         with progress("measuring") as bar:
-            measure.run(todo, visits, journal, settings, lambda done, planned, left_s: bar(done, planned))
+            measure.run(todo, visits, journal, settings, lambda visits_done, planned, left_s: bar(visits_done, planned))
         report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
         journal.path.unlink()
     return report
@@ -190,8 +190,8 @@ def _print_report(console: "Console", report: "Report") -> None:
     for remark in device.notes:
         console.print(remark)
     cells = [
-        (kind, f"{found['rows']:.0f}", f"{found['median_error']:.1%}", f"{found['within_10_percent']:.0%}")
-        for kind, found in device.held_out.items()
+        (kind, f"{errors['rows']:.0f}", f"{errors['median_error']:.1%}", f"{errors['within_10_percent']:.0%}")
+        for kind, errors in device.held_out.items()
     ]
     columns = ("blocks left out", "rows", "median error", "within 10 %")
     console.print(table(None, columns, cells))

@@ -118,8 +118,8 @@ def _devices(args: Arguments, model: "Model") -> "Iterator[DeviceAt]":
         raise usage(f"predict {model.name}: --device is missing; `zoo device list` names the devices")
     config = config_of(args)
     for at in devices_at(args.device) if args.device else model.conditions.devices:
-        given = at.clock_mhz if args.device else None
-        yield DeviceAt(at.name, given or args.clock_mhz or own.get(at.name) or config.clock_mhz(at.name))
+        clock_given = at.clock_mhz if args.device else None
+        yield DeviceAt(at.name, clock_given or args.clock_mhz or own.get(at.name) or config.clock_mhz(at.name))
 
 
 def _system(args: Arguments, cases: list[_Case]) -> int:
@@ -133,15 +133,16 @@ def _system(args: Arguments, cases: list[_Case]) -> int:
         for c in cases
     ]
     documents = [
-        {"model": case.model.name, "device": case.device.name, "size": f"{case.size[1]}x{case.size[0]}"} | asdict(found)
-        for case, found in zip(cases, figures, strict=True)
+        {"model": case.model.name, "device": case.device.name, "size": f"{case.size[1]}x{case.size[0]}"}
+        | asdict(case_figures)
+        for case, case_figures in zip(cases, figures, strict=True)
     ]
 
     def show(console: "Console") -> None:
-        for case, found in zip(cases, figures, strict=True):
+        for case, case_figures in zip(cases, figures, strict=True):
             if len(cases) > 1:
                 console.print(f"{case.model.name} on {case.device.name}", markup=False)
-            print_system(console, found)
+            print_system(console, case_figures)
 
     emit(args, documents[0] if len(cases) == 1 else documents, show)
     return 0
@@ -193,9 +194,9 @@ def _print_costs(console: "Console", cases: list[_Case], costs: "list[Cost]") ->
         for sentence in cost.reading_notes:
             console.print(f"{case.model.name} on {case.device.name}@{cost.clock_mhz:g}: {sentence}", markup=False)
     for device in dict.fromkeys(case.device.name for case in cases):
-        found = next(case.device for case in cases if case.device.name == device)
-        covers = f"{device}: power is that of the {found.power_covers}"
-        console.print(covers if found.reads_power else found.power_basis, markup=False)
+        device_described = next(case.device for case in cases if case.device.name == device)
+        covers = f"{device}: power is that of the {device_described.power_covers}"
+        console.print(covers if device_described.reads_power else device_described.power_basis, markup=False)
 
 
 def _share_by_kind(cost: "Cost") -> dict[str, float]:

@@ -86,14 +86,14 @@ def _where(figure: "Figure") -> str:
 
 def _by_protocol(rows: "Sequence[Comparison]") -> "dict[str, list[tuple[str, Figure]]]":
     """Scores by data set, split and epochs, so that a column holds what may be compared."""
-    found: dict[str, list[tuple[str, Figure]]] = {}
+    by_title: dict[str, list[tuple[str, Figure]]] = {}
     for row in rows:
         for figure in row.figures:
             if figure.metric in ("miou", "retrained_miou", "category_miou", "class_average"):
                 epochs = f"{figure.epochs} epochs" if figure.epochs else "epochs unknown"
                 title = f"{LABELS[figure.metric][:-3]} on {figure.dataset} {figure.split}, {epochs}"
-                found.setdefault(title, []).append((row.model or row.network, figure))
-    return found
+                by_title.setdefault(title, []).append((row.model or row.network, figure))
+    return by_title
 
 
 def _size(figure: "Figure") -> str:
@@ -134,5 +134,5 @@ def _document(row: "Comparison") -> dict[str, Any]:
 def _figure(figure: "Figure") -> dict[str, Any]:
     height, width = figure.size or (None, None)
     size = None if width is None else f"{width}x{height}"
-    known = {key: value for key, value in asdict(figure).items() if key not in ("network", "model", "change")}
-    return known | {"decoder": figure.decoder, "size": size}
+    columns = {key: value for key, value in asdict(figure).items() if key not in ("network", "model", "change")}
+    return columns | {"decoder": figure.decoder, "size": size}

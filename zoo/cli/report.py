@@ -45,10 +45,11 @@ def _folder_and_rank(text: str) -> tuple[Path, int | None]:
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
     console.print(f"{document['path']}: {document['candidates']:,} candidates, {document['bytes'] / 1e3:,.0f} kB")
-    for one in document["regret"]:
+    for regret in document["regret"]:
         console.print(
-            f"on {one['device']} the joint answer gives up {one['lost']:.2f} points of mIOU: {one['joint']:.2f} % "
-            f"instead of {one['own']:.2f} %"
+            f"on {regret['device']} the joint answer gives up {regret['lost']:.2f} points of mIOU: "
+            f"{regret['joint']:.2f} % "
+            f"instead of {regret['own']:.2f} %"
         )
 
 

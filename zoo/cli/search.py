@@ -74,16 +74,16 @@ def _query(args: Arguments) -> "Query":
     from search.union import union_of
 
     config = config_of(args)
-    named = config.search(args.name)
-    size = args.size or (named.height, named.width)
-    given = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
-    accuracy = args.accuracy or named.accuracy
+    preset = config.search(args.name)
+    size = args.size or (preset.height, preset.width)
+    given_limits = {f: getattr(args, f) for f in LIMITS if getattr(args, f) is not None}
+    accuracy = args.accuracy or preset.accuracy
     return Query(
-        space=union_of([space_of(config.space(name), size) for name in args.space or named.spaces]),
-        devices=_devices(args, named, config),
-        limits=_limits(named.limits, given),
-        objectives=tuple(args.objective.split(",")) if args.objective else named.objectives,
-        confidence=args.confidence or named.confidence,
+        space=union_of([space_of(config.space(name), size) for name in args.space or preset.spaces]),
+        devices=_devices(args, preset, config),
+        limits=_limits(preset.limits, given_limits),
+        objectives=tuple(args.objective.split(",")) if args.objective else preset.objectives,
+        confidence=args.confidence or preset.confidence,
         accuracy="published" if accuracy == "train" else accuracy,
     )
 
@@ -100,17 +100,17 @@ def _study_query(args: Arguments) -> "Query":
     return query
 
 
-def _limits(named: "Limits", given: dict[str, Any]) -> "Limits":
-    return replace(named, **{f.name: given[f.name] for f in fields(named) if f.name in given})
+def _limits(preset: "Limits", given_limits: dict[str, Any]) -> "Limits":
+    return replace(preset, **{f.name: given_limits[f.name] for f in fields(preset) if f.name in given_limits})
 
 
-def _devices(args: Arguments, named: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
+def _devices(args: Arguments, preset: "SearchConfig", config: "Config") -> "tuple[DeviceAt, ...]":
     """Devices at the clock given with them, with --clock-mhz, in the named search, or in the section devices."""
     from search.device_ref import devices_at
 
-    clock_mhz = args.clock_mhz or (None if args.device else named.clock_mhz)
-    found = devices_at(args.device or named.devices, clock_mhz)
-    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in found)
+    clock_mhz = args.clock_mhz or (None if args.device else preset.clock_mhz)
+    devices_found = devices_at(args.device or preset.devices, clock_mhz)
+    return tuple(replace(at, clock_mhz=at.clock_mhz or config.clock_mhz(at.name)) for at in devices_found)
 
 
 def _list_with_weights(args: Arguments) -> int:
@@ -172,9 +172,9 @@ def _answer(args: Arguments, query: "Query", folder: Path, files: "TableFiles | 
         with lowering_pool() as pool, progress("enumerating") as bar:
             result = answer(query, bar, tables_of(query.space, files, pool))
             texts = texts_of(query, result, pool)
-    except NothingFeasible as nothing:
+    except NothingFeasible as infeasible:
         if args.json:
-            print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
+            print(json.dumps({"run": str(folder)} | infeasible.report, allow_nan=False, indent=2))
         raise
     keep_answer(query, texts, files)
     return texts

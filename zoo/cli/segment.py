@@ -169,8 +169,8 @@ def _segment(args: Arguments) -> int:
     job = _job(args, len(images), outputs)
     rows, failed, start = list[dict[str, Any]](), list[Path](), time.monotonic()
     at_once = job.engine.streams + WAITING if len(images) > 1 and args.workers != 1 else 1
-    done = in_order(images, lambda image: _segment_one(job, image), at_once)
-    for image, outcome in tracked(done, "images", len(images)) if len(images) > 1 else done:
+    outcomes = in_order(images, lambda image: _segment_one(job, image), at_once)
+    for image, outcome in tracked(outcomes, "images", len(images)) if len(images) > 1 else outcomes:
         if isinstance(outcome, ImageError):
             note(f"zoo: {outcome}")
             failed.append(image)
@@ -197,10 +197,10 @@ def _paths(texts: Iterable[str]) -> Iterator[Path]:
         if "://" in text:
             raise ZooError(f"{text}: a URL is not fetched; save the image and give its file")
         if glob.has_magic(text) and not Path(text).exists():
-            found = sorted(x for x in glob.glob(text, recursive=True) if not x.endswith(NO_IMAGES))  # noqa: PTH207
-            if not found:
+            matches = sorted(x for x in glob.glob(text, recursive=True) if not x.endswith(NO_IMAGES))  # noqa: PTH207
+            if not matches:
                 raise ZooError(f"{text}: the pattern fits no image; check it, ** goes through folders")
-            yield from map(Path, found)
+            yield from map(Path, matches)
         else:
             yield Path(text)
 
@@ -252,9 +252,9 @@ def _temperature(args: Arguments, opened: "Opened") -> float | None:
         raise ZooError(f"{opened.taken.name}: gives labels and no logits; export it without --with-argmax")
     if args.temperature is not None:
         return float(args.temperature)
-    known = opened.taken.calibration
-    note(f"zoo: probabilities: {known or UNCALIBRATED}")
-    return known.temperature if known else 1.0
+    calibration = opened.taken.calibration
+    note(f"zoo: probabilities: {calibration or UNCALIBRATED}")
+    return calibration.temperature if calibration else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +283,8 @@ def _engine(args: Arguments, opened: "Opened", workers: int) -> "Engine | _Given
             raise ZooError("an ONNX file is run by onnxruntime on the CPU; leave out --backend and --device")
         return _Given(opened.run, "onnxruntime", threads, workers)
     if device == "cpu":
-        how = opened.module.preprocessing
-        return Engine(opened.module, args.backend, threads, streams=workers, say=_say, preprocessing=how)
+        preprocessing = opened.module.preprocessing
+        return Engine(opened.module, args.backend, threads, streams=workers, say=_say, preprocessing=preprocessing)
     if args.backend not in ("auto", "torch"):
         raise ZooError(f"--device {device} is for torch and not for {args.backend}; leave out one of them")
     return _Given(plain(opened.module.to(device)), f"torch on {device}", threads, workers)
@@ -303,7 +303,7 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
 
     torch.set_num_threads(job.engine.threads)  # which it keeps for each thread apart
     chances = Probabilities(job.temperature) if job.temperature else None
-    pixels, found = segment_file(
+    pixels, label_map = segment_file(
         job.module,
         image,
         job.settings,
@@ -313,10 +313,10 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
         probabilities=chances,
     )
     labels, overlay, npz = job.outputs[image]
-    save_labels(labels, found, job.key, level=job.png_level)
+    save_labels(labels, label_map, job.key, level=job.png_level)
     if overlay:
         level = PNG_LEVEL if job.png_level is None else job.png_level
-        save_overlay(overlay, pixels, found, job.key, legend=job.legend, level=level)
+        save_overlay(overlay, pixels, label_map, job.key, legend=job.legend, level=level)
     if npz and chances:
         save_probabilities(npz, chances, job.key.names)
     return {
@@ -325,8 +325,8 @@ def _segment_one(job: _Job, image: Path) -> dict[str, Any]:
         "overlay": str(overlay) if overlay else None,
         "probabilities": str(npz) if npz else None,
         "temperature": job.temperature,
-        "size": f"{found.shape[1]}x{found.shape[0]}",
-        "shares": shares(found, job.key.names),
+        "size": f"{label_map.shape[1]}x{label_map.shape[0]}",
+        "shares": shares(label_map, job.key.names),
         "backend": job.engine.backend,
         **job.taken.document(),
         "peak_memory_bytes": _peak_memory(),
@@ -358,12 +358,12 @@ def _say_end(rows: list[dict[str, Any]], failed: list[Path], seconds: float) -> 
         note(f"zoo: {len(failed)} of {len(rows) + len(failed)} images were not segmented: {names}")
 
 
-def _print_segmented(console: "Console", rows: list[dict[str, Any]], taken: "Taken") -> None:
+def _print_segmented(console: "Console", rows: list[dict[str, Any]], weights: "Taken") -> None:
     if rows:
-        console.print(f"weights: {taken}", markup=False)
+        console.print(f"weights: {weights}", markup=False)
     for row in rows:
-        written = " and ".join(path for path in (row["labels"], row["overlay"], row["probabilities"]) if path)
-        console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {written}", markup=False)
+        outputs = " and ".join(path for path in (row["labels"], row["overlay"], row["probabilities"]) if path)
+        console.print(f"{row['image']} ({row['size']}): {_largest(row['shares'])}\n  {outputs}", markup=False)
 
 
 def _largest(shares: dict[str, float]) -> str:

@@ -20,15 +20,15 @@ def print_answer(console: "Console", document: Mapping[str, Any], top: int | Non
     """
     query, front, shortlist = document["query"], document["front"], document["shortlist"]
     _print_question(console, document)
-    ranks = [one["rank"] - 1 for one in shortlist]
+    ranks = [row["rank"] - 1 for row in shortlist]
     title = f"shortlist of {len(shortlist)}, best first; intervals at {query['confidence']:g}"
     _print_rows(console, query, title, [front[i] for i in ranks], shortlist, specs=specs)
-    for line in reading_lines([(f"#{one['rank']}", one["readings"]) for one in shortlist]):
+    for line in reading_lines([(f"#{row['rank']}", row["readings"]) for row in shortlist]):
         console.print(line)
     _print_alike(console, document)
     if top:
-        shown = front[:top]
-        _print_rows(console, query, "front, best first", shown)
+        best_rows = front[:top]
+        _print_rows(console, query, "front, best first", best_rows)
         if len(front) > top:
             console.print(f"… and {len(front) - top:,} more in {document['run']}/front.csv")
     run, size = document["run"], query["space"]["size"]
@@ -64,40 +64,40 @@ def _print_rows(
     console: "Console",
     query: Mapping[str, Any],
     title: str,
-    shown: Sequence[Mapping[str, Any]],
+    rows_shown: Sequence[Mapping[str, Any]],
     listed: Sequence[Mapping[str, Any]] = (),
     *,
     specs: bool = True,
 ) -> None:
     from search.union import searched
 
-    common, differing = apart([searched(query["space"], one["spec"]) for one in shown])
+    common, differing = apart([searched(query["space"], row["spec"]) for row in rows_shown])
     if common and specs:
         console.print(f"the same in all rows: {common}")
     open_clock = any(device["clock_mhz"] is None for device in query["devices"])
     powered = _powered(query)
-    assuming = any(one["miou_assumes"] for one in shown)
+    assuming = any(row["miou_assumes"] for row in rows_shown)
     rows = []
-    for k, (one, spec) in enumerate(zip(shown, differing, strict=True)):
+    for k, (row, spec) in enumerate(zip(rows_shown, differing, strict=True)):
         chance = [_percent(listed[k]["p_best"])] if listed else []
         costs = [
             cell
-            for name, cost in one["devices"].items()
+            for name, cost in row["devices"].items()
             for cell in _cost_cells(cost, open_clock, _name(name) in powered)
         ]
         knee = " knee" if listed and listed[k]["knee"] else ""
         rows.append(
             (
-                f"{one['rank']}{knee}",
+                f"{row['rank']}{knee}",
                 *([spec] if specs else []),
-                _miou(one["miou"]),
-                *([", ".join(one["miou_assumes"]) or "–"] if assuming else []),
+                _miou(row["miou"]),
+                *([", ".join(row["miou_assumes"]) or "–"] if assuming else []),
                 *chance,
-                si(one["params"], ""),
+                si(row["params"], ""),
                 *costs,
             )
         )
-    heads = _heads(shown[0]["devices"], open_clock, powered)
+    heads = _heads(rows_shown[0]["devices"], open_clock, powered)
     chance_head = ("P(best)",) if listed else ()
     names = ("rank", *(("spec",) if specs else ()))
     assumed = ("assumed",) if assuming else ()
@@ -116,8 +116,10 @@ def _percent(share: float) -> str:
 
 def _powered(query: Mapping[str, Any]) -> set[str]:
     """Devices whose power is shown: those of which one was read, or all where the question asks for power."""
-    asked = {"max_power_w", "max_energy_mj"} & set(query["limits"]) or {"power", "energy"} & set(query["objectives"])
-    return {device["name"] for device in query["devices"] if asked or shows_power(device["name"])}
+    asks_power = {"max_power_w", "max_energy_mj"} & set(query["limits"]) or {"power", "energy"} & set(
+        query["objectives"]
+    )
+    return {device["name"] for device in query["devices"] if asks_power or shows_power(device["name"])}
 
 
 def _name(label: str) -> str:
@@ -161,7 +163,7 @@ def reading_lines(rows: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -
     #1 on tx2: latency as read in a table
     tx2: readings of networks alike tell of the model's error: #1 power 50 %
     """
-    lines, alike = [], dict[str, list[str]]()
+    lines, inherited = [], dict[str, list[str]]()
     for name, by_device in rows:
         for device, basis in by_device.items():
             lines += [
@@ -169,9 +171,9 @@ def reading_lines(rows: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -
             ]
             parts = [f"{BY_KEY[m].title} {100 * share:.0f} %" for m, share in basis["inherited"].items()]
             if parts:
-                alike.setdefault(device, []).append(f"{name} {' and '.join(parts)}")
-    told = "readings of networks alike tell of the model's error"
-    return [*lines, *(f"{device}: {told}: {', '.join(parts)}" for device, parts in alike.items())]
+                inherited.setdefault(device, []).append(f"{name} {' and '.join(parts)}")
+    lead = "readings of networks alike tell of the model's error"
+    return [*lines, *(f"{device}: {lead}: {', '.join(parts)}" for device, parts in inherited.items())]
 
 
 def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:
@@ -185,11 +187,12 @@ def _print_alike(console: "Console", document: Mapping[str, Any]) -> None:
             f"#{first['rank']} in {name} with confidence {sure:g}"
         )
     if first["cheaper"] != first["rank"]:
-        other = front[first["cheaper"] - 1]
+        cheaper = front[first["cheaper"] - 1]
         console.print(
-            f"of these #{other['rank']} is the least in {query['objectives'][1]} and nowhere dearer: {_brief(other)}"
+            f"of these #{cheaper['rank']} is the least in {query['objectives'][1]} "
+            f"and nowhere dearer: {_brief(cheaper)}"
         )
-    _print_training(console, [one for one in shortlist if one["training"]])
+    _print_training(console, [row for row in shortlist if row["training"]])
 
 
 WORTH = 0.05
@@ -199,7 +202,7 @@ WORTH = 0.05
 def _print_training(console: "Console", listed: Sequence[Mapping[str, Any]]) -> None:
     if not listed:
         return
-    best = max(listed, key=lambda one: float(one["training"]["expected_gain"]))
+    best = max(listed, key=lambda row: float(row["training"]["expected_gain"]))
     gain, macs = best["training"]["expected_gain"], best["training"]["macs"]
     if gain < WORTH:
         console.print(f"no single training would raise the mIOU of the choice by {WORTH} points on average")
@@ -211,37 +214,37 @@ def _print_training(console: "Console", listed: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _brief(one: Mapping[str, Any]) -> str:
-    device = next(iter(one["devices"].values()))
-    miou = "" if one["miou"] is None else f"mIOU {one['miou']['mean']:.1f} %, "
-    return f"{miou}{1e3 * device['latency_s']['mean']:.1f} ms, {si(one['params'], '')} parameters"
+def _brief(row: Mapping[str, Any]) -> str:
+    device = next(iter(row["devices"].values()))
+    miou = "" if row["miou"] is None else f"mIOU {row['miou']['mean']:.1f} %, "
+    return f"{miou}{1e3 * device['latency_s']['mean']:.1f} ms, {si(row['params'], '')} parameters"
 
 
 def print_with_weights(console: "Console", document: Mapping[str, Any]) -> None:
     """Networks with weights, by data set and measured mIOU, and how to get the first."""
-    found, powered = document["with_weights"], _powered(document["query"])
+    networks, powered = document["with_weights"], _powered(document["query"])
     rows = []
-    for one in found:
+    for row in networks:
         costs = [
             cell
-            for name, cost in one["devices"].items()
+            for name, cost in row["devices"].items()
             for cell in _cost_cells(cost, open_clock=True, powered=_name(name) in powered)
         ]
-        miou, predicted = one["miou"], one["miou_predicted"]
+        miou, predicted = row["miou"], row["miou_predicted"]
         rows.append(
             (
-                one["name"],
-                one["size"],
+                row["name"],
+                row["size"],
                 "unknown" if miou is None else f"{miou['value']:g}",
                 "–" if miou is None else f"{miou['dataset']} {miou['split']}",
                 "–" if predicted is None else _interval(predicted, 1.0, 1),
-                si(one["params"], ""),
+                si(row["params"], ""),
                 *costs,
             )
         )
-    heads = _heads(found[0]["devices"], True, powered)
+    heads = _heads(networks[0]["devices"], True, powered)
     title = "networks with weights within the limits; mIOU of different data sets does not compare"
     columns = ("weights", "size", "mIOU, %", "measured on", "predicted", "parameters", *heads)
     console.print(table(title, columns, rows, left=2))
-    model, _, tag = found[0]["name"].rpartition(".")
+    model, _, tag = networks[0]["name"].rpartition(".")
     console.print(f"get the first: zoo get {model} --pretrained {tag}")

@@ -96,11 +96,11 @@ def configure_study(parser: argparse.ArgumentParser) -> None:
 
 def named_study(args: Arguments) -> dict[str, Any] | None:
     """Values of a study that the named search of zoo.yaml gives it; None where it is no study."""
-    named = config_of(args).search(args.name)
-    if args.resume is not None or (named.study is None and named.accuracy != "train"):
+    preset = config_of(args).search(args.name)
+    if args.resume is not None or (preset.study is None and preset.accuracy != "train"):
         return None
-    given: dict[str, Any] = named.study.given() if named.study else {}
-    return given | ({"accuracy": "train"} if named.accuracy == "train" else {})
+    values: dict[str, Any] = preset.study.given() if preset.study else {}
+    return values | ({"accuracy": "train"} if preset.accuracy == "train" else {})
 
 
 def is_study(args: Arguments) -> bool:
@@ -126,7 +126,7 @@ def run_study(
         check_run_folder(args, folder)
     try:
         with ExitStack() as bar, watching(bar.close) as watched:
-            done = start(
+            finished = start(
                 query,
                 config,
                 folder,
@@ -136,14 +136,14 @@ def run_study(
                 progress=bar.enter_context(progress_of("enumerating")),
                 resume=args.resume is not None,
             )
-    except NothingFeasible as nothing:
+    except NothingFeasible as infeasible:
         if args.json:
-            print(json.dumps({"run": str(folder)} | nothing.report, allow_nan=False, indent=2))
+            print(json.dumps({"run": str(folder)} | infeasible.report, allow_nan=False, indent=2))
         raise
     except KeyboardInterrupt:
         _write_so_far(query, config, folder)
         raise
-    document = {"run": str(folder)} | write_results(done, folder)
+    document = {"run": str(folder)} | write_results(finished, folder)
     if not args.no_plots:
         draw(folder)
     emit(args, document, lambda console: _print(console, document, args.top or 10))
@@ -178,8 +178,8 @@ def refresh(folder: Path) -> None:
 
 def _given(args: Arguments) -> dict[str, Any]:
     """Values of `StudyConfig` that the command line gives."""
-    given = {own.name: getattr(args, option_name(own)) for own, _ in options()}
-    return {name: value for name, value in ({"accuracy": args.accuracy} | given).items() if value is not None}
+    values_given = {own.name: getattr(args, option_name(own)) for own, _ in options()}
+    return {name: value for name, value in ({"accuracy": args.accuracy} | values_given).items() if value is not None}
 
 
 def _configured(args: Arguments, query: "Query") -> "tuple[Query, StudyConfig, Path]":
@@ -187,8 +187,8 @@ def _configured(args: Arguments, query: "Query") -> "tuple[Query, StudyConfig, P
     from search.study.config import StudyConfig
 
     config = StudyConfig(**((named_study(args) or {}) | _given(args)))
-    named = digest(query.describe() | config.document())[:10]
-    return query, config, Path(args.folder) if args.folder else Path("runs") / f"study-{named}"
+    name = digest(query.describe() | config.document())[:10]
+    return query, config, Path(args.folder) if args.folder else Path("runs") / f"study-{name}"
 
 
 def _resumed(args: Arguments) -> "tuple[Query, StudyConfig, Path]":
@@ -214,12 +214,14 @@ def _refuse_strange(folder: Path, config: "StudyConfig", args: Arguments) -> Non
     """Raise UsageError where the folder names a database or data that the user did not give on this machine."""
     from search.study.trust import is_trusted
 
-    named = [name for name in ("storage", "data") if getattr(config, name) is not None and not getattr(args, name)]
-    if named and not is_trusted(folder, config):
-        names = " and ".join(f"--{name}" for name in named)
+    unconfirmed = [
+        name for name in ("storage", "data") if getattr(config, name) is not None and not getattr(args, name)
+    ]
+    if unconfirmed and not is_trusted(folder, config):
+        names = " and ".join(f"--{name}" for name in unconfirmed)
         raise usage(
-            f"{folder}: the study was not begun here, so that the {' and '.join(named)} that its folder names "
-            f"{'are' if len(named) > 1 else 'is'} not used unasked; give {names}"
+            f"{folder}: the study was not begun here, so that the {' and '.join(unconfirmed)} that its folder names "
+            f"{'are' if len(unconfirmed) > 1 else 'is'} not used unasked; give {names}"
         )
 
 
@@ -265,20 +267,20 @@ def _print(console: "Console", document: dict[str, Any], top: int) -> None:
             f"latency: measured on this machine; {outside} of the networks measured are outside the limits here"
         )
     _print_conflict(console, miou.get("prior"))
-    shown = front[:top]
-    common, specs = apart([searched(document["query"]["space"], one["spec"]) for one in shown])
+    best_rows = front[:top]
+    common, specs = apart([searched(document["query"]["space"], member["spec"]) for member in best_rows])
     if common:
         console.print(f"the same in all rows: {common}")
     rows = [
         (
-            str(one["rank"]),
+            str(member["rank"]),
             spec,
-            f"{one['miou']['mean']:.1f} ({one['miou']['low']:.1f}–{one['miou']['high']:.1f})",
-            f"{one['predicted']['mean']:.1f}",
-            si(one["params"], ""),
-            *(f"{1e3 * cost['latency_s']['mean']:.1f} ms" for cost in one["devices"].values()),
+            f"{member['miou']['mean']:.1f} ({member['miou']['low']:.1f}–{member['miou']['high']:.1f})",
+            f"{member['predicted']['mean']:.1f}",
+            si(member["params"], ""),
+            *(f"{1e3 * cost['latency_s']['mean']:.1f} ms" for cost in member["devices"].values()),
         )
-        for one, spec in zip(shown, specs, strict=True)
+        for member, spec in zip(best_rows, specs, strict=True)
     ]
     names = [f"{name} latency" for name in front[0]["devices"]]
     console.print(

@@ -17,10 +17,12 @@ def print_system(console: "Console", figures: "SystemFigures") -> None:
         beside = _paper(figures, "sensitivity", ".2f")
         console.print(f"sensitivity to the clock, {low:g} to {high:g} MHz: {figures.sensitivity:.2f}{beside}")
     console.print(f"{figures.fps:.1f} frames/s{_paper(figures, 'min_fps', 'g', 'at least ')}")
-    console.print(", ".join(f"{who} busy {share:.0%}" for who, share in figures.utilisation.items()))
+    console.print(", ".join(f"{unit} busy {share:.0%}" for unit, share in figures.utilisation.items()))
     reserved = figures.reserved_bytes
-    taken = "" if reserved is None else f"; PyTorch's allocator takes at least {si(reserved, 'B')}"
-    console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations{taken}")
+    allocator_note = "" if reserved is None else f"; PyTorch's allocator takes at least {si(reserved, 'B')}"
+    if figures.recorded_bytes is not None:
+        allocator_note += f", a run without torch.no_grad() {si(figures.recorded_bytes, 'B')}"
+    console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations{allocator_note}")
     rows = [(kernel.name, f"{kernel.share:.1%}") for kernel in figures.top_kernels]
     console.print(table(None, ("kernels of a kind and size", "share"), rows))
     beside = _paper(figures, "top_kernel_share", ".0%")

@@ -28,8 +28,8 @@ def console_of(stream: IO[str] | None = None, **options: Any) -> "Console":
     from rich.console import Console
 
     class Plain(Console):
-        def render_str(self, text: str, **how: Any) -> Any:
-            return super().render_str(printable(text), **how | {"markup": False, "emoji": False})
+        def render_str(self, text: str, **settings: Any) -> Any:
+            return super().render_str(printable(text), **settings | {"markup": False, "emoji": False})
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError

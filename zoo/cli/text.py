@@ -55,8 +55,10 @@ def _configure_train(sub: argparse.ArgumentParser) -> None:
     counts = {"hidden": (128, "values of a layer"), "layers": (2, "layers"), "levels": (3, "levels of a pyramid")}
     counts |= {"groups": (4, "groups of the context"), "epochs": (5, "passes over the text")}
     counts |= {"batch": (16, "pieces at once"), "length": (64, "tokens that gradients go back")}
-    for name, (default, what) in counts.items():
-        sub.add_argument(f"--{name}", type=count_argument, default=default, metavar="N", help=f"{what} ({default})")
+    for name, (default, help_text) in counts.items():
+        sub.add_argument(
+            f"--{name}", type=count_argument, default=default, metavar="N", help=f"{help_text} ({default})"
+        )
     sub.add_argument("--lr", type=positive_argument, default=3e-3, metavar="X", help="Adam's learning rate (0.003)")
     sub.add_argument("--dropout", type=probability_argument, default=0.2, metavar="P", help="between layers (0.2)")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and dropout (default 0)")
@@ -105,34 +107,34 @@ def _one(args: Arguments, spec: "LanguageSpec", corpus: "Corpus", recipe: "TextR
     from zoo.language.files import WEIGHTS, save_model
     from zoo.language.trainer import train
 
-    def show(epoch: int, found: "TextScore") -> None:
-        note(f"{spec.kind}: epoch {epoch} of {recipe.epochs}, val perplexity {found.perplexity:.4g}")
+    def show(epoch: int, val_score: "TextScore") -> None:
+        note(f"{spec.kind}: epoch {epoch} of {recipe.epochs}, val perplexity {val_score.perplexity:.4g}")
 
-    done = train(spec, corpus, recipe, show)
+    trained = train(spec, corpus, recipe, show)
     path = args.out / f"{spec.kind}{WEIGHTS}"
-    row = _row(spec, done) | {"path": str(path)}
+    row = _row(spec, trained) | {"path": str(path)}
     about = {"recipe": asdict(recipe), "scores": {"val": row["val"], "test": row["test"]}, "zoo_version": version()}
-    save_model(path, done.model, corpus.unit, corpus.vocabulary, about)
+    save_model(path, trained.model, corpus.unit, corpus.vocabulary, about)
     return row
 
 
-def _row(spec: "LanguageSpec", done: "Trained") -> dict[str, Any]:
+def _row(spec: "LanguageSpec", trained: "Trained") -> dict[str, Any]:
     return {
         "model": spec.kind,
         "params": spec.params,
         "hidden": spec.hidden,
         "embedding": spec.embedding,
-        "epoch": done.epoch,
-        "val": _scores(done.val),
-        "test": _scores(done.test),
-        "seconds": done.seconds,
+        "epoch": trained.epoch,
+        "val": _scores(trained.val),
+        "test": _scores(trained.test),
+        "seconds": trained.seconds,
     }
 
 
-def _scores(found: "TextScore") -> dict[str, float | None]:
+def _scores(text_score: "TextScore") -> dict[str, float | None]:
     """Perplexity and bits a token; perplexity is None where it is too large for a number."""
-    perplexity = found.perplexity
-    return {"perplexity": perplexity if perplexity < float("inf") else None, "bits": found.bits}
+    perplexity = text_score.perplexity
+    return {"perplexity": perplexity if perplexity < float("inf") else None, "bits": text_score.bits}
 
 
 def _eval(args: Arguments) -> int:
@@ -140,17 +142,17 @@ def _eval(args: Arguments) -> int:
     from zoo.language.files import load_model
     from zoo.language.trainer import score
 
-    kept = load_model(args.model)
-    tokens = indices(split_text(_read(args.file), kept.unit), kept.vocabulary)
-    found = score(kept.model, tokens)
+    saved = load_model(args.model)
+    tokens = indices(split_text(_read(args.file), saved.unit), saved.vocabulary)
+    text_score = score(saved.model, tokens)
     document = {
         "model": str(args.model),
         "file": str(args.file),
-        "unit": kept.unit,
-        "params": kept.model.spec.params,
-        "tokens": found.tokens,
+        "unit": saved.unit,
+        "params": saved.model.spec.params,
+        "tokens": text_score.tokens,
         "unknown": float((tokens == 0).mean()),
-        **_scores(found),
+        **_scores(text_score),
     }
     emit(args, document, lambda console: _print_eval(console, document))
     return 0

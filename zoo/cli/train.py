@@ -90,16 +90,16 @@ def _train(args: Arguments) -> int:
     progress = _Printer(quiet=not job.ranks.first)
     if job.ranks.first and not (job.run / STATE).exists():
         _keep_options(args, job.run)
-    done = train(job, resume=args.resume, progress=progress, stop_after=args.stop_after)
+    trained = train(job, resume=args.resume, progress=progress, stop_after=args.stop_after)
     if job.ranks.first:
-        _curve(done)
+        _curve(trained)
     document = {
-        "run": str(done.run),
-        "epochs": done.rows[-1].epoch,
-        "best": {**done.best.scores, "epoch": done.best.epoch} if done.best else None,
-        "weights": str(done.weights),
+        "run": str(trained.run),
+        "epochs": trained.rows[-1].epoch,
+        "best": {**trained.best.scores, "epoch": trained.best.epoch} if trained.best else None,
+        "weights": str(trained.weights),
         "protocol": _protocol(job),
-        "conditions": {"command": _again(args, done.run), "threads": args.threads or None, "device": args.device},
+        "conditions": {"command": _again(args, trained.run), "threads": args.threads or None, "device": args.device},
     }
     if job.ranks.first:
         emit(args, document, lambda console: _show_trained(console, document))
@@ -128,19 +128,19 @@ def _job(args: Arguments) -> "Job":
     run = args.out or Path("runs") / f"{Path(model.canonical).name.replace('#', '-')}.{args.dataset}"
     # What a run began with need not be said again when it goes on.
     saved = identity_of(run) if args.resume else {}
-    how = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
+    training = recipe_from(saved["recipe"], **changes) if saved and not args.recipe else recipe(name, **changes)
     data, val = (data_set(args.dataset, args.data, split) for split in ("train", "val"))
     init = args.init or (_own_weights(model) if not saved else None)
     start = start_from(resolve(init, config)) if init else None
     if start and args.slice:
-        begun = begin_sliced(model.spec, data, how.size, how.seed, start)
+        begun = begin_sliced(model.spec, data, training.size, training.seed, start)
     else:
-        begun = begin(model.spec, data.labels, how.size, how.seed, start)
+        begun = begin(model.spec, data.labels, training.size, training.seed, start)
     if saved and not init:
         begun = replace(begun, preprocessing=Preprocessing.from_dict(saved["preprocessing"]))
         init = saved.get("init")
-    check_task(begun.module, data, how)
-    if reason := why_not(how.amp, args.device):
+    check_task(begun.module, data, training)
+    if reason := why_not(training.amp, args.device):
         note(f"zoo: {reason}")
     if begun.cut:
         note(f"{init}: sliced, {begun.cut}; BN statistics made again")
@@ -151,7 +151,7 @@ def _job(args: Arguments) -> "Job":
         begun.preprocessing,
         data,
         val,
-        how,
+        training,
         run,
         {"model": model.canonical, "spec": as_dict(begun.spec), "init": init, "teacher": args.teacher}
         | ({"slice": True} if args.slice else {}),
@@ -233,11 +233,11 @@ class _Printer:
             note(text.rstrip("\n"))
 
 
-def _curve(done: "Trained") -> None:
+def _curve(trained: "Trained") -> None:
     try:
         from zoo.train.curve import save_curve
 
-        save_curve(done.run / "curve.png", done.rows)
+        save_curve(trained.run / "curve.png", trained.rows)
     except ModuleNotFoundError:
         note("matplotlib is not installed, so no curve.png was drawn; pip install '.[plots]' in the repository")
 

@@ -111,22 +111,22 @@ def _export(args: Arguments) -> int:
     settings = {"opset": args.opset, "dynamic": args.dynamic, "optimize": args.optimize}
     with TemporaryDirectory() as folder:
         first = path if variant.plain and not args.int8 else Path(folder) / "float.onnx"
-        written = export_onnx(module, first, size=(height, width), **settings, metadata=about)
+        exported = export_onnx(module, first, size=(height, width), **settings, metadata=about)
         int8 = _int8(args, first, path, variant) if args.int8 else {}
         form = write_variant(first, variant, path) if first != path and not int8 else None
-    said = form.about if form else describe(variant, (height, width))
+    facts = form.about if form else describe(variant, (height, width))
     document = {
         "path": str(path),
-        "opset": written.opset,
-        "max_abs_diff": written.max_abs_diff if form is None else form.max_abs_diff,
+        "opset": exported.opset,
+        "max_abs_diff": exported.max_abs_diff if form is None else form.max_abs_diff,
         "differing_labels": form.differing_labels if form else None,
-        **{key: said[key] for key in ("precision", "input", "output")},
+        **{key: facts[key] for key in ("precision", "input", "output")},
         **({"precision": "int8", "max_abs_diff": None, "int8": int8} if int8 else {}),
         "size": f"{width}x{height}",
         "dynamic": args.dynamic,
-        "passes": list(written.passes),
+        "passes": list(exported.passes),
         **(opened.taken.document() if opened else {"weights": None}),
-        **_kit(args, path, {**written.about, **said, **({"precision": "int8"} if int8 else {})}, board),
+        **_kit(args, path, {**exported.about, **facts, **({"precision": "int8"} if int8 else {})}, board),
     }
     if model.kind == "candidate":
         document |= _papers(args, model, path, document["weights"], module.spec if opened else None)

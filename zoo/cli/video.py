@@ -56,41 +56,41 @@ def segment_video(args: Arguments, job: "_Job", source: str, labels: Path, overl
 
     video = open_camera(source) if args.camera else open_video(Path(source))
     run = Smoothed(job.engine, args.smooth) if args.smooth else job.engine
-    counts, done, start = np.zeros(len(job.key.names)), 0, time.monotonic()
+    counts, frame_count, start = np.zeros(len(job.key.names)), 0, time.monotonic()
     frames, newest = _taken(args, video)
     size = (0, 0)
     with ExitStack() as stack:
         files: list[Writer] = []
         for frame in _shown(frames, video, newest):
-            found = segment(job.module, frame.pixels, job.settings, run=run)
+            label_map = segment(job.module, frame.pixels, job.settings, run=run)
             if not files:
-                size = found.shape[0], found.shape[1]
+                size = label_map.shape[0], label_map.shape[1]
                 files.append(stack.enter_context(Writer(labels, size, video.rate, labels=True)))
                 if overlay:
                     picture = frame.pixels.shape[:2]
                     files.append(stack.enter_context(Writer(overlay, picture, video.rate, labels=False)))
-            files[0].write(found, frame)
+            files[0].write(label_map, frame)
             if overlay:
-                files[1].write(np.asarray(painted(frame.pixels, found, job.key, legend=False)), frame)
-            counts += class_counts(found, len(counts))
-            done += 1
+                files[1].write(np.asarray(painted(frame.pixels, label_map, job.key, legend=False)), frame)
+            counts += class_counts(label_map, len(counts))
+            frame_count += 1
         if newest:
             newest.close()
     seconds = time.monotonic() - start
     dropped = newest.dropped if newest else 0
-    if not done:
+    if not frame_count:
         raise ZooError(f"{source}: has no frame that can be decoded; replace it by an intact file")
     lost = f", {dropped} dropped" if args.camera else ""
-    note(f"zoo: {done} frames in {seconds:.1f} s, {done / seconds:.3g} a second{lost}")
+    note(f"zoo: {frame_count} frames in {seconds:.1f} s, {frame_count / seconds:.3g} a second{lost}")
     return {
         "image": source,
         "labels": str(labels),
         "overlay": str(overlay) if overlay else None,
         "size": f"{size[1]}x{size[0]}",
         "shares": dict(zip(job.key.names, (counts / counts.sum()).tolist(), strict=True)),
-        "frames": done,
+        "frames": frame_count,
         "dropped": dropped,
-        "fps": done / seconds,
+        "fps": frame_count / seconds,
         "source_fps": float(video.rate),
         "smooth": args.smooth or 0.0,
         "backend": job.engine.backend,

@@ -36,8 +36,8 @@ def _get(args: Arguments) -> int:
     entry = manifest().find(model, tag)
     if args.out:
         check_outputs(args, args.out / f"{entry.name}.{args.format}")
-    got = ready(entry, args.format, args.out, mirrors=args.mirror, from_file=args.from_file)
-    emit(args, got.document(), lambda console: _print(console, got))
+    ready_file = ready(entry, args.format, args.out, mirrors=args.mirror, from_file=args.from_file)
+    emit(args, ready_file.document(), lambda console: _print(console, ready_file))
     return 0
 
 
@@ -53,15 +53,15 @@ def _asked(args: Arguments) -> tuple[str, str | None]:
     return model, tag or None
 
 
-def _print(console: "Console", got: "Ready") -> None:
-    entry = got.entry
+def _print(console: "Console", ready_file: "Ready") -> None:
+    entry = ready_file.entry
     rows = [
         ("weights", entry.name),
-        ("file", got.path),
-        ("SHA-256", f"{got.sha256} ({si(got.bytes, 'B')})"),
+        ("file", ready_file.path),
+        ("SHA-256", f"{ready_file.sha256} ({si(ready_file.bytes, 'B')})"),
         ("made from", entry.origin),
         ("  SHA-256", entry.sha256),
-        ("taken from", got.taken_from),
+        ("taken from", ready_file.taken_from),
         ("source", entry.source.title),
         ("licence", f"{entry.source.license}, {entry.source.holder}"),
         *((LABELS.get(metric.name, metric.name), score(metric)) for metric in entry.metrics),

@@ -104,27 +104,33 @@ def prune(network: Network, near_zero: float | None = None, *, only_faster: bool
     if network.spec is None or isinstance(network.spec, PrunedSpec):
         raise ZooError("only a whole network with a spec can be pruned; give the one that this network is made of")
     for scale in NEAR_ZERO if near_zero is None else (near_zero,):
-        done = _pruned(network, network.spec, scale, WORTH_A_COPY if only_faster else 1.0)
-        if done.max_abs_diff <= TOLERANCE:
-            return done
-    raise ZooError(f"without the channels the outputs differ by {done.max_abs_diff:g}, more than {TOLERANCE:g}")
+        pruned = _pruned(network, network.spec, scale, WORTH_A_COPY if only_faster else 1.0)
+        if pruned.max_abs_diff <= TOLERANCE:
+            return pruned
+    raise ZooError(f"without the channels the outputs differ by {pruned.max_abs_diff:g}, more than {TOLERANCE:g}")
 
 
 @torch.no_grad()
 def _pruned(network: Network, whole: Spec, near_zero: float, worth: float) -> Pruned:
     graph, state = network.graph, {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    known = constants(graph, state, near_zero)
-    kept = needed(graph, state, known, worth)
-    removed = tuple((name, tuple((~mask).nonzero()[:, 0].tolist())) for name, mask in kept.items() if not mask.all())
-    biases = {layer.name: bias for layer in graph.layers if (bias := _folded(layer, state, known, kept)) is not None}
-    done = build(PrunedSpec(whole, removed, tuple(biases)), (graph.input_shape.height, graph.input_shape.width))
-    done.load_state_dict(_narrow_state(graph, done.graph, state, kept, biases))
+    constant_values = constants(graph, state, near_zero)
+    masks = needed(graph, state, constant_values, worth)
+    removed = tuple((name, tuple((~mask).nonzero()[:, 0].tolist())) for name, mask in masks.items() if not mask.all())
+    biases = {
+        layer.name: bias
+        for layer in graph.layers
+        if (bias := _folded(layer, state, constant_values, masks)) is not None
+    }
+    narrow = build(PrunedSpec(whole, removed, tuple(biases)), (graph.input_shape.height, graph.input_shape.width))
+    narrow.load_state_dict(_narrow_state(graph, narrow.graph, state, masks, biases))
     for attribute in (*CARRIED, "label_set"):
         if hasattr(network, attribute):
-            setattr(done, attribute, getattr(network, attribute))
+            setattr(narrow, attribute, getattr(network, attribute))
     image = _image(network)
-    report = tuple(dead_layers(graph, state, known, kept, near_zero))
-    return Pruned(done.eval(), report, near_zero, _apart(network, done, image.double()), _apart(network, done, image))
+    report = tuple(dead_layers(graph, state, constant_values, masks, near_zero))
+    return Pruned(
+        narrow.eval(), report, near_zero, _apart(network, narrow, image.double()), _apart(network, narrow, image)
+    )
 
 
 def _image(network: Network) -> Tensor:
@@ -145,7 +151,7 @@ def _apart(before: Network, after: Network, image: Tensor) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def needed(graph: Graph, state: State, known: Mapping[str, Tensor], worth: float = 1.0) -> Masks:
+def needed(graph: Graph, state: State, constant_values: Mapping[str, Tensor], worth: float = 1.0) -> Masks:
     """The channels that must remain, so that each layer gets those it reads; at least one of each layer.
 
     A batch normalisation or a concatenation gets a copy of the channels that it needs where they are less than the
@@ -159,24 +165,24 @@ def needed(graph: Graph, state: State, known: Mapping[str, Tensor], worth: float
     while (count := sum(int(mask.sum()) for mask in masks.values())) != before:
         before = count
         for layer in reversed(graph.layers):
-            _ask(layer, masks, state, known)
+            _ask(layer, masks, state, constant_values)
         for layer in reversed(graph.layers):
             _widen(layer, masks, worth)
     return masks
 
 
-def _ask(layer: Layer, masks: Masks, state: State, known: Mapping[str, Tensor]) -> None:
+def _ask(layer: Layer, masks: Masks, state: State, constant_values: Mapping[str, Tensor]) -> None:
     """Mark what a layer needs of its inputs, for the output channels that are needed of it."""
     mask = masks[layer.name]
     if is_fixed(layer) or isinstance(layer.op, ops.Input):
         mask[:] = True
     if not mask.any():
         mask[0] = True
-    for name, wanted in zip(layer.inputs, required(layer, mask.nonzero()[:, 0].tolist()), strict=True):
-        if wanted is not None:
-            masks[name][list(wanted)] = True
+    for name, needs in zip(layer.inputs, required(layer, mask.nonzero()[:, 0].tolist()), strict=True):
+        if needs is not None:
+            masks[name][list(needs)] = True
         elif isinstance(layer.op, WEIGHTED):
-            masks[name] |= _read(layer, state, known[name], mask)
+            masks[name] |= _read(layer, state, constant_values[name], mask)
 
 
 def _read(layer: Layer, state: State, values: Tensor, mask: Tensor) -> Tensor:
@@ -191,24 +197,24 @@ def _widen(layer: Layer, masks: Masks, worth: float) -> None:
         return
     mask = masks[layer.name]
     limit = WORTH.get(type(layer.op), 0.0) if worth == 1.0 else min(worth, WORTH.get(type(layer.op), 0.0))
-    for i, (name, wanted) in enumerate(zip(layer.inputs, required(layer, mask.nonzero()[:, 0].tolist()), strict=True)):
-        if wanted is not None and len(wanted) > limit * masks[name].sum():
+    for i, (name, needs) in enumerate(zip(layer.inputs, required(layer, mask.nonzero()[:, 0].tolist()), strict=True)):
+        if needs is not None and len(needs) > limit * masks[name].sum():
             start = _offset(layer, i)
             mask[start : start + len(masks[name])] |= masks[name]
 
 
-def _folded(layer: Layer, state: State, known: Mapping[str, Tensor], kept: Masks) -> Tensor | None:
+def _folded(layer: Layer, state: State, constant_values: Mapping[str, Tensor], masks: Masks) -> Tensor | None:
     """What the removed constant channels of a dense layer's input added to each output, (out,); None for nothing."""
     if not isinstance(layer.op, WEIGHTED) or is_fixed(layer) or is_depthwise(layer):
         return None
     (name,) = layer.inputs
-    gone = ~kept[name] & (known[name].nan_to_num() != 0)
-    share = taps(state[f"{layer.name}.weight"], layer).sum(2)[:, gone] @ known[name][gone]
-    return share if bool((share[kept[layer.name]] != 0).any()) else None
+    removed = ~masks[name] & (constant_values[name].nan_to_num() != 0)
+    share = taps(state[f"{layer.name}.weight"], layer).sum(2)[:, removed] @ constant_values[name][removed]
+    return share if bool((share[masks[layer.name]] != 0).any()) else None
 
 
 def _narrow_state(
-    graph: Graph, narrow: Graph, state: State, kept: Masks, biases: Mapping[str, Tensor]
+    graph: Graph, narrow: Graph, state: State, masks: Masks, biases: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     present = {layer.name for layer in narrow.layers}
     tensors: dict[str, Tensor] = {}
@@ -218,17 +224,17 @@ def _narrow_state(
             if layer.name in biases:
                 bias = own.get(f"{layer.name}.bias", torch.zeros(layer.out_shape.channels))
                 own[f"{layer.name}.bias"] = (bias.double() + biases[layer.name]).to(bias)
-            tensors |= {key: _cut(layer, value, kept) for key, value in own.items()}
+            tensors |= {key: _cut(layer, value, masks) for key, value in own.items()}
     return tensors
 
 
-def _cut(layer: Layer, tensor: Tensor, kept: Masks) -> Tensor:
-    out = kept[layer.name]
+def _cut(layer: Layer, tensor: Tensor, masks: Masks) -> Tensor:
+    out = masks[layer.name]
     if tensor.dim() == 0:
         return tensor
     if tensor.dim() == 1 or is_fixed(layer) or is_depthwise(layer):
         return tensor[out]
-    entry = kept[layer.inputs[0]]
+    entry = masks[layer.inputs[0]]
     if isinstance(layer.op, ops.ConvTranspose):
         return tensor[entry][:, out]
     if isinstance(layer.op, ops.Linear):
@@ -247,7 +253,7 @@ REASONS: Mapping[str, str] = {
 
 
 def dead_layers(
-    graph: Graph, state: State, known: Mapping[str, Tensor], kept: Masks, tolerance: float
+    graph: Graph, state: State, constant_values: Mapping[str, Tensor], masks: Masks, tolerance: float
 ) -> Iterator[Dead]:
     """What became of the dead channels of each batch normalisation that has some."""
     readers: dict[str, list[Layer]] = {}
@@ -255,8 +261,8 @@ def dead_layers(
         for name in dict.fromkeys(layer.inputs):
             readers.setdefault(name, []).append(layer)
     for name, dead in dead_channels(graph, state, tolerance).items():
-        stays = (dead & kept[name]).nonzero()[:, 0].tolist()
-        why = Counter(_reason(name, i, graph, readers, state, known, kept) for i in stays)
+        stays = (dead & masks[name]).nonzero()[:, 0].tolist()
+        why = Counter(_reason(name, i, graph, readers, state, constant_values, masks) for i in stays)
         if dead.any():
             yield Dead(name, len(dead), int(dead.sum()), int(dead.sum()) - len(stays), dict(why))
 
@@ -267,8 +273,8 @@ def _reason(
     graph: Graph,
     readers: Mapping[str, list[Layer]],
     state: State,
-    known: Mapping[str, Tensor],
-    kept: Masks,
+    constant_values: Mapping[str, Tensor],
+    masks: Masks,
 ) -> str:
     """Follow a constant channel to the first reader that needs it."""
     if name in graph.outputs:
@@ -277,15 +283,15 @@ def _reason(
         if is_fixed(layer):
             return "fixed"
         if isinstance(layer.op, WEIGHTED) and not is_depthwise(layer):
-            if _read(layer, state, known[name], kept[layer.name])[channel]:
+            if _read(layer, state, constant_values[name], masks[layer.name])[channel]:
                 return "borders"
             continue
         at = channel + _offset(layer, layer.inputs.index(name))
-        if not kept[layer.name][at]:
+        if not masks[layer.name][at]:
             continue
-        if known[layer.name][at].isnan():
+        if constant_values[layer.name][at].isnan():
             return "sum"
-        reason = _reason(layer.name, at, graph, readers, state, known, kept)
+        reason = _reason(layer.name, at, graph, readers, state, constant_values, masks)
         if reason != "shared":
             return reason
     return "shared"

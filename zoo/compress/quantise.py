@@ -88,7 +88,7 @@ def calibration(model: Path, folder: Path, count: int = CALIBRATION) -> Calibrat
     """
     loaded = onnx.load(model)
     about = {entry.key: entry.value for entry in loaded.metadata_props}
-    how = preprocessing_of(about, model)
+    preprocessing = preprocessing_of(about, model)
     height, width = (axis.dim_value for axis in loaded.graph.input[0].type.tensor_type.shape.dim[2:])
     if not height or not width:
         raise ZooError("8 bits are for one input size; leave out --dynamic")
@@ -96,12 +96,12 @@ def calibration(model: Path, folder: Path, count: int = CALIBRATION) -> Calibrat
         raise ZooError(f"{folder}: is no folder of images to calibrate with; give one with --calibrate DIR")
     images = images_in([folder])
     chosen = spaced(images, count)
-    rest = [image for image in images if image not in set(chosen)] or images
+    other_images = [image for image in images if image not in set(chosen)] or images
 
     def inputs(paths: Iterable[Path]) -> tuple[Array, ...]:
-        return tuple(network_input(read_image(path), how, (height, width)).numpy() for path in paths)
+        return tuple(network_input(read_image(path), preprocessing, (height, width)).numpy() for path in paths)
 
-    return Calibration(tuple(chosen), inputs(chosen), inputs(spaced(rest, VALIDATION)))
+    return Calibration(tuple(chosen), inputs(chosen), inputs(spaced(other_images, VALIDATION)))
 
 
 def spaced(items: Sequence[Path], count: int) -> list[Path]:
@@ -122,8 +122,8 @@ def quantise_onnx(model: Path, data: Calibration, out: Path, allowed: float = MA
     after = _controlled(
         before, data, [{name: x} for x in data.ranges], _onnx_labels, _labels_before(model, data), allowed
     )
-    said = about | described(data)
-    onnx.helper.set_model_props(after, said)
+    metadata = about | described(data)
+    onnx.helper.set_model_props(after, metadata)
     with atomic(out) as partial:
         partial.write_bytes(after.SerializeToString())
     return Quantised(
@@ -219,7 +219,7 @@ def _labels_before(model: Path, data: Calibration) -> list[Array]:
 
 def _agreement(labels: Labels, model: Path, data: Calibration) -> float:
     pairs = zip(data.validation, _labels_before(model, data), strict=True)
-    return float(np.mean([(labels(x) == wanted).mean() for x, wanted in pairs]))
+    return float(np.mean([(labels(x) == expected).mean() for x, expected in pairs]))
 
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")

@@ -86,15 +86,15 @@ def write_variant(path: Path, variant: Variant, out: Path | None = None) -> Writ
         pixels_in(model, preprocessing_of(about, path), variant.preprocessing)
     if variant.argmax:
         labels_out(model, variant.argmax)
-    said = about | describe(variant, (height, width))
-    said["precision"] = about.get("precision", said["precision"])
-    helper.set_model_props(model, said)
+    metadata = about | describe(variant, (height, width))
+    metadata["precision"] = about.get("precision", metadata["precision"])
+    helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     data = model.SerializeToString()
-    written = _compared(before, data, variant, about, (height, width))
+    differences = _compared(before, data, variant, about, (height, width))
     with atomic(out or path) as partial:
         partial.write_bytes(data)
-    return Written(said, *written)
+    return Written(metadata, *differences)
 
 
 def describe(variant: Variant, size: Size) -> dict[str, str]:
@@ -141,20 +141,20 @@ def as_half(model: Any) -> Any:
 
 def _sort(graph: Any) -> None:
     """Put the nodes in an order of execution, in place; the converter appends its casts at the end."""
-    known = {x.name for x in (*graph.input, *graph.initializer)} | {""}
+    tensors_ready = {x.name for x in (*graph.input, *graph.initializer)} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:
-        ready = [node for node in waiting if known.issuperset(node.input)]
+        ready = [node for node in waiting if tensors_ready.issuperset(node.input)]
         if not ready:
             raise ZooError("the float16 form reads a tensor that nothing makes; export it without --half")
-        known.update(name for node in ready for name in node.output)
+        tensors_ready.update(name for node in ready for name in node.output)
         ordered += ready
-        waiting = [node for node in waiting if not known.issuperset(node.output)]
+        waiting = [node for node in waiting if not tensors_ready.issuperset(node.output)]
     del graph.node[:]
     graph.node.extend(ordered)
 
 
-def pixels_in(model: Any, how: Preprocessing, layout: Layout) -> None:
+def pixels_in(model: Any, preprocessing: Preprocessing, layout: Layout) -> None:
     """Make the model, in place, take 8-bit RGB pixels at its own size.
 
     The steps of `Preprocessing` are one factor and one summand a channel: (p * maximum / 255 - mean) / std / divisor.
@@ -164,9 +164,9 @@ def pixels_in(model: Any, how: Preprocessing, layout: Layout) -> None:
     inner = f"{entry.name}_preprocessed"
     for node in graph.node:
         node.input[:] = [inner if name == entry.name else name for name in node.input]
-    deviation = np.array(how.std) * how.divisor
-    factor = how.maximum / 255 / deviation
-    summand = -np.array(how.mean) / deviation
+    deviation = np.array(preprocessing.std) * preprocessing.divisor
+    factor = preprocessing.maximum / 255 / deviation
+    summand = -np.array(preprocessing.mean) / deviation
     values = {
         "pixels_factor": factor.astype(np.float32).reshape(1, -1, 1, 1),
         "pixels_summand": summand.astype(np.float32).reshape(1, -1, 1, 1),
@@ -175,13 +175,13 @@ def pixels_in(model: Any, how: Preprocessing, layout: Layout) -> None:
     steps: list[tuple[str, list[str], dict[str, Any]]] = [("Cast", [], {"to": TensorProto.FLOAT})]
     if layout == "NHWC":
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
-    if how.channels == "BGR":
+    if preprocessing.channels == "BGR":
         steps.append(("Gather", ["pixels_order"], {"axis": 1}))
     steps += [("Mul", ["pixels_factor"], {}), ("Add", ["pixels_summand"], {})]
     names = [entry.name, *(f"pixels_{i}" for i in range(len(steps) - 1)), inner]
     nodes = [
-        helper.make_node(op, [names[i], *more], [names[i + 1]], **settings)
-        for i, (op, more, settings) in enumerate(steps)
+        helper.make_node(op, [names[i], *parameters], [names[i + 1]], **settings)
+        for i, (op, parameters, settings) in enumerate(steps)
     ]
     used = {name for node in nodes for name in node.input}
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items() if name in used)
@@ -195,8 +195,8 @@ def labels_out(model: Any, size: Size) -> None:
     graph, logits = model.graph, model.graph.output[0]
     channels = logits.type.tensor_type.shape.dim[1].dim_value
     sizes = numpy_helper.from_array(np.array([1, channels, *size], np.int64), "labels_size")
-    nothing = numpy_helper.from_array(np.zeros(0, np.float32), "labels_nothing")
-    graph.initializer.extend([sizes, nothing])
+    no_scales = numpy_helper.from_array(np.zeros(0, np.float32), "labels_nothing")
+    graph.initializer.extend([sizes, no_scales])
     graph.node.extend(
         [
             helper.make_node(
@@ -215,9 +215,9 @@ def labels_out(model: Any, size: Size) -> None:
 
 
 def _prepend(graph: Any, nodes: list[Any]) -> None:
-    rest = list(graph.node)
+    old_nodes = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*nodes, *rest])
+    graph.node.extend([*nodes, *old_nodes])
 
 
 def _compared(
@@ -225,24 +225,26 @@ def _compared(
 ) -> tuple[float | None, float | None]:
     """Difference of the logits, or share of differing labels, on random pixels. Raises ZooError where it is large."""
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    how = Preprocessing.from_dict(json.loads(about.get("preprocessing", "{}")))
-    image = network_input(pixels, how, size).numpy()
+    preparing = Preprocessing.from_dict(json.loads(about.get("preprocessing", "{}")))
+    image = network_input(pixels, preparing, size).numpy()
     expected = run(before, image)
-    found = run(after, laid_out(pixels, variant.preprocessing) if variant.preprocessing else image)
+    outputs = run(after, laid_out(pixels, variant.preprocessing) if variant.preprocessing else image)
     if variant.argmax:
-        wanted = labels_of(torch.from_numpy(expected[0]), variant.argmax)
-        share = float((wanted != found[0]).mean())
+        expected_labels = labels_of(torch.from_numpy(expected[0]), variant.argmax)
+        share = float((expected_labels != outputs[0]).mean())
         _check(share, DIFFERING_HALF if variant.half else DIFFERING_LABELS, "labels of a share of the pixels")
         return None, share
     largest = max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(expected - found).max())
+    difference = float(np.abs(expected - outputs).max())
     _check(difference / largest, HALF_TOLERANCE if variant.half else FLOAT_TOLERANCE, "share of the largest logit")
     return difference, None
 
 
-def _check(value: float, limit: float, what: str) -> None:
+def _check(value: float, limit: float, measure: str) -> None:
     if not value <= limit:
-        raise ZooError(f"this form of the file differs from the float32 one by {value:.2g} ({what}), above {limit:g}")
+        raise ZooError(
+            f"this form of the file differs from the float32 one by {value:.2g} ({measure}), above {limit:g}"
+        )
 
 
 def laid_out(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:

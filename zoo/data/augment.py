@@ -66,10 +66,10 @@ class Augmentation:
 
     def placement(self, shape: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> Placement:
         """Where a window of `size` lies on an image of `shape`, both (height, width): the generator's first draws."""
-        fill = max(want / have for want, have in zip(size, shape, strict=True))
+        fill = max(window / image_side for window, image_side in zip(size, shape, strict=True))
         factor = fill * float(np.exp(rng.uniform(*np.log(self.scale))))
         height, width = (max(1, round(side * factor)) for side in shape)
-        top, left = (_offset(have, want, rng) for have, want in zip((height, width), size, strict=True))
+        top, left = (_offset(image_side, window, rng) for image_side, window in zip((height, width), size, strict=True))
         return Placement(height, width, top, left, mirrored=rng.random() < self.flip)
 
 
@@ -90,8 +90,8 @@ def _scaled_crop(image: Pixels, mask: Pixels, place: Placement, size: tuple[int,
     return _window(image, place.top, place.left, size, 128), _window(mask, place.top, place.left, size, VOID)
 
 
-def _offset(have: int, want: int, rng: np.random.Generator) -> int:
-    low, high = min(0, have - want), max(0, have - want)
+def _offset(image_side: int, window: int, rng: np.random.Generator) -> int:
+    low, high = min(0, image_side - window), max(0, image_side - window)
     return int(rng.integers(low, high + 1))
 
 

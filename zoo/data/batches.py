@@ -74,8 +74,8 @@ class Maker:
     targets: Targets | None = None
 
     def __call__(self, epoch: int, indices: NDArray[np.int64]) -> Batch:
-        made = [self._sample(epoch, int(i)) for i in indices]
-        return tuple(np.stack(arrays) for arrays in zip(*made, strict=True))
+        samples = [self._sample(epoch, int(i)) for i in indices]
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
 
     def _sample(self, epoch: int, index: int) -> tuple[NDArray[Any], ...]:
         image, labels = self.load(index)

@@ -87,15 +87,15 @@ class Report:
         if self.labels is None:
             return {}
         counts = sum((report.pixels for report in self.splits.values()), np.zeros(VOID + 1, np.int64))
-        known = counts[: len(self.labels.classes)]
-        return dict(zip(self.labels.classes, (known / max(1, int(known.sum()))).tolist(), strict=True))
+        class_counts = counts[: len(self.labels.classes)]
+        return dict(zip(self.labels.classes, (class_counts / max(1, int(class_counts.sum()))).tolist(), strict=True))
 
     @property
     def known_split(self) -> str | None:
         """The paper's split that this is, by the names of its images."""
         hashes = {name: report.hash for name, report in self.splits.items()}
-        for title, known in KNOWN_SPLITS.items():
-            if all(hashes.get(name) == value for name, value in known.items()):
+        for title, split_hashes in KNOWN_SPLITS.items():
+            if all(hashes.get(name) == value for name, value in split_hashes.items()):
                 return title
         return None
 
@@ -123,7 +123,7 @@ def check(
     splits: Sequence[str] = (),
     *,
     samples: int = 0,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda checked, total: None,
 ) -> Report:
     """Read every sample of a data set once. Raises DataError where no split is there at all.
 
@@ -132,18 +132,18 @@ def check(
     """
     report = Report()
     opened = _opened(report, name, root, splits)
-    total, done = sum(len(data) for data in opened.values()), 0
+    total, checked = sum(len(data) for data in opened.values()), 0
     every = max(1, total // samples) if samples else 0
     for split, data in opened.items():
         report.labels = report.labels or data.labels
         own = report.splits[split] = SplitReport(images=len(data), hash=names_hash(data))
         for index in range(len(data)):
-            if every and done % every == 0 and len(report.samples) < samples:
+            if every and checked % every == 0 and len(report.samples) < samples:
                 _read(report, own, data, index, keep=f"{split} {index}")
             else:
                 _read(report, own, data, index)
-            done += 1
-            progress(done, total)
+            checked += 1
+            progress(checked, total)
     _judge(report)
     _note_exif(report, opened)
     return report
@@ -215,8 +215,8 @@ def _judge(report: Report) -> None:
             report.notes.append(f"{name}: images of {len(own.sizes)} sizes")
     for name, share in report.shares.items():
         if share < RARE:
-            said = "never occurs" if not share else f"has {share:.4%} of the pixels"
-            report.notes.append(f"class {one_line(name)}: {said}")
+            share_text = "never occurs" if not share else f"has {share:.4%} of the pixels"
+            report.notes.append(f"class {one_line(name)}: {share_text}")
 
 
 def _note_exif(report: Report, opened: Mapping[str, Split]) -> None:

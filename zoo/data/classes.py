@@ -185,8 +185,8 @@ class LabelMap:
     @property
     def indices(self) -> tuple[int | None, ...]:
         """Index in `target` of each class of `source`."""
-        found = [self.names[name] for name in self.source.classes]
-        return tuple(None if name is None else self.target.index(name) for name in found)
+        target_names = [self.names[name] for name in self.source.classes]
+        return tuple(None if name is None else self.target.index(name) for name in target_names)
 
 
 CITYSCAPES_CAMVID = LabelMap(

@@ -23,8 +23,8 @@ from zoo.text import one_line, shown
 
 def _camvid(root: Path, split: str) -> DataSet:
     """SegNet: SPLIT/NAME.png and SPLITannot/NAME.png."""
-    found = pairs(root / split, root / f"{split}annot")
-    return DataSet("camvid", split, CAMVID, found, CAMVID_CODES)
+    samples = pairs(root / split, root / f"{split}annot")
+    return DataSet("camvid", split, CAMVID, samples, CAMVID_CODES)
 
 
 def _cityscapes(root: Path, split: str) -> DataSet:
@@ -36,8 +36,8 @@ def _cityscapes(root: Path, split: str) -> DataSet:
     ids, codes = listing(masks, "_gtFine_labelIds", deep=True), CITYSCAPES_CODES
     if not ids:
         ids, codes = listing(masks, "_gtFine_labelTrainIds", deep=True), CITYSCAPES_TRAIN_CODES
-    found = samples_of(listing(images, "_leftImg8bit", deep=True), ids, (images, masks))
-    return DataSet("cityscapes", split, CITYSCAPES, found, codes)
+    samples = samples_of(listing(images, "_leftImg8bit", deep=True), ids, (images, masks))
+    return DataSet("cityscapes", split, CITYSCAPES, samples, codes)
 
 
 def _pascal(root: Path, split: str) -> DataSet:
@@ -49,11 +49,11 @@ def _pascal(root: Path, split: str) -> DataSet:
     root = inner if is_folder(inner) else root
     masks = root / ("SegmentationClassAug" if split == "trainaug" else "SegmentationClass")
     names = _names(root / "ImageSets" / "Segmentation" / f"{split}.txt")
-    where = f"the list of the split {split}"
-    found = tuple(
-        Sample(file_named(root / "JPEGImages", name, where), file_named(masks, name, where)) for name in names
+    source = f"the list of the split {split}"
+    samples = tuple(
+        Sample(file_named(root / "JPEGImages", name, source), file_named(masks, name, source)) for name in names
     )
-    return DataSet("pascal", split, PASCAL, found, PASCAL_CODES)
+    return DataSet("pascal", split, PASCAL, samples, PASCAL_CODES)
 
 
 def _names(path: Path) -> list[str]:
@@ -76,8 +76,8 @@ def _mapillary(root: Path, split: str) -> DataSet:
     """Vistas 1.2: training or validation, with images/NAME.jpg and labels/NAME.png, or v1.2/labels/NAME.png."""
     base = root / {"train": "training", "val": "validation"}.get(split, split)
     masks = base / "v1.2" / "labels"
-    found = pairs(base / "images", masks if is_folder(masks) else base / "labels")
-    return DataSet("mapillary", split, CATEGORIES, found, MAPILLARY_CODES)
+    samples = pairs(base / "images", masks if is_folder(masks) else base / "labels")
+    return DataSet("mapillary", split, CATEGORIES, samples, MAPILLARY_CODES)
 
 
 def _scenes(root: Path, split: str) -> Split:

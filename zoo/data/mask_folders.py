@@ -71,12 +71,12 @@ def _samples(root: Path, split: str) -> tuple[Sample, ...]:
     return pairs(images, masks, deep=True)
 
 
-def _mapping(value: Any, known: tuple[str, ...], where: str) -> Mapping[str, Any]:
+def _mapping(value: Any, allowed: tuple[str, ...], location: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"{where}: must be a mapping with keys of {', '.join(known)}, but is {_shown(value)}")
+        raise DataError(f"{location}: must be a mapping with keys of {', '.join(allowed)}, but is {_shown(value)}")
     for key in value:
-        if key not in known:
-            raise DataError(f"{where}.{key}: unknown key ({did_you_mean(str(key), known)})")
+        if key not in allowed:
+            raise DataError(f"{location}.{key}: unknown key ({did_you_mean(str(key), allowed)})")
     return value
 
 
@@ -131,13 +131,15 @@ def _values(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[int, ...]:
 
 
 def _colours(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[Colour, ...]:
-    given = {i: _colour(row["colour"], f"{path}: classes[{i}].colour") for i, row in enumerate(rows) if "colour" in row}
-    free = (colour for colour in palette(256) if colour not in given.values())
+    own_colours = {
+        i: _colour(row["colour"], f"{path}: classes[{i}].colour") for i, row in enumerate(rows) if "colour" in row
+    }
+    free = (colour for colour in palette(256) if colour not in own_colours.values())
     own = palette(len(rows))
     colours: list[Colour] = []
     for i in range(len(rows)):
-        colour = given.get(i, own[i] if own[i] not in given.values() else next(free))
-        if i in given and colour in colours:
+        colour = own_colours.get(i, own[i] if own[i] not in own_colours.values() else next(free))
+        if i in own_colours and colour in colours:
             first = colours.index(colour)
             raise DataError(
                 f"{path}: classes[{i}].colour: {list(colour)} is the colour of classes[{first}] too; give each its own"
@@ -153,33 +155,33 @@ def _add_void(codes: dict[int, int], by_colour: dict[Colour, int] | None, void: 
     if not isinstance(void, list):
         raise DataError(f"{path}: void: must be a list, as [255], but is {_shown(void)}")
     for i, entry in enumerate(void):
-        where = f"{path}: void[{i}]"
+        location = f"{path}: void[{i}]"
         if isinstance(entry, list):
-            colour = _colour(entry, where)
+            colour = _colour(entry, location)
             if by_colour is None:
-                raise DataError(f"{where}: is a colour, and masks hold values; give a value, or masks: colours")
+                raise DataError(f"{location}: is a colour, and masks hold values; give a value, or masks: colours")
             if colour in by_colour:
-                raise DataError(f"{where}: {list(colour)} is the colour of a class, too; it is one or the other")
+                raise DataError(f"{location}: {list(colour)} is the colour of a class, too; it is one or the other")
             value = next(v for v in range(LARGEST_VALUE, 0, -1) if v not in codes)
             by_colour[colour] = value
         else:
-            value = _whole(entry, where)
+            value = _whole(entry, location)
         if codes.get(value, VOID) != VOID:
-            raise DataError(f"{where}: {value} is the value of classes[{codes[value]}], too; it is one or the other")
+            raise DataError(f"{location}: {value} is the value of classes[{codes[value]}], too; it is one or the other")
         codes[value] = VOID
 
 
-def _whole(value: Any, where: str) -> int:
+def _whole(value: Any, location: str) -> int:
     if type(value) is not int or not 0 <= value <= LARGEST_VALUE:
         raise DataError(
-            f"{where}: must be a whole number of at least 0, at most {LARGEST_VALUE}, but is {_shown(value)}"
+            f"{location}: must be a whole number of at least 0, at most {LARGEST_VALUE}, but is {_shown(value)}"
         )
     return value
 
 
-def _colour(value: Any, where: str) -> Colour:
+def _colour(value: Any, location: str) -> Colour:
     if not isinstance(value, list) or len(value) != 3 or not all(type(x) is int and 0 <= x <= 255 for x in value):
-        raise DataError(f"{where}: must be three numbers from 0 to 255, as [128, 0, 64], but is {_shown(value)}")
+        raise DataError(f"{location}: must be three numbers from 0 to 255, as [128, 0, 64], but is {_shown(value)}")
     return (value[0], value[1], value[2])
 
 

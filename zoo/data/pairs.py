@@ -25,8 +25,8 @@ def pairs(images: Path, masks: Path, *, deep: bool = False) -> tuple[Sample, ...
 
     deep: also those in folders inside, where they have the same path. Raises DataError for a missing half.
     """
-    found, truth = listing(images, deep=deep), listing(masks, deep=deep)
-    return samples_of(found, _without_ending(truth, found), (images, masks))
+    images_by_name, truth = listing(images, deep=deep), listing(masks, deep=deep)
+    return samples_of(images_by_name, _without_ending(truth, images_by_name), (images, masks))
 
 
 def listing(folder: Path, ending: str = "", *, deep: bool = False) -> dict[str, Path]:
@@ -37,9 +37,10 @@ def listing(folder: Path, ending: str = "", *, deep: bool = False) -> dict[str, 
     """
     if not is_folder(folder):
         above = next((x for x in folder.parents if is_folder(x)), Path())
-        there = one_line(", ".join(sorted(x.name for x in above.iterdir())[:8]), 200) or "nothing"
+        neighbours = one_line(", ".join(sorted(x.name for x in above.iterdir())[:8]), 200) or "nothing"
         raise DataError(
-            f"expected the folder {shown(folder)}; found in {shown(above)}: {there}; give the data set's own folder"
+            f"expected the folder {shown(folder)}; found in {shown(above)}: {neighbours}; "
+            f"give the data set's own folder"
         )
     files: dict[str, Path] = {}
     for path in sorted(files_in(folder, deep=deep)):
@@ -97,14 +98,15 @@ def samples_of(images: Mapping[str, Path], masks: Mapping[str, Path], folders: t
     """Samples in the order of their names. Raises DataError for an empty split and for a file without its pair."""
     if not images and not masks:
         raise DataError(f"{shown(folders[0])}: holds no images; a split must not be empty")
-    alone = sorted(images.keys() ^ masks.keys())
-    if alone:
-        has, lacks = ("image", "mask") if alone[0] in images else ("mask", "image")
-        path = ({**images, **masks})[alone[0]]
-        where = folders[1] if has == "image" else folders[0]
+    unpaired = sorted(images.keys() ^ masks.keys())
+    if unpaired:
+        kind, missing_kind = ("image", "mask") if unpaired[0] in images else ("mask", "image")
+        path = ({**images, **masks})[unpaired[0]]
+        location = folders[1] if kind == "image" else folders[0]
         raise DataError(
-            f"{shown(path)}: this {has} has no {lacks} in {shown(where)} ({len(alone)} such files); add it, "
-            f"or remove the {has}"
+            f"{shown(path)}: this {kind} has no {missing_kind} in {shown(location)} ({len(unpaired)} such files); "
+            f"add it, "
+            f"or remove the {kind}"
         )
     return tuple(Sample(images[name], masks[name]) for name in sorted(images))
 
@@ -126,12 +128,12 @@ def listed_pairs(path: Path, root: Path) -> tuple[Sample, ...]:
         if not text or text.startswith("#"):
             continue
         cells = _cells(text)
-        where = f"{shown(path)}: line {number}"
+        location = f"{shown(path)}: line {number}"
         if len(cells) != 2:
-            raise DataError(f"{where}: must name an image and its mask, but is {one_line(text, 80)!r}")
+            raise DataError(f"{location}: must name an image and its mask, but is {one_line(text, 80)!r}")
         if number == 1 and not any(Path(cell).suffix.lower() in SUFFIXES for cell in cells):
             continue  # a heading
-        samples.append(Sample(*(below(root, cell, where) for cell in cells)))
+        samples.append(Sample(*(below(root, cell, location) for cell in cells)))
     if not samples:
         raise DataError(f"{shown(path)}: names no pair; a split must not be empty")
     twice, count = Counter(sample.image for sample in samples).most_common(1)[0]
@@ -152,29 +154,29 @@ def _cells(text: str) -> list[str]:
     return cells
 
 
-def below(root: Path, text: str, where: str) -> Path:
+def below(root: Path, text: str, location: str) -> Path:
     """The file in `root` that a list names. Raises DataError where there is none, or the name leads outside."""
     parts = Path(text.replace("\\", "/")).parts
     if ".." in parts or "\0" in text:
-        raise DataError(f"{where}: {one_line(text, 120)} leads out of {shown(root)}; name files below it")
+        raise DataError(f"{location}: {one_line(text, 120)} leads out of {shown(root)}; name files below it")
     if Path(text).is_absolute():
         ends = [root.joinpath(*parts[i:]) for i in range(1, len(parts))]
-        found = next((path for path in ends if is_file(path)), None)
+        file = next((path for path in ends if is_file(path)), None)
     else:
-        found = path if is_file(path := root.joinpath(*parts)) else None
-    if found is None:
+        file = path if is_file(path := root.joinpath(*parts)) else None
+    if file is None:
         raise DataError(
-            f"{where}: names {one_line(text, 120)}, which is not in {shown(root)}; add it, or remove the line"
+            f"{location}: names {one_line(text, 120)}, which is not in {shown(root)}; add it, or remove the line"
         )
-    return found
+    return file
 
 
-def file_named(folder: Path, name: str, where: str) -> Path:
+def file_named(folder: Path, name: str, location: str) -> Path:
     """The image file of a name without suffix, such as a list of names has. Raises DataError."""
     if name != Path(name).name or name in ("", ".", ".."):
-        raise DataError(f"{where}: {one_line(name, 120)} leads out of {shown(folder)}; give names without folders")
+        raise DataError(f"{location}: {one_line(name, 120)} leads out of {shown(folder)}; give names without folders")
     for suffix in SUFFIXES:
         for path in (folder / f"{name}{suffix}", folder / f"{name}{suffix.upper()}"):
             if is_file(path):
                 return path
-    raise DataError(f"{shown(folder / name)}.*: {where} names it and it is not there; add it")
+    raise DataError(f"{shown(folder / name)}.*: {location} names it and it is not there; add it")

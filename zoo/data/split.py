@@ -106,8 +106,10 @@ class DataSet:
         classes = table[np.clip(values, -1, beyond)]  # -1 is the last place, as beyond is
         if classes.min() < 0:
             wrong = int(values[classes < 0][0])
-            known = spans(self.codes)
-            raise DataError(f"{path}: holds the value {wrong}, which is no class of {self.name}; known are {known}")
+            value_spans = spans(self.codes)
+            raise DataError(
+                f"{path}: holds the value {wrong}, which is no class of {self.name}; known are {value_spans}"
+            )
         out: Pixels = classes.astype(np.uint8)
         return out
 
@@ -125,14 +127,14 @@ def spans(values: Mapping[int, int]) -> str:
 
 def orientations(sample: Sample) -> tuple[int, int]:
     """EXIF orientations of image and mask, 1 for none. Raises DataError."""
-    found = []
+    values = []
     for path in (sample.image, sample.mask):
         try:
             with opened(path) as file:
-                found.append(orientation(file, path))
+                values.append(orientation(file, path))
         except ImageError as error:
             raise DataError(str(error)) from None
-    return found[0], found[1]
+    return values[0], values[1]
 
 
 def _image(path: Path, window: tuple[float, float] | None, *, upright: bool) -> Pixels:
@@ -183,11 +185,11 @@ def _decoded(array: NDArray[Any], colours: Mapping[Colour, int], path: Path) -> 
     keys = np.array([r * 65536 + g * 256 + b for r, g, b in colours])
     by_key = np.argsort(keys)
     at = np.searchsorted(keys, packed, sorter=by_key).clip(max=len(keys) - 1)
-    found = by_key[at]
-    wrong = keys[found] != packed
+    places = by_key[at]
+    wrong = keys[places] != packed
     if wrong.any():
         raise DataError(f"{path}: holds the colour {tuple(map(int, array[wrong][0]))}, which is no class; add it")
-    values: NDArray[np.int64] = np.array(list(colours.values()))[found]
+    values: NDArray[np.int64] = np.array(list(colours.values()))[places]
     return values
 
 

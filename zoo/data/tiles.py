@@ -52,13 +52,13 @@ class Tiles:
     @cached_property
     def windows(self) -> tuple[tuple[int, int, int], ...]:
         """(slide, top, left) of each tile, slide by slide."""
-        found: list[tuple[int, int, int]] = []
+        places: list[tuple[int, int, int]] = []
         for i, sample in enumerate(self.data.samples):
             height, width = upright_size(self.data, sample)
-            if len(found) > MAX_TILES:
+            if len(places) > MAX_TILES:
                 raise DataError(f"tiles of {self.side} pixels are more than {MAX_TILES:,}; make them larger")
-            found += [(i, top, left) for top in starts(height, self.side) for left in starts(width, self.side)]
-        return tuple(found)
+            places += [(i, top, left) for top in starts(height, self.side) for left in starts(width, self.side)]
+        return tuple(places)
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -71,12 +71,12 @@ class Tiles:
     def load(self, index: int) -> tuple[Pixels, Pixels]:
         """Image and class indices of a tile."""
         slide, top, left = self.windows[index]
-        kept = self._kept.get(slide)
-        if kept is None:
-            kept = self.data.load(slide)
+        image_and_mask = self._kept.get(slide)
+        if image_and_mask is None:
+            image_and_mask = self.data.load(slide)
             self._kept.clear()
-            self._kept[slide] = kept
-        image, mask = (x[top : top + self.side, left : left + self.side].copy() for x in kept)
+            self._kept[slide] = image_and_mask
+        image, mask = (x[top : top + self.side, left : left + self.side].copy() for x in image_and_mask)
         return image, mask
 
 

@@ -57,9 +57,9 @@ class Calibration:
         height, width = truth.shape
         full = interpolate(logits[None].float(), (height, width), mode="bilinear", align_corners=False)[0]
         sparse, labels = full[:, ::STRIDE, ::STRIDE], np.ascontiguousarray(truth[::STRIDE, ::STRIDE])
-        known = labels != VOID
-        values = sparse[:, torch.from_numpy(known).to(sparse.device)].double()
-        target = torch.from_numpy(labels[known].astype(np.int64)).to(values.device)
+        labelled = labels != VOID
+        values = sparse[:, torch.from_numpy(labelled).to(sparse.device)].double()
+        target = torch.from_numpy(labels[labelled].astype(np.int64)).to(values.device)
         if not len(target):
             return
         right = (values.argmax(dim=0) == target).cpu().numpy()
@@ -80,13 +80,13 @@ class Calibration:
             return None
         fit = FIT if pixels[FIT] else HELD_OUT
         best = int(self.loss[fit].argmin())
-        held = self.bins[HELD_OUT] if pixels[FIT] and pixels[HELD_OUT] else None
+        held_out = self.bins[HELD_OUT] if pixels[FIT] and pixels[HELD_OUT] else None
         return {
             "error": Bins(*self.bins[:, NONE].sum(axis=0)).error,
             "temperature": TEMPERATURES[best],
             "held_out": None
-            if held is None
-            else {"error": Bins(*held[NONE]).error, "error_with_temperature": Bins(*held[best]).error},
+            if held_out is None
+            else {"error": Bins(*held_out[NONE]).error, "error_with_temperature": Bins(*held_out[best]).error},
             "pixels": int(pixels.sum()),
             "bins": BINS,
         }

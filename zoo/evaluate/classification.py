@@ -87,15 +87,15 @@ def evaluate_classes(
         answers: Tensor = module(torch.cat(inputs))
         return answers
 
-    found = Ranking(*map(int, ranking(logits, data.load, range(len(data)), side)))
-    said = {"dataset": data.name, "split": data.split, "crop": CROP, "input_size": f"{side[1]}x{side[0]}"}
-    return {"top1": found.top1, "top5": found.top5, "images": found.images, "protocol": said}
+    scores = Ranking(*map(int, ranking(logits, data.load, range(len(data)), side)))
+    protocol = {"dataset": data.name, "split": data.split, "crop": CROP, "input_size": f"{side[1]}x{side[0]}"}
+    return {"top1": scores.top1, "top5": scores.top5, "images": scores.images, "protocol": protocol}
 
 
 def _batches(load: Load, indices: Iterable[int], size: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
     left = iter(indices)
-    while some := list(islice(left, AT_ONCE)):
+    while part := list(islice(left, AT_ONCE)):
         images, truth = zip(
-            *((centre(image, size), int(label.item())) for image, label in map(load, some)), strict=True
+            *((centre(image, size), int(label.item())) for image, label in map(load, part)), strict=True
         )
         yield torch.from_numpy(np.stack(images)), torch.tensor(truth)

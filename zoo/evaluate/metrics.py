@@ -31,8 +31,8 @@ def confusion(truth: Labels, predicted: Labels, classes: int) -> Matrix:
     """
     if truth.shape != predicted.shape:
         raise ZooError(f"truth is {truth.shape} and prediction {predicted.shape}; both must have one shape")
-    known = truth != VOID
-    truth, predicted = truth[known].astype(np.int64), predicted[known].astype(np.int64)
+    labelled = truth != VOID
+    truth, predicted = truth[labelled].astype(np.int64), predicted[labelled].astype(np.int64)
     for name, values in (("truth", truth), ("prediction", predicted)):
         if values.size and not 0 <= values.min() <= values.max() < classes:
             worst = values.max() if values.max() >= classes else values.min()
@@ -82,10 +82,10 @@ def _percent(part: Matrix, whole: Matrix) -> tuple[float | None, ...]:
 
 
 def _mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    if not known:
+    defined = [value for value in values if value is not None]
+    if not defined:
         raise ZooError("no pixel has a label, so that there is nothing to score; check the label maps and the mapping")
-    return sum(known) / len(known)
+    return sum(defined) / len(defined)
 
 
 def merged(matrix: Matrix, groups: Sequence[int | None]) -> Matrix:

@@ -127,16 +127,16 @@ def _input(session: Any, path: Path) -> Input:
         raise ZooError(f"{shown(path)}: must have one input, an image, but has {len(inputs)} ({names}); export it anew")
     entry = inputs[0]
     shape = list(entry.shape or [])
-    said = one_line(f"{entry.name} of type {entry.type}, shape {shape}", 120)
+    description = one_line(f"{entry.name} of type {entry.type}, shape {shape}", 120)
     if entry.type not in KINDS or len(shape) != 4:
         raise ZooError(
-            f"{shown(path)}: its input must be images (N, 3, H, W) of float, float16 or uint8, but is {said}; "
+            f"{shown(path)}: its input must be images (N, 3, H, W) of float, float16 or uint8, but is {description}; "
             "export it anew"
         )
     last = shape[1] != 3 and shape[3] == 3
     channels, height, width = (shape[3], shape[1], shape[2]) if last else (shape[1], shape[2], shape[3])
     if isinstance(channels, int) and channels != 3:
-        raise ZooError(f"{shown(path)}: its input must have 3 channels, but is {said}; export it anew")
+        raise ZooError(f"{shown(path)}: its input must have 3 channels, but is {description}; export it anew")
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 1
     if batch > MAX_BATCH:
         raise ZooError(f"{shown(path)}: takes {batch} images at once, more than {MAX_BATCH}; export it for one")
@@ -167,10 +167,10 @@ def _labels(about: Mapping[str, str], path: Path) -> LabelSet:
 
 
 def _preprocessing(text: str, path: Path, entry: Input) -> Preprocessing:
-    found = Preprocessing.from_dict(parse_json(text, f"{shown(path)}: its metadata preprocessing", ZooError))
+    preprocessing = Preprocessing.from_dict(parse_json(text, f"{shown(path)}: its metadata preprocessing", ZooError))
     if entry.kind is np.uint8:  # a network of bytes does the arithmetic itself
-        return replace(found, channels="RGB", maximum=255.0, mean=(0.0,) * 3, std=(1.0,) * 3, divisor=1.0)
-    return found
+        return replace(preprocessing, channels="RGB", maximum=255.0, mean=(0.0,) * 3, std=(1.0,) * 3, divisor=1.0)
+    return preprocessing
 
 
 def _logits(session: Any, entry: Input, x: Tensor, labels: LabelSet, path: Path) -> Tensor:
@@ -202,8 +202,8 @@ def _logits(session: Any, entry: Input, x: Tensor, labels: LabelSet, path: Path)
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """Labels (H, W) as logits (classes, H, W): 1 for the label and 0 elsewhere; the last class is whatever is void."""
-    known = labels.clamp(max=classes - 1)
-    return (known[None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]).float()
+    clamped = labels.clamp(max=classes - 1)
+    return (clamped[None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]).float()
 
 
 def _first(error: Exception) -> str:

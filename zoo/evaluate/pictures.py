@@ -30,17 +30,17 @@ BANNER = 20
 """Height of the titles, and of a row of the legend."""
 
 
-def save_side_by_side(path: Path, image: Pixels, truth: Labels, found: Labels, labels: LabelSet) -> None:
+def save_side_by_side(path: Path, image: Pixels, truth: Labels, predicted: Labels, labels: LabelSet) -> None:
     """Write image, truth, prediction and where they differ, each titled, above a legend; void is striped in grey."""
     from PIL import Image
 
-    known = truth < len(labels.classes)
-    wrong = np.where((known & (truth != found))[:, :, None], np.uint8(255), np.array(BLACK, np.uint8))
-    wrong = np.where(known[:, :, None], wrong, _stripes(truth.shape))
-    parts = [image, coloured(truth, labels), coloured(found, labels), wrong]
+    labelled = truth < len(labels.classes)
+    wrong = np.where((labelled & (truth != predicted))[:, :, None], np.uint8(255), np.array(BLACK, np.uint8))
+    wrong = np.where(labelled[:, :, None], wrong, _stripes(truth.shape))
+    parts = [image, coloured(truth, labels), coloured(predicted, labels), wrong]
     gap = np.full((image.shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([x for part in parts for x in (part, gap)][:-1], 1)
-    picture = _framed(Image.fromarray(row), image.shape[1], _present(truth, found, labels), labels)
+    picture = _framed(Image.fromarray(row), image.shape[1], _present(truth, predicted, labels), labels)
     save_png(path, picture)
 
 
@@ -48,8 +48,8 @@ def coloured(indices: Labels, labels: LabelSet) -> Pixels:
     """Class indices (H, W) in the classes' colours (H, W, 3); what is no class is striped."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(labels.colours)] = labels.colours
-    known = indices < len(labels.classes)
-    picture: Pixels = np.where(known[:, :, None], colours[indices], _stripes(indices.shape))
+    is_class = indices < len(labels.classes)
+    picture: Pixels = np.where(is_class[:, :, None], colours[indices], _stripes(indices.shape))
     return picture
 
 
@@ -60,9 +60,9 @@ def _stripes(shape: tuple[int, ...]) -> Pixels:
     return stripes
 
 
-def _present(truth: Labels, found: Labels, labels: LabelSet) -> list[int]:
+def _present(truth: Labels, predicted: Labels, labels: LabelSet) -> list[int]:
     """Classes that occur, and one more for void."""
-    return sorted({min(int(x), len(labels.classes)) for x in (*np.unique(truth), *np.unique(found))})
+    return sorted({min(int(x), len(labels.classes)) for x in (*np.unique(truth), *np.unique(predicted))})
 
 
 def _framed(picture: "Image.Image", width: int, present: list[int], labels: LabelSet) -> "Image.Image":

@@ -123,39 +123,41 @@ Visit = Callable[[int, Pixels, Labels, Labels], None]
 
 
 def evaluate(
-    network: Scored, data: Split, how: Protocol = DEFAULT, *, visit: Visit = lambda *sample: None
+    network: Scored, data: Split, protocol: Protocol = DEFAULT, *, visit: Visit = lambda *sample: None
 ) -> Evaluation:
     """Score a network on every sample of a split.
 
     Raises ZooError where the network's classes are not the data set's and no mapping is given.
     """
-    chosen, groups = outputs(network.labels, data.labels, how)
+    chosen, groups = outputs(network.labels, data.labels, protocol)
     classes = len(data.labels.classes)
-    count = classes + (how.scoring == "authors")
-    size = network.fixed_size or how.size or network.preprocessing.size
+    count = classes + (protocol.scoring == "authors")
+    size = network.fixed_size or protocol.size or network.preprocessing.size
     if size:
         _check_memory(network, size)
-    believed = Calibration() if how.calibration else None
+    believed = Calibration() if protocol.calibration else None
     total, edges = np.zeros((count, count), np.int64), np.zeros((count, count), np.int64)
     with torch.inference_mode():
         for index in range(len(data)):
             image, truth = data.load(index)
-            logits = _logits(network, image, size, flip=how.flip)
-            taken = logits[[i for i in chosen if i < len(logits)]]  # networks without an output for void have one less
-            found = groups[labels_of(taken, (truth.shape[0], truth.shape[1]))]
-            visit(index, image, truth, found)
+            logits = _logits(network, image, size, flip=protocol.flip)
+            class_logits = logits[
+                [i for i in chosen if i < len(logits)]
+            ]  # networks without an output for void have one less
+            predicted = groups[labels_of(class_logits, (truth.shape[0], truth.shape[1]))]
+            visit(index, image, truth, predicted)
             if believed:
-                believed.see(index, taken, truth)
-            if how.scoring == "authors":
+                believed.see(index, class_logits, truth)
+            if protocol.scoring == "authors":
                 truth = np.where(truth == VOID, classes, truth)
-            total += confusion(truth, found, count)
-            if how.boundary:
+            total += confusion(truth, predicted, count)
+            if protocol.boundary:
                 near = near_boundary(truth, BOUNDARY_PIXELS)
-                edges += confusion(np.where(near, truth, VOID), found, count)
-    boundary = Scores(edges, classes) if how.boundary else None
-    said = _said(network, data, how, size)
+                edges += confusion(np.where(near, truth, VOID), predicted, count)
+    boundary = Scores(edges, classes) if protocol.boundary else None
+    description = _said(network, data, protocol, size)
     calibration = believed.document() if believed else None
-    return Evaluation(data.labels, Scores(total, classes), boundary, len(data), said, calibration)
+    return Evaluation(data.labels, Scores(total, classes), boundary, len(data), description, calibration)
 
 
 def _check_memory(network: Scored, size: Size) -> None:
@@ -164,22 +166,22 @@ def _check_memory(network: Scored, size: Size) -> None:
     refuse_beyond(needed, f"{network.name} at {size[1]}x{size[0]}", "give a smaller --size")
 
 
-def outputs(source: LabelSet, target: LabelSet, how: Protocol) -> tuple[list[int], Labels]:
+def outputs(source: LabelSet, target: LabelSet, protocol: Protocol) -> tuple[list[int], Labels]:
     """Which outputs take part in the arg-max, and the class of `target` that each of them stands for."""
-    if how.mapping is None:
+    if protocol.mapping is None:
         if source.classes != target.classes:
             raise ZooError(
                 f"the network's classes are {source.name}'s and the data's {target.name}'s; "
                 f"give --map {source.name}-{target.name}, or another declared one"
             )
-        count = len(target.classes) + (how.scoring == "authors")
+        count = len(target.classes) + (protocol.scoring == "authors")
         return list(range(count)), np.arange(count, dtype=np.uint8)
-    if (how.mapping.source.name, how.mapping.target.name) != (source.name, target.name):
+    if (protocol.mapping.source.name, protocol.mapping.target.name) != (source.name, target.name):
         raise ZooError(
-            f"the map {how.mapping.name} does not lead from the network's classes ({source.name}) to the data's "
-            f"({target.name}); {did_you_mean(f'{source.name}-{target.name}', [how.mapping.name])}"
+            f"the map {protocol.mapping.name} does not lead from the network's classes ({source.name}) to the data's "
+            f"({target.name}); {did_you_mean(f'{source.name}-{target.name}', [protocol.mapping.name])}"
         )
-    pairs = [(i, j) for i, j in enumerate(how.mapping.indices) if j is not None]
+    pairs = [(i, j) for i, j in enumerate(protocol.mapping.indices) if j is not None]
     return [i for i, _ in pairs], np.array([j for _, j in pairs], np.uint8)
 
 
@@ -190,7 +192,7 @@ def _logits(network: Scored, image: Pixels, size: Size | None, *, flip: bool) ->
     return (network.logits(x).clone() + network.logits(x.flip(3)).flip(2)) / 2
 
 
-def _said(network: Scored, data: Split, how: Protocol, size: Size | None) -> dict[str, Any]:
+def _said(network: Scored, data: Split, protocol: Protocol, size: Size | None) -> dict[str, Any]:
     return {
         "network": network.name,
         "weights_sha256": network.sha256,
@@ -198,16 +200,16 @@ def _said(network: Scored, data: Split, how: Protocol, size: Size | None) -> dic
         "dataset": data.name,
         "split": data.split,
         "labels": data.labels.name,
-        "map": how.mapping.name if how.mapping else None,
+        "map": protocol.mapping.name if protocol.mapping else None,
         "input_size": f"{size[1]}x{size[0]}" if size else "the image's own",
         "labels_at": "their own resolution",
         "upsampling": "logits bilinear, half-pixel centres, before the arg-max",
-        "argmax_over": "classes and void" if how.scoring == "authors" else "classes",
-        "void": "counted as a class, not in the mean" if how.scoring == "authors" else "ignored",
+        "argmax_over": "classes and void" if protocol.scoring == "authors" else "classes",
+        "void": "counted as a class, not in the mean" if protocol.scoring == "authors" else "ignored",
         "pooling": "one confusion matrix over the split",
-        "flip": how.flip,
-        "boundary_pixels": BOUNDARY_PIXELS if how.boundary else None,
-        "scoring": how.scoring,
+        "flip": protocol.flip,
+        "boundary_pixels": BOUNDARY_PIXELS if protocol.boundary else None,
+        "scoring": protocol.scoring,
     }
 
 
@@ -252,6 +254,6 @@ def pooled(
     with torch.inference_mode():
         for index in indices:
             image, truth = load(index)
-            found = labels_of(logits(torch.from_numpy(image)[None])[:classes], (truth.shape[0], truth.shape[1]))
-            total += confusion(truth, found, classes)
+            predicted = labels_of(logits(torch.from_numpy(image)[None])[:classes], (truth.shape[0], truth.shape[1]))
+            total += confusion(truth, predicted, classes)
     return total

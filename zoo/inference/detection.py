@@ -102,12 +102,12 @@ def suppress(boxes: Floats, scores: Floats, max_overlap: float = 0.45, limit: in
     `limit` are kept. Equal scores keep their order.
     """
     waiting = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(waiting) and len(kept) < limit:
+    chosen: list[int] = []
+    while len(waiting) and len(chosen) < limit:
         best, waiting = waiting[0], waiting[1:]
-        kept.append(int(best))
+        chosen.append(int(best))
         waiting = waiting[overlap(boxes[best], boxes[waiting]) <= max_overlap]
-    return np.array(kept, dtype=np.int64)
+    return np.array(chosen, dtype=np.int64)
 
 
 def softmax(scores: Floats) -> Floats:
@@ -155,13 +155,13 @@ def decode(
 
 
 def _detect(boxes: Floats, scores: Floats, min_score: float, max_overlap: float, limit: int) -> Detections:
-    where, labels = [], []
+    box_indices, labels = [], []
     for label in range(1, scores.shape[1]):
         above = np.flatnonzero(scores[:, label] >= min_score)
-        kept = above[suppress(boxes[above], scores[above, label], max_overlap, limit)]
-        where.append(kept)
-        labels.append(np.full(len(kept), label, dtype=np.int64))
-    index, classes = np.concatenate(where), np.concatenate(labels)
+        chosen = above[suppress(boxes[above], scores[above, label], max_overlap, limit)]
+        box_indices.append(chosen)
+        labels.append(np.full(len(chosen), label, dtype=np.int64))
+    index, classes = np.concatenate(box_indices), np.concatenate(labels)
     best = np.argsort(-scores[index, classes], kind="stable")[:limit]
     index, classes = index[best], classes[best]
     return Detections(np.clip(boxes[index], 0.0, 1.0), classes, scores[index, classes])

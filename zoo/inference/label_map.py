@@ -47,8 +47,8 @@ def labels_of(logits: Tensor, size: Size) -> NDArray[np.uint8]:
             bands.append(_densely(logits, size, start, min(start + step, size[0])))
             continue
         labels = band.nearest(coarse, columns)
-        for some in torch.split(places, max(1, BAND_BYTES // (INDEX_BYTES * len(logits)))):
-            labels[some] = _interpolated(logits, band, columns, some)
+        for chunk in torch.split(places, max(1, BAND_BYTES // (INDEX_BYTES * len(logits)))):
+            labels[chunk] = _interpolated(logits, band, columns, chunk)
         bands.append(labels.reshape(-1, size[1]))
     return _out(torch.cat(bands))
 
@@ -105,5 +105,5 @@ def _densely(logits: Tensor, size: Size, start: int, stop: int) -> Tensor:
 
 
 def _out(labels: Tensor) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = labels.cpu().numpy()
-    return found
+    array: NDArray[np.uint8] = labels.cpu().numpy()
+    return array

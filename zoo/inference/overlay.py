@@ -138,14 +138,14 @@ def output_paths(images: list[Path], folder: Path, ending: str) -> list[Path]:
     >>> [p.name for p in output_paths([Path("a/x.png"), Path("b/x.jpg")], Path("out"), ".labels.png")]
     ['x.labels.png', 'x-2.labels.png']
     """
-    taken = {_identity(image) for image in images}
+    used = {_identity(image) for image in images}
     paths = []
     for image in images:
         number, path = 1, folder / f"{image.stem}{ending}"
-        while _identity(path) in taken:
+        while _identity(path) in used:
             number += 1
             path = folder / f"{image.stem}-{number}{ending}"
-        taken.add(_identity(path))
+        used.add(_identity(path))
         paths.append(path)
     return paths
 

@@ -21,24 +21,26 @@ Outcome = tuple[Path, Found | ImageError]
 """An image, and what was made of it or what is wrong with it."""
 
 
-def images_in(paths: Iterable[Path], ours: tuple[str, ...] = ()) -> list[Path]:
+def images_in(paths: Iterable[Path], own_endings: tuple[str, ...] = ()) -> list[Path]:
     """The files named, and the images in each folder and in its folders, by name, but for those that end as `ours` do.
 
     Hidden ones are left out. Each is there once. Raises ZooError for a folder without images.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not is_folder(path):
-            found.append(path)
+            files.append(path)
             continue
         try:
-            inside = sorted(x for x in _walked(path) if x.suffix.lower() in SUFFIXES and not x.name.endswith(ours))
+            inside = sorted(
+                x for x in _walked(path) if x.suffix.lower() in SUFFIXES and not x.name.endswith(own_endings)
+            )
         except OSError as error:
             raise ZooError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
         if not inside:
             raise ZooError(f"{path}: holds no images; give a folder with files such as *.png or *.jpg")
-        found += inside
-    return list(dict.fromkeys(found))
+        files += inside
+    return list(dict.fromkeys(files))
 
 
 def _walked(folder: Path) -> Iterator[Path]:

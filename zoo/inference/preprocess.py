@@ -71,12 +71,12 @@ class Preprocessing:
         >>> Preprocessing.from_dict({"channels": "BGR", "size": [512, 1024]}).size
         (512, 1024)
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, Mapping):
-            raise ConfigError(f"preprocessing: must be a mapping with keys of {', '.join(known)}, but is {values!r}")
+            raise ConfigError(f"preprocessing: must be a mapping with keys of {', '.join(names)}, but is {values!r}")
         for key in values:
-            if key not in known:
-                raise ConfigError(f"preprocessing.{key}: unknown key ({did_you_mean(str(key), known)})")
+            if key not in names:
+                raise ConfigError(f"preprocessing.{key}: unknown key ({did_you_mean(str(key), names)})")
         fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in values.items()}
         return cls(**fields)
 
@@ -99,9 +99,9 @@ def _check_numbers(name: str, values: object, count: int, *, positive: bool) -> 
     numbers = fits and all(type(x) in (int, float) and math.isfinite(x) for x in values)  # type: ignore[attr-defined]
     if not numbers or (positive and min(values) <= 0):  # type: ignore[call-overload]
         kind = f"{'positive ' if positive else ''}number"
-        wanted = f"a {kind}" if count == 1 else f"{count} {kind}s"
-        shown = values[0] if count == 1 else values  # type: ignore[index]
-        raise ConfigError(f"preprocessing.{name}: must be {wanted}, but is {shown!r}")
+        rule = f"a {kind}" if count == 1 else f"{count} {kind}s"
+        shown_value = values[0] if count == 1 else values  # type: ignore[index]
+        raise ConfigError(f"preprocessing.{name}: must be {rule}, but is {shown_value!r}")
 
 
 def network_input(
@@ -153,7 +153,7 @@ def resized_pixels(
         pixels = smoothed(pixels, (height, width))
     rows, columns = pixels.shape[:2]
     image = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy()).reshape(1, rows, 3 * columns)
-    lines = resized_rows(image, (height, 3 * columns), 0, height, lambda some: some.float())
+    lines = resized_rows(image, (height, 3 * columns), 0, height, lambda chunk: chunk.float())
     planes = lines.reshape(height, columns, 3).permute(2, 0, 1)
     return resized_rows(planes, (height, width), 0, height).permute(1, 2, 0)[None]
 

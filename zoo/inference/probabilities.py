@@ -83,13 +83,17 @@ def softmax_of(logits: Tensor, size: Size, temperature: float = 1.0) -> Halves:
     return out
 
 
-def save_probabilities(path: Path, found: Probabilities, classes: tuple[str, ...]) -> None:
+def save_probabilities(path: Path, probabilities: Probabilities, classes: tuple[str, ...]) -> None:
     """Write a compressed NumPy archive: `probabilities`, `classes` (names by channel), `temperature`, `zoo_version`.
 
     The last one says who wrote it, so that the next run may replace it.
     """
-    names = np.array(classes[: len(found.values)])
-    arrays = {"probabilities": found.values, "classes": names, "temperature": np.float64(found.temperature)}
+    names = np.array(classes[: len(probabilities.values)])
+    arrays = {
+        "probabilities": probabilities.values,
+        "classes": names,
+        "temperature": np.float64(probabilities.temperature),
+    }
     arrays["zoo_version"] = np.array(version())
     with atomic(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)

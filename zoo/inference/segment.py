@@ -211,8 +211,8 @@ def check_size(module: Network, size: Size, workers: int = 1) -> None:
         return
     needed, free = workers * SLACK * _peak_bytes(module.spec, size), free_bytes()
     if needed > free:
-        what = f"a network input of {size[1]}x{size[0]} needs about {needed / 1e9:.1f} GB of memory"
-        raise ZooError(f"{what} and {free / 1e9:.1f} GB are free; use --tile N, a smaller --size, or fewer --workers")
+        need = f"a network input of {size[1]}x{size[0]} needs about {needed / 1e9:.1f} GB of memory"
+        raise ZooError(f"{need} and {free / 1e9:.1f} GB are free; use --tile N, a smaller --size, or fewer --workers")
 
 
 @lru_cache(maxsize=64)

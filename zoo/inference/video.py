@@ -239,17 +239,17 @@ def ahead(source: Iterable[Item], count: int = AHEAD) -> Iterator[Item]:
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
     closed = threading.Event()
 
-    def put(item: Any, more: bool = True) -> bool:
+    def put(item: Any, goes_on: bool = True) -> bool:
         while not closed.is_set():
             try:
-                waiting.put((more, item), timeout=0.1)
+                waiting.put((goes_on, item), timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
 
     def end() -> None:
-        put(None, more=False)
+        put(None, goes_on=False)
 
     thread = _Thread(source, put, end)
     thread.start()

@@ -22,10 +22,10 @@ def level_widths(inputs: int, hidden: int, levels: int) -> list[tuple[int, int]]
     >>> level_widths(32, 32, 3)
     [(32, 20), (16, 8), (8, 4)]
     """
-    taken = [-(-inputs // 2**i) for i in range(levels)]
-    given = [-(-hidden // 2 ** (i + 1)) for i in range(levels)]
-    given[0] += hidden - sum(given)
-    return list(zip(taken, given, strict=True))
+    inputs_at = [-(-inputs // 2**i) for i in range(levels)]
+    outputs_at = [-(-hidden // 2 ** (i + 1)) for i in range(levels)]
+    outputs_at[0] += hidden - sum(outputs_at)
+    return list(zip(inputs_at, outputs_at, strict=True))
 
 
 class PyramidalTransform(nn.Module):
@@ -39,7 +39,7 @@ class PyramidalTransform(nn.Module):
         super().__init__()
         widths = level_widths(inputs, hidden, levels)
         self.kernels = [0, *(2 * (levels - i) + 1 for i in range(1, levels))]
-        linears = [nn.Linear(taken, GATES * given) for taken, given in widths]
+        linears = [nn.Linear(width_in, GATES * width_out) for width_in, width_out in widths]
         for linear in linears:
             nn.init.orthogonal_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -88,8 +88,8 @@ class PyramidalLayer(nn.Module):
         """Only the context's transformation waits for the step before; that of the inputs is done at once."""
         h, c = state
         outputs = []
-        for given in self.pyramid(x):
-            forget, candidate, entry, out = (given + self.context(h)).unbind(1)
+        for projected in self.pyramid(x):
+            forget, candidate, entry, out = (projected + self.context(h)).unbind(1)
             c = forget.sigmoid() * c + entry.sigmoid() * candidate.tanh()
             h = out.sigmoid() * c.tanh()
             outputs.append(h)

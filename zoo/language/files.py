@@ -53,8 +53,8 @@ def load_model(path: Path) -> Kept:
     if not isinstance(document, dict) or document.get("unit") not in ("char", "word"):
         raise ZooError(f"{shown(beside)}: is not what `zoo text train` wrote; train the model anew")
     vocabulary = document.get("vocabulary")
-    known = isinstance(vocabulary, list) and all(isinstance(token, str) for token in vocabulary)
-    if not known or not 1 <= len(vocabulary) <= MAX_VOCABULARY or vocabulary[0] != UNKNOWN:  # type: ignore[arg-type,index]
+    is_vocabulary = isinstance(vocabulary, list) and all(isinstance(token, str) for token in vocabulary)
+    if not is_vocabulary or not 1 <= len(vocabulary) <= MAX_VOCABULARY or vocabulary[0] != UNKNOWN:  # type: ignore[arg-type,index]
         raise ZooError(f"{shown(beside)}: vocabulary must be at most {MAX_VOCABULARY} texts, {UNKNOWN} first")
     spec = _spec(document.get("spec"), beside, len(vocabulary))  # type: ignore[arg-type]
     _check_size(spec, path.with_suffix(WEIGHTS))

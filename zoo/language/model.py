@@ -72,7 +72,7 @@ class LanguageSpec:
         h = self.hidden
         if self.kind == "lstm":
             return 4 * h * (inputs + h) + 8 * h
-        pyramid = sum(4 * given * (taken + 1) for taken, given in level_widths(inputs, h, self.levels))
+        pyramid = sum(4 * width_out * (width_in + 1) for width_in, width_out in level_widths(inputs, h, self.levels))
         return pyramid + 4 * h * (h // self.groups) + 4 * h
 
 
@@ -89,12 +89,14 @@ def lstm_like(spec: LanguageSpec) -> LanguageSpec:
             dropout=spec.dropout,
         )
 
-    wanted = spec.params
+    target_params = spec.params
     hidden = 1
-    while hidden < MOST and made(hidden + 1, hidden + 1).params <= wanted:
+    while hidden < MOST and made(hidden + 1, hidden + 1).params <= target_params:
         hidden += 1
     near = [made(hidden, embedding) for embedding in range(max(1, hidden - 4), min(MOST, 2 * hidden + 4))]
-    return min(near, key=lambda other: (abs(other.params - wanted), abs(other.embedding - other.hidden)))
+    return min(
+        near, key=lambda candidate: (abs(candidate.params - target_params), abs(candidate.embedding - candidate.hidden))
+    )
 
 
 class LanguageModel(nn.Module):

@@ -84,7 +84,7 @@ def train(
     spec: LanguageSpec,
     corpus: Corpus,
     recipe: TextRecipe,
-    show: Callable[[int, TextScore], None] = lambda epoch, found: None,
+    show: Callable[[int, TextScore], None] = lambda epoch, val_score: None,
 ) -> Trained:
     """Train by Adam through `length` steps back, and keep the epoch that is best on val. Raises ZooError."""
     start = time.monotonic()
@@ -96,10 +96,10 @@ def train(
         torch.manual_seed(recipe.seed)  # of the dropout
         for epoch in range(1, recipe.epochs + 1):
             _epoch(model, streams, optimizer, recipe)
-            found = score(model, corpus.val)
-            show(epoch, found)
-            if best is None or found.nats < best[0].nats:
-                best = found, epoch, {name: value.clone() for name, value in model.state_dict().items()}
+            val_score = score(model, corpus.val)
+            show(epoch, val_score)
+            if best is None or val_score.nats < best[0].nats:
+                best = val_score, epoch, {name: value.clone() for name, value in model.state_dict().items()}
     if best is None or not math.isfinite(best[0].nats):
         raise ZooError(f"training of {spec.kind} went to infinity; lower --lr ({recipe.lr:g})")
     model.load_state_dict(best[2])

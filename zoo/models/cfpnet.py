@@ -97,12 +97,12 @@ def cluster2(g: GraphBuilder, s: CFPNetSpec, t: Tensors, index: int) -> None:
     t["x"] = cfp_module(g, t["x"], f"CFP_Block_1.CFP_Module_1_{index}", s.branches, s.dilation)
 
 
-def cluster3(which: int) -> Stage:
-    """The modules of cluster CFP-2, at 1/8, that have the dilation number `which`."""
+def cluster3(dilation_index: int) -> Stage:
+    """The modules of cluster CFP-2, at 1/8, that have the dilation number `dilation_index`."""
 
     def unit(g: GraphBuilder, s: CFPNetSpec, t: Tensors, index: int) -> None:
-        number = which * s.depth3 + index
-        t["x"] = cfp_module(g, t["x"], f"CFP_Block_2.CFP_Module_2_{number}", s.branches, s.dilations[which])
+        number = dilation_index * s.depth3 + index
+        t["x"] = cfp_module(g, t["x"], f"CFP_Block_2.CFP_Module_2_{number}", s.branches, s.dilations[dilation_index])
 
     return Stage(unit, repeat="depth3")
 

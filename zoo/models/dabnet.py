@@ -126,12 +126,12 @@ def block2(g: GraphBuilder, s: DABNetSpec, t: Tensors, index: int) -> None:
     t["x"] = dab_module(g, t["x"], f"DAB_Block_1.DAB_Module_1_{index}", s.dilation)
 
 
-def block3(which: int) -> Stage:
-    """The modules of DAB block 2, at 1/8, that have the dilation number `which`."""
+def block3(dilation_index: int) -> Stage:
+    """The modules of DAB block 2, at 1/8, that have the dilation number `dilation_index`."""
 
     def unit(g: GraphBuilder, s: DABNetSpec, t: Tensors, index: int) -> None:
-        number = which * s.depth3 + index
-        t["x"] = dab_module(g, t["x"], f"DAB_Block_2.DAB_Module_2_{number}", s.dilations[which])
+        number = dilation_index * s.depth3 + index
+        t["x"] = dab_module(g, t["x"], f"DAB_Block_2.DAB_Module_2_{number}", s.dilations[dilation_index])
 
     return Stage(unit, repeat="depth3")
 

@@ -48,13 +48,13 @@ class ERFNetSpec(Spec):
     classes: Count = 20
 
 
-def factorised(g: GraphBuilder, x: str, path: str, which: int, dilation: int = 1) -> str:
+def factorised(g: GraphBuilder, x: str, path: str, index: int, dilation: int = 1) -> str:
     """3x1 convolution, ReLU, 1x3 convolution, BN: a 3x3 convolution in two steps."""
     width = g.channels(x)
-    x = g.conv(x, f"{path}.conv3x1_{which}", width, kernel=(3, 1), dilation=(dilation, 1), bias=True)
-    x = g.act(x, f"{path}.relu3x1_{which}", "relu")
-    x = g.conv(x, f"{path}.conv1x3_{which}", width, kernel=(1, 3), dilation=(1, dilation), bias=True)
-    return g.bn(x, f"{path}.bn{which}")
+    x = g.conv(x, f"{path}.conv3x1_{index}", width, kernel=(3, 1), dilation=(dilation, 1), bias=True)
+    x = g.act(x, f"{path}.relu3x1_{index}", "relu")
+    x = g.conv(x, f"{path}.conv1x3_{index}", width, kernel=(1, 3), dilation=(1, dilation), bias=True)
+    return g.bn(x, f"{path}.bn{index}")
 
 
 def non_bottleneck_1d(g: GraphBuilder, x: str, path: str, *, dilation: int = 1, dropout: float = 0.0) -> str:

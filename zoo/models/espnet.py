@@ -154,8 +154,8 @@ def see_image(g: GraphBuilder, features: tuple[str, ...], image: str, path: str,
     if s.image_path == "reinforcement":
         return bn_act(g, g.concat((*features, image), f"{path}.cat"), path, s)
     x = features[0] if len(features) == 1 else g.concat(features, f"{path}.cat")
-    seen = conv_bn_act(g, image, f"{path}.image", g.channels(x), s, kernel=3)
-    mixed = g.conv(g.add((x, seen), f"{path}.sum"), f"{path}.mix.conv", g.channels(x))
+    image_features = conv_bn_act(g, image, f"{path}.image", g.channels(x), s, kernel=3)
+    mixed = g.conv(g.add((x, image_features), f"{path}.sum"), f"{path}.mix.conv", g.channels(x))
     return bn_act(g, mixed, path, s)
 
 

@@ -72,11 +72,11 @@ def pyramid(
 
 def look(g: GraphBuilder, x: str, path: str, index: int, scale: float) -> str:
     """Depth-wise 3x3 convolution at another size: larger is interpolated and pooled back, smaller the reverse."""
-    there, back = f"{path}.there{index}", f"{path}.back{index}"
+    scaled, back = f"{path}.there{index}", f"{path}.back{index}"
     if scale > 1:
-        y = g.resize(x, there, scale=scale, minimum=5, align_corners=True)
+        y = g.resize(x, scaled, scale=scale, minimum=5, align_corners=True)
     elif scale < 1:
-        y = g.append(AdaptiveAvgPool(scale=scale, minimum=5), (x,), there)
+        y = g.append(AdaptiveAvgPool(scale=scale, minimum=5), (x,), scaled)
     else:
         y = x
     y = g.conv(y, f"{path}.stages.{index}", g.channels(x), kernel=3, groups=g.channels(x))

@@ -84,8 +84,8 @@ def level5_last(g: GraphBuilder, s: Level5Encoder, t: Tensors) -> None:
 def head(g: GraphBuilder, s: ESPNetv2ClassifierSpec, t: Tensors) -> None:
     """Global average, dropout, linear layer."""
     pooled = g.append(AdaptiveAvgPool((1, 1)), (t["level5"],), "pool")
-    kept = g.append(Dropout(0.2), (pooled,), "dropout")
-    t["logits"] = g.append(Linear(s.classes), (kept,), "classifier")
+    dropped = g.append(Dropout(0.2), (pooled,), "dropout")
+    t["logits"] = g.append(Linear(s.classes), (dropped,), "classifier")
 
 
 LEVEL5_ENCODER = (*ENCODER, Stage(level5_down), Stage(level5_unit, repeat="depth5"), Stage(level5_last))

@@ -34,9 +34,9 @@ def _widths_are_news(s: "Encoder") -> str | None:
         return None
     if s.scale != 1.0:
         return f"scale and widths exclude each other, but scale is {s.scale} and widths are given; leave one out"
-    given, scale = tuple(s.widths), s.widths[1] / 64
-    if scale <= 4 and scale * 8 == round(scale * 8) and given == scaled_widths(scale)[: len(given)]:
-        return f"widths {given} are those of scale={scale}; give that instead"
+    own_widths, scale = tuple(s.widths), s.widths[1] / 64
+    if scale <= 4 and scale * 8 == round(scale * 8) and own_widths == scaled_widths(scale)[: len(own_widths)]:
+        return f"widths {own_widths} are those of scale={scale}; give that instead"
     return None
 
 
@@ -159,9 +159,11 @@ def down(g: GraphBuilder, x: str, path: str, out_channels: int, *, k: int, r_lim
     unit = eesp(g, x, f"{path}.eesp", out_channels - g.channels(x), k=k, r_lim=r_lim, stride=2)
     y = g.concat((pooled, unit), f"{path}.cat")
     if image is not None:
-        seen = cbr(g, image, f"{path}.inp_reinf.0", g.channels(image), kernel=3)
-        seen = g.bn(g.conv(seen, f"{path}.inp_reinf.1.conv", out_channels), f"{path}.inp_reinf.1.bn")
-        y = g.add((y, seen), f"{path}.sum")
+        image_features = cbr(g, image, f"{path}.inp_reinf.0", g.channels(image), kernel=3)
+        image_features = g.bn(
+            g.conv(image_features, f"{path}.inp_reinf.1.conv", out_channels), f"{path}.inp_reinf.1.bn"
+        )
+        y = g.add((y, image_features), f"{path}.sum")
     return g.act(y, f"{path}.act")
 
 

@@ -99,16 +99,16 @@ def learning_to_downsample(g: GraphBuilder, s: FastSCNNSpec, t: Tensors) -> None
     t["x"] = t["shared"] = ds_conv(g, x, "downsample.2", third, stride=2)
 
 
-def group(which: int, stride: int) -> tuple[Stage, Stage]:
+def group(index: int, stride: int) -> tuple[Stage, Stage]:
     """One group of bottlenecks of the global feature extractor; the first of them has the stride."""
 
     def first(g: GraphBuilder, s: FastSCNNSpec, t: Tensors) -> None:
-        path, width = f"extractor.{which}.0", s.bottlenecks[which]
+        path, width = f"extractor.{index}.0", s.bottlenecks[index]
         t["x"] = bottleneck(g, t["x"], path, width, expansion=s.expansion, stride=stride)
 
     def others(g: GraphBuilder, s: FastSCNNSpec, t: Tensors) -> None:
         for i in range(1, s.depth):
-            path, width = f"extractor.{which}.{i}", s.bottlenecks[which]
+            path, width = f"extractor.{index}.{i}", s.bottlenecks[index]
             t["x"] = bottleneck(g, t["x"], path, width, expansion=s.expansion, stride=1)
 
     return Stage(first), Stage(others)

@@ -49,9 +49,9 @@ def _pool(g: GraphBuilder, x: str, path: str) -> str:
 
 def inception(g: GraphBuilder, x: str, path: str, widths: tuple[int, ...]) -> str:
     """Inception module with dimension reductions (figure 2b)."""
-    one, reduce3, three, reduce5, five, pooled = widths
+    width1, reduce3, three, reduce5, five, pooled = widths
     branches = (
-        _conv_relu(g, x, f"{path}.1x1", one),
+        _conv_relu(g, x, f"{path}.1x1", width1),
         _conv_relu(g, _conv_relu(g, x, f"{path}.3x3_reduce", reduce3), f"{path}.3x3", three, 3),
         _conv_relu(g, _conv_relu(g, x, f"{path}.5x5_reduce", reduce5), f"{path}.5x5", five, 5),
         _conv_relu(g, g.max_pool(x, f"{path}.pool", kernel=3, stride=1, padding=1), f"{path}.pool_proj", pooled),

@@ -51,11 +51,11 @@ def pag(g: GraphBuilder, p: str, i: str, path: str) -> str:
     width = g.channels(p) // 2
     key = conv_bn(g, p, f"{path}.f_x.0", f"{path}.f_x.1", width, kernel=1)
     query = conv_bn(g, i, f"{path}.f_y.0", f"{path}.f_y.1", width, kernel=1)
-    alike = g.multiply(key, g.resize(query, f"{path}.f_y.resize", like=p), f"{path}.product")
-    alike = g.append(ReduceChannels("sum"), (alike,), f"{path}.similarity")
-    weight, rest = gate(g, alike, path)
+    similarity = g.multiply(key, g.resize(query, f"{path}.f_y.resize", like=p), f"{path}.product")
+    similarity = g.append(ReduceChannels("sum"), (similarity,), f"{path}.similarity")
+    weight, complement = gate(g, similarity, path)
     i = g.multiply(g.resize(i, f"{path}.resize", like=p), weight, f"{path}.i")
-    return g.add((g.multiply(p, rest, f"{path}.p"), i), f"{path}.sum")
+    return g.add((g.multiply(p, complement, f"{path}.p"), i), f"{path}.sum")
 
 
 def pappm(g: GraphBuilder, x: str, path: str, width: int, out: int) -> str:
@@ -71,8 +71,8 @@ def pappm(g: GraphBuilder, x: str, path: str, width: int, out: int) -> str:
 def light_bag(g: GraphBuilder, p: str, i: str, d: str, path: str) -> str:
     """Boundary-attention-guided fusion, light: detail where there are boundaries, context elsewhere."""
     width = g.channels(p)
-    edge, rest = gate(g, d, path)
-    inner = g.add((g.multiply(i, rest, f"{path}.i_inner"), p), f"{path}.p_sum")
+    edge, complement = gate(g, d, path)
+    inner = g.add((g.multiply(i, complement, f"{path}.i_inner"), p), f"{path}.p_sum")
     outer = g.add((i, g.multiply(p, edge, f"{path}.p_edge")), f"{path}.i_sum")
     p_add = conv_bn(g, inner, f"{path}.conv_p.0", f"{path}.conv_p.1", width, kernel=1)
     i_add = conv_bn(g, outer, f"{path}.conv_i.0", f"{path}.conv_i.1", width, kernel=1)

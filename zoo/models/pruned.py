@@ -55,16 +55,16 @@ class PrunedSpec(Spec):
         return count
 
 
-def pruned_spec(of: Spec, entry: Mapping[str, Any], where: str) -> PrunedSpec:
+def pruned_spec(of: Spec, entry: Mapping[str, Any], location: str) -> PrunedSpec:
     """The pruned spec of plain values, whose `of` is read already. Raises SpecError."""
     for key in entry:
         if key not in ("family", "of", "removed", "biased"):
-            raise SpecError(f"{where}.{key}: unknown key; a pruned spec has family, of, removed and biased")
+            raise SpecError(f"{location}.{key}: unknown key; a pruned spec has family, of, removed and biased")
     try:
         removed = tuple((name, tuple(channels)) for name, channels in entry.get("removed", []))
         return PrunedSpec(of, removed, tuple(entry.get("biased", [])))
     except (TypeError, ValueError):
-        raise SpecError(f"{where}.removed: must be a list of [layer, [channel, …]]") from None
+        raise SpecError(f"{location}.removed: must be a list of [layer, [channel, …]]") from None
 
 
 def is_depthwise(layer: Layer) -> bool:
@@ -81,21 +81,21 @@ def is_fixed(layer: Layer) -> bool:
     return grouped or isinstance(layer.op, FIXED)
 
 
-def required(layer: Layer, kept: Sequence[int]) -> tuple[Channels | None, ...]:
-    """Channels of each input that a layer with the output channels `kept` must be given; None where any will do."""
+def required(layer: Layer, outputs: Sequence[int]) -> tuple[Channels | None, ...]:
+    """Channels of each input that a layer with the output channels `outputs` must be given; None where any will do."""
     if is_fixed(layer):
         return tuple(tuple(range(shape.channels)) for shape in layer.in_shapes)
     if isinstance(layer.op, WEIGHTED) and not is_depthwise(layer):
         return (None,)
     if isinstance(layer.op, SIZE_OF_SECOND):
-        return (tuple(kept), None)[: len(layer.inputs)]
+        return (tuple(outputs), None)[: len(layer.inputs)]
     if isinstance(layer.op, ops.Concat):
         parts, start = [], 0
         for shape in layer.in_shapes:
-            parts.append(tuple(i - start for i in kept if start <= i < start + shape.channels))
+            parts.append(tuple(i - start for i in outputs if start <= i < start + shape.channels))
             start += shape.channels
         return tuple(parts)
-    return (tuple(kept),) * len(layer.inputs)
+    return (tuple(outputs),) * len(layer.inputs)
 
 
 def narrowed(graph: Graph, spec: PrunedSpec) -> Graph:
@@ -104,14 +104,14 @@ def narrowed(graph: Graph, spec: PrunedSpec) -> Graph:
     A reader that needs fewer channels than a tensor has gets a copy of them by a `SelectChannels` layer, named
     after the tensor. Raises SpecError for layers or channels that are not there, and where nothing remains.
     """
-    kept = kept_channels(graph, spec)
+    channels = kept_channels(graph, spec)
     builder = GraphBuilder()
     copies: dict[tuple[str, Channels], str] = {}
     for layer in graph.layers:
-        wanted = required(layer, kept[layer.name])
-        inputs = [_entry(builder, x, kept[x], w, copies) for x, w in zip(layer.inputs, wanted, strict=True)]
+        needs = required(layer, channels[layer.name])
+        inputs = [_entry(builder, x, channels[x], w, copies) for x, w in zip(layer.inputs, needs, strict=True)]
         present = tuple(x for x in inputs if x is not None)
-        builder.append(_narrow_op(layer, len(kept[layer.name]), layer.name in spec.biased), present, layer.name)
+        builder.append(_narrow_op(layer, len(channels[layer.name]), layer.name in spec.biased), present, layer.name)
     return _without_unread(builder.graph(*graph.outputs))
 
 
@@ -126,36 +126,40 @@ def _without_unread(graph: Graph) -> Graph:
 
 def kept_channels(graph: Graph, spec: PrunedSpec) -> dict[str, Channels]:
     """For each layer the output channels that remain. Raises SpecError."""
-    kept = {layer.name: tuple(range(layer.out_shape.channels)) for layer in graph.layers}
+    remaining = {layer.name: tuple(range(layer.out_shape.channels)) for layer in graph.layers}
     for name in (*(name for name, _ in spec.removed), *spec.biased):
-        if name not in kept:
+        if name not in remaining:
             raise SpecError(f"pruned: {name} is no layer of the network; prune it anew")
     for name, channels in spec.removed:
-        if channels and not 0 <= channels[0] <= channels[-1] < len(kept[name]):
-            raise SpecError(f"pruned.removed: {name} has {len(kept[name])} channels, but {channels} are to go")
-        gone = set(channels)
-        kept[name] = tuple(i for i in kept[name] if i not in gone)
-        if not kept[name] or name in graph.outputs or isinstance(graph.by_name[name].op, ops.Input):
+        if channels and not 0 <= channels[0] <= channels[-1] < len(remaining[name]):
+            raise SpecError(f"pruned.removed: {name} has {len(remaining[name])} channels, but {channels} are to go")
+        dropped = set(channels)
+        remaining[name] = tuple(i for i in remaining[name] if i not in dropped)
+        if not remaining[name] or name in graph.outputs or isinstance(graph.by_name[name].op, ops.Input):
             raise SpecError(f"pruned.removed: {name}: must keep a channel, and inputs and outputs all of theirs")
-    return kept
+    return remaining
 
 
 def _entry(
-    builder: GraphBuilder, name: str, has: Channels, wanted: Channels | None, copies: dict[tuple[str, Channels], str]
+    builder: GraphBuilder,
+    name: str,
+    present: Channels,
+    needed: Channels | None,
+    copies: dict[tuple[str, Channels], str],
 ) -> str | None:
     """What a reader reads instead of `name`: the tensor, a copy of some of its channels, or nothing."""
-    if wanted is None or wanted == has:
+    if needed is None or needed == present:
         return name
-    if not wanted:
+    if not needed:
         return None
-    if (name, wanted) not in copies:
-        if not set(wanted) <= set(has):
+    if (name, needed) not in copies:
+        if not set(needed) <= set(present):
             raise SpecError(f"pruned.removed: {name}: a channel that is removed is still read; prune it anew")
-        places = {channel: i for i, channel in enumerate(has)}
+        places = {channel: i for i, channel in enumerate(present)}
         path = f"{name}.select{sum(tensor == name for tensor, _ in copies)}"
-        op = ops.SelectChannels(tuple(places[channel] for channel in wanted))
-        copies[name, wanted] = builder.append(op, (name,), path)
-    return copies[name, wanted]
+        op = ops.SelectChannels(tuple(places[channel] for channel in needed))
+        copies[name, needed] = builder.append(op, (name,), path)
+    return copies[name, needed]
 
 
 def _narrow_op(layer: Layer, channels: int, biased: bool) -> ops.Op:

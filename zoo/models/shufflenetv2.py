@@ -45,9 +45,9 @@ def unit(g: GraphBuilder, x: str, path: str, width: int, stride: int) -> str:
     """Basic unit (figure 3c), or the one for down-sampling (3d)."""
     half, wide = width // 2, g.channels(x)
     if stride == 1:
-        kept = g.append(SliceChannels(0, half), (x,), f"{path}.kept")
+        identity = g.append(SliceChannels(0, half), (x,), f"{path}.kept")
         left, right = (
-            kept,
+            identity,
             branch(g, g.append(SliceChannels(half, width), (x,), f"{path}.used"), f"{path}.right", half, 1),
         )
     else:

@@ -59,12 +59,12 @@ def rewritten(network: Network, names: Iterable[str] | None = None) -> Rewritten
         graph, state = PASSES[name](graph, state)
         if graph != before:
             applied.append(name)
-    done = Network(graph)
-    done.load_state_dict(state)
+    rewritten_network = Network(graph)
+    rewritten_network.load_state_dict(state)
     for attribute in CARRIED:
         if hasattr(network, attribute):
-            setattr(done, attribute, getattr(network, attribute))
-    return Rewritten(done.to(next(network.parameters()).device).eval(), tuple(applied))
+            setattr(rewritten_network, attribute, getattr(network, attribute))
+    return Rewritten(rewritten_network.to(next(network.parameters()).device).eval(), tuple(applied))
 
 
 __all__ = ["PASSES", "Rewritten", "optimize", "rewritten"]

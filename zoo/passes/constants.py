@@ -28,11 +28,11 @@ def constants(graph: Graph, state: State, tolerance: float = 0.0) -> dict[str, T
     A BN scale of at most `tolerance` counts as zero, and so does a constant. `state` is that of the module in
     evaluation mode. Unknown ops vary.
     """
-    known: dict[str, Tensor] = {}
+    by_layer: dict[str, Tensor] = {}
     for layer in graph.layers:
-        values = _of_layer(layer, [known[name] for name in layer.inputs], state, tolerance)
-        known[layer.name] = torch.where(values.abs() <= tolerance, 0.0, values)
-    return known
+        values = _of_layer(layer, [by_layer[name] for name in layer.inputs], state, tolerance)
+        by_layer[layer.name] = torch.where(values.abs() <= tolerance, 0.0, values)
+    return by_layer
 
 
 def dead_channels(graph: Graph, state: State, tolerance: float = 0.0) -> dict[str, Tensor]:
@@ -89,8 +89,8 @@ def _weighted(layer: Layer, inputs: list[Tensor], state: State) -> Tensor:
     if getattr(op, "groups", 1) > 1:
         total = _grouped(layer, x, weight)
     else:
-        each = taps(weight, layer)
-        total = torch.where((each != 0).any(2), each.sum(2) * x, 0.0).sum(1)
+        tap_weights = taps(weight, layer)
+        total = torch.where((tap_weights != 0).any(2), tap_weights.sum(2) * x, 0.0).sum(1)
     return total if bias is None else total + bias.double()
 
 
@@ -98,9 +98,9 @@ def _grouped(layer: Layer, x: Tensor, weight: Tensor) -> Tensor:
     op: Any = layer.op
     if isinstance(op, ops.ConvTranspose):
         return torch.full((layer.out_shape.channels,), VARIES).double()
-    each = weight.double().reshape(op.groups, op.out_channels // op.groups, x.numel() // op.groups, -1)
+    tap_weights = weight.double().reshape(op.groups, op.out_channels // op.groups, x.numel() // op.groups, -1)
     entries = x.reshape(op.groups, 1, -1)
-    return torch.where((each != 0).any(3), each.sum(3) * entries, 0.0).sum(2).flatten()
+    return torch.where((tap_weights != 0).any(3), tap_weights.sum(3) * entries, 0.0).sum(2).flatten()
 
 
 def _multiply(layer: Layer, inputs: list[Tensor], state: State) -> Tensor:

@@ -78,9 +78,9 @@ def finish(nodes: Iterable[Node], graph: Graph, state: State) -> tuple[Graph, St
     for node in reversed(ordered):
         if node.name in needed:
             needed.update(node.inputs)
-    done = resolve((x for x in ordered if x.name in needed or isinstance(x.op, Input)), graph.outputs)
-    names = {layer.name for layer in done.layers}
-    return done, {key: value for key, value in state.items() if key.rpartition(".")[0] in names}
+    finished = resolve((x for x in ordered if x.name in needed or isinstance(x.op, Input)), graph.outputs)
+    names = {layer.name for layer in finished.layers}
+    return finished, {key: value for key, value in state.items() if key.rpartition(".")[0] in names}
 
 
 def scale_and_shift(state: State, name: str, op: BatchNorm) -> tuple[Tensor, Tensor]:

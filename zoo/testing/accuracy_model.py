@@ -23,8 +23,8 @@ class AccuracyModelContract:
         return np.arange(self.choices.size)
 
     def test_intervals_hold_the_mean_and_are_percentages(self) -> None:
-        found = self.make().predict(self.choices, self.choices.codes(self.rows()), 0.9)
-        low, mean, high = (np.asarray(x) for x in (found.low, found.mean, found.high))
+        accuracy = self.make().predict(self.choices, self.choices.codes(self.rows()), 0.9)
+        low, mean, high = (np.asarray(x) for x in (accuracy.low, accuracy.mean, accuracy.high))
         assert low.shape == mean.shape == high.shape == (self.choices.size,)
         assert (low >= 0).all() and (low <= mean).all() and (mean <= high).all() and (high <= 100).all()
 
@@ -36,11 +36,11 @@ class AccuracyModelContract:
 
     def test_a_space_is_predicted_as_its_specs_are(self) -> None:
         model, codes = self.make(), self.choices.codes(self.rows())
-        found = model.predict(self.choices, codes, 0.9)
+        accuracy = model.predict(self.choices, codes, 0.9)
         for row in range(0, self.choices.size, 7):
             values = self.choices.spec_values({name: int(code[row]) for name, code in codes.items()})
-            alone = model.predict_spec(spec_from_dict({"family": self.choices.family, **values}), 0.9)
-            np.testing.assert_allclose(alone, (found.mean[row], found.low[row], found.high[row]), rtol=1e-9)
+            of_spec = model.predict_spec(spec_from_dict({"family": self.choices.family, **values}), 0.9)
+            np.testing.assert_allclose(of_spec, (accuracy.mean[row], accuracy.low[row], accuracy.high[row]), rtol=1e-9)
 
     def test_it_describes_itself_in_plain_values(self) -> None:
         model = self.make()

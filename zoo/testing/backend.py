@@ -40,18 +40,18 @@ class BackendContract:
             network = self.network(spec)
             run = self.make(network)
             for size in self.sizes:
-                expected, found = network(self.images(size)), run(self.images(size)).clone()
+                expected, logits = network(self.images(size)), run(self.images(size)).clone()
                 shape = lower(spec, size).output_shapes[0]
-                assert tuple(found.shape) == (1, shape.channels, shape.height, shape.width)
-                torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+                assert tuple(logits.shape) == (1, shape.channels, shape.height, shape.width)
+                torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
     @torch.inference_mode()
     def test_a_batch_is_its_images(self) -> None:
         run, images = self.make(self.network(self.specs[0])), self.images(self.sizes[0], batch=3)
         together = run(images).clone()
         for i in range(3):
-            alone = run(images[i : i + 1])
-            torch.testing.assert_close(together[i], alone[0], rtol=1e-4, atol=1e-4 * float(together.abs().max()))
+            single = run(images[i : i + 1])
+            torch.testing.assert_close(together[i], single[0], rtol=1e-4, atol=1e-4 * float(together.abs().max()))
 
     @torch.inference_mode()
     def test_images_are_left_as_they_are(self) -> None:

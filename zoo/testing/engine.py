@@ -63,19 +63,19 @@ class EngineContract:
             reports.add((number, epoch, miou))
             return True
 
-        found = self.outcomes(Scripted(), decide)
-        assert {n: (o.state, o.miou) for n, o in found.items()} == {n: ("complete", 40.0 + n) for n in range(3)}
+        outcomes = self.outcomes(Scripted(), decide)
+        assert {n: (o.state, o.miou) for n, o in outcomes.items()} == {n: ("complete", 40.0 + n) for n in range(3)}
         assert reports == {(number, epoch, 10.0 * epoch) for number in range(3) for epoch in (1, 2, 3)}
 
     def test_a_trial_that_raises_fails_alone(self) -> None:
-        found = self.outcomes(Scripted(fails=1), lambda number, epoch, miou: True)
-        assert [found[n].state for n in range(3)] == ["complete", "failed", "complete"]
-        assert found[1].miou is None and "no such layer" in str(found[1].error)
+        outcomes = self.outcomes(Scripted(fails=1), lambda number, epoch, miou: True)
+        assert [outcomes[n].state for n in range(3)] == ["complete", "failed", "complete"]
+        assert outcomes[1].miou is None and "no such layer" in str(outcomes[1].error)
 
     def test_a_trial_is_stopped_with_the_best_that_it_reached(self) -> None:
-        found = self.outcomes(Scripted(), lambda number, epoch, miou: (number, epoch) != (2, 2))
-        assert [found[n].state for n in range(3)] == ["complete", "complete", "stopped"]
-        assert found[2].miou == 20.0
+        outcomes = self.outcomes(Scripted(), lambda number, epoch, miou: (number, epoch) != (2, 2))
+        assert [outcomes[n].state for n in range(3)] == ["complete", "complete", "stopped"]
+        assert outcomes[2].miou == 20.0
 
     def test_what_runs_ends_with_the_engine(self) -> None:
         engine = self.make(Scripted(), lambda number, epoch, miou: True)

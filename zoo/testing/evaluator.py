@@ -28,8 +28,8 @@ class EvaluatorContract:
 
     def test_it_travels_to_other_processes(self) -> None:
         evaluator = self.make()
-        for other in (pickle.loads(pickle.dumps(evaluator)), pickle.loads(pickle.dumps(evaluator.portable()))):
-            assert other.describe() == evaluator.describe() and other.epochs == evaluator.epochs
+        for copied in (pickle.loads(pickle.dumps(evaluator)), pickle.loads(pickle.dumps(evaluator.portable()))):
+            assert copied.describe() == evaluator.describe() and copied.epochs == evaluator.epochs
 
     def test_it_measures_a_miou_and_reports_epochs_in_order(self) -> None:
         evaluator = self.make()
@@ -45,8 +45,8 @@ class EvaluatorContract:
 
     def test_it_measures_the_same_again(self) -> None:
         if self.deterministic:
-            found = [self.make().evaluate(self.spec, number, 1, lambda epoch, miou: None) for number in (0, 1)]
-            assert found[0] == found[1]
+            results = [self.make().evaluate(self.spec, number, 1, lambda epoch, miou: None) for number in (0, 1)]
+            assert results[0] == results[1]
 
     def test_it_stops_where_a_report_says_so(self) -> None:
         import pytest

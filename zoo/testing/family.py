@@ -107,8 +107,8 @@ class FamilyContract:
         module, images = self.settled(spec), self.images()
         together = outputs(module(images))
         for i, image in enumerate(images):
-            for alone, x in zip(outputs(module(image[None])), together, strict=True):
-                torch.testing.assert_close(alone[0], x[i], rtol=1e-4, atol=1e-4 * float(x.abs().max()))
+            for single, x in zip(outputs(module(image[None])), together, strict=True):
+                torch.testing.assert_close(single[0], x[i], rtol=1e-4, atol=1e-4 * float(x.abs().max()))
 
     def test_macs_are_fvcores(self, spec: Spec) -> None:
         import pytest
@@ -124,15 +124,15 @@ class FamilyContract:
         from zoo.export import export_onnx
 
         module = self.settled(spec)
-        written = export_onnx(module, tmp_path / "network.onnx", size=self.size, opset=13)
-        session = runtime.InferenceSession(str(written.path), providers=["CPUExecutionProvider"])
+        exported = export_onnx(module, tmp_path / "network.onnx", size=self.size, opset=13)
+        session = runtime.InferenceSession(str(exported.path), providers=["CPUExecutionProvider"])
         for image in torch.split(self.images(), 1):
-            found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-            for ours, theirs in zip(found, outputs(module(image)), strict=True):
-                assert theirs.abs().max() > 1e-3, "an output that is nearly zero compares nothing"
+            file_outputs = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+            for file_output, torch_output in zip(file_outputs, outputs(module(image)), strict=True):
+                assert torch_output.abs().max() > 1e-3, "an output that is nearly zero compares nothing"
                 # Normalising two values, as PSPNet's coarsest bin does here, magnifies rounding.
-                atol = 1e-3 * float(theirs.abs().max())
-                torch.testing.assert_close(torch.from_numpy(ours), theirs, rtol=1e-3, atol=atol)
+                atol = 1e-3 * float(torch_output.abs().max())
+                torch.testing.assert_close(torch.from_numpy(file_output), torch_output, rtol=1e-3, atol=atol)
 
     def test_onnx_file_can_leave_sizes_free(self, tmp_path: Path) -> None:
         import pytest

@@ -39,8 +39,8 @@ class PredictorContract:
         prices = self.make()
         first, second, _ = (graph.layers for graph in self.graphs())
         second = tuple(renamed(layer, "second") for layer in second)  # a stack that fuses tells layers by their names
-        apart = prices.terms(first) + prices.terms(second)
-        np.testing.assert_allclose(prices.terms((*first, *second)), apart, rtol=1e-9)
+        total = prices.terms(first) + prices.terms(second)
+        np.testing.assert_allclose(prices.terms((*first, *second)), total, rtol=1e-9)
 
     def test_many_networks_are_priced_as_each_is(self) -> None:
         prices = self.make()
@@ -80,8 +80,8 @@ class PredictorContract:
         prices = self.make()
         terms = prices.terms(self.graphs()[0].layers)
         for metric in self.metrics:
-            found = [float(prices.quantile(terms, metric, p)) for p in (0.1, 0.5, 0.9)]
-            assert found == sorted(found) and found[0] < found[2]
+            quantiles = [float(prices.quantile(terms, metric, p)) for p in (0.1, 0.5, 0.9)]
+            assert quantiles == sorted(quantiles) and quantiles[0] < quantiles[2]
 
     def test_kernels_and_provenance_are_shares_of_the_whole(self) -> None:
         prices, graph = self.make(), self.graphs()[0]
@@ -92,6 +92,6 @@ class PredictorContract:
 
     def test_a_faster_clock_is_no_slower(self) -> None:
         layers = self.graphs()[0].layers
-        made = [self.make(clock) for clock in self.clocks_mhz]
-        times = [float(prices.finish(prices.terms(layers)).latency_s_mean) for prices in made]
+        predictors = [self.make(clock) for clock in self.clocks_mhz]
+        times = [float(prices.finish(prices.terms(layers)).latency_s_mean) for prices in predictors]
         assert times == sorted(times, reverse=True)

@@ -61,14 +61,14 @@ class SamplerContract:
         import pytest
 
         sampler, count = self.sampler(), len(feasible())
-        found = self.proposals(sampler, count)
-        assert sorted(p.index for p in found) == list(range(count))
+        proposed = self.proposals(sampler, count)
+        assert sorted(p.index for p in proposed) == list(range(count))
         with pytest.raises(Exhausted):
-            sampler(self.history(found), count)
+            sampler(self.history(proposed), count)
 
     def test_candidates_that_are_running_are_not_proposed(self) -> None:
-        found = [p.index for p in self.proposals(self.sampler(), self.trials, running=3)]
-        assert len(set(found)) == self.trials
+        proposed = [p.index for p in self.proposals(self.sampler(), self.trials, running=3)]
+        assert len(set(proposed)) == self.trials
 
     def test_same_seed_gives_the_same_proposals(self) -> None:
         assert self.proposals(self.sampler(3), self.trials) == self.proposals(self.sampler(3), self.trials)

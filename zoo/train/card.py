@@ -21,32 +21,32 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
-def card(kept: Kept, scores: Mapping[str, Any], epochs: int, origin: Origin) -> str:
+def card(weights: Kept, scores: Mapping[str, Any], epochs: int, origin: Origin) -> str:
     """Markdown of a card. scores: what `zoo eval --json` prints. epochs: that were trained."""
-    said = scores["protocol"]
-    start = kept.about.get("init")
+    protocol = scores["protocol"]
+    start = weights.about.get("init")
     lines = [
         f"# {origin.name}",
         "",
         *(f"{note}\n" for note in origin.notes),
-        f"Spec: {_pairs(kept.about['spec'])}.",
+        f"Spec: {_pairs(weights.about['spec'])}.",
         "",
         f"Start: {f'the weights `{start}`' if start else 'random weights'}. Epochs: {epochs}, of which the best on "
-        f"{said['split']} is kept ({kept.about['epoch']}). Seed: {kept.about['recipe']['seed']}. "
+        f"{protocol['split']} is kept ({weights.about['epoch']}). Seed: {weights.about['recipe']['seed']}. "
         f"Hardware: {origin.hardware}, {origin.hours:.1f} h.",
         "",
-        f"Recipe: {_pairs(kept.about['recipe'])}.",
+        f"Recipe: {_pairs(weights.about['recipe'])}.",
         "",
         "```",
         origin.command,
         "```",
         "",
-        f"## Scores on {said['dataset']} {said['split']}",
+        f"## Scores on {protocol['dataset']} {protocol['split']}",
         "",
         f"mIOU {scores['miou']:.2f}, class average {scores['class_average']:.2f}, "
         f"pixel accuracy {scores['pixel_accuracy']:.2f}, category mIOU {scores['category_miou']:.2f}.",
         "",
-        f"{scores['images']} images; {_pairs({k: v for k, v in said.items() if k not in ('network', 'map')})}.",
+        f"{scores['images']} images; {_pairs({k: v for k, v in protocol.items() if k not in ('network', 'map')})}.",
         "The best epoch was chosen on these images, so the figures are a little optimistic.",
         "",
         "| class | IOU |",

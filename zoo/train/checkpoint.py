@@ -121,12 +121,12 @@ def restoring(run: Path) -> Iterator[None]:
         raise _no_checkpoint(run / STATE, f"{type(error).__name__}: {error}") from None
 
 
-def _differing(saved: Any, wanted: Any) -> str:
+def _differing(saved: Any, expected: Any) -> str:
     """Saved and wanted values; of mappings only the entries that differ."""
-    if isinstance(saved, dict) and isinstance(wanted, dict):
-        keys = [key for key in {**saved, **wanted} if saved.get(key) != wanted.get(key)]
-        return ", ".join(f"{key} {saved.get(key)!r} and not {wanted.get(key)!r}" for key in keys)
-    return f"{saved!r} and not {wanted!r}"
+    if isinstance(saved, dict) and isinstance(expected, dict):
+        keys = [key for key in {**saved, **expected} if saved.get(key) != expected.get(key)]
+        return ", ".join(f"{key} {saved.get(key)!r} and not {expected.get(key)!r}" for key in keys)
+    return f"{saved!r} and not {expected!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ def _value(key: str, text: str, source: str) -> Any:
 def refuse_bomb(path: Path, spec: Spec, preprocessing: Preprocessing, state: Mapping[str, Tensor]) -> None:
     """Raise ZooError where the network of a file would take far more memory than the file has weights."""
     params = lower(spec, preprocessing.size or (512, 1024)).params
-    held = sum(tensor.numel() for tensor in state.values())
-    if params > 4 * held + 1_000_000:
+    value_count = sum(tensor.numel() for tensor in state.values())
+    if params > 4 * value_count + 1_000_000:
         raise ZooError(
-            f"{path}: its spec is a network of {params:,} parameters, and it holds {held:,} values; "
+            f"{path}: its spec is a network of {params:,} parameters, and it holds {value_count:,} values; "
             "give weights that fit"
         )
 

@@ -93,19 +93,19 @@ class StoredTeacher:
         columns = _under(size[1], place.left, shape[1] / place.width, shape[1])
         if place.mirrored:
             columns = columns[::-1]
-        found = _interpolated(_interpolated(self.maps[index].astype(np.float32), rows, 1), columns, 2)
-        found[:, np.isnan(rows)] = np.nan
-        found[:, :, np.isnan(columns)] = np.nan
-        return found.astype(np.float16)
+        window = _interpolated(_interpolated(self.maps[index].astype(np.float32), rows, 1), columns, 2)
+        window[:, np.isnan(rows)] = np.nan
+        window[:, :, np.isnan(columns)] = np.nan
+        return window.astype(np.float16)
 
     def loss(self, logits: Tensor, images: Tensor, *stored: Tensor) -> Tensor:
         """Mean divergence over the places that the teacher has seen."""
         target = stored[0].float()
         if logits.shape[2:] != target.shape[2:]:
             logits = functional.interpolate(logits, size=target.shape[2:], mode="bilinear", align_corners=False)
-        seen = ~target[:, 0].isnan()
+        inside = ~target[:, 0].isnan()
         per_pixel = divergence(logits, target.nan_to_num(), self.temperature)
-        return self.weight * (per_pixel * seen).sum() / seen.sum().clamp(min=1)
+        return self.weight * (per_pixel * inside).sum() / inside.sum().clamp(min=1)
 
 
 def _under(length: int, start: int, scale: float, side: int) -> NDArray[np.float64]:
@@ -128,13 +128,13 @@ def _interpolated(array: NDArray[np.float32], places: NDArray[np.float64], axis:
     return out
 
 
-def stored_answers(teacher: nn.Module, how: Preprocessing, images: Any, classes: int) -> NDArray[np.float16]:
+def stored_answers(teacher: nn.Module, preprocessing: Preprocessing, images: Any, classes: int) -> NDArray[np.float16]:
     """What a network answers to `images` (H, W, 3) uint8 at their own size: maps of a `StoredTeacher`."""
-    normalise, found = Normalise(how), []
+    normalise, maps = Normalise(preprocessing), []
     with torch.inference_mode():
         for image in images:
             logits = teacher.eval()(normalise(torch.from_numpy(image)[None]))[:, :classes].float()
             logits = functional.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
             pooled = functional.avg_pool2d(logits, STRIDE, ceil_mode=True)[0]
-            found.append(pooled.numpy().astype(np.float16))
-    return np.stack(found)
+            maps.append(pooled.numpy().astype(np.float16))
+    return np.stack(maps)

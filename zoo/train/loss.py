@@ -55,8 +55,8 @@ class Loss(nn.Module):
     def of_labelled(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss where at least one pixel has a label."""
         logits, labels = self.aligned(logits, labels)
-        known = labels != self.void
-        if self.at == "network" and not known.any():  # none is left of them at the network's size
+        labelled = labels != self.void
+        if self.at == "network" and not labelled.any():  # none is left of them at the network's size
             return logits.sum() * 0.0
         log_p = functional.log_softmax(logits, 1)
         loss = functional.nll_loss(log_p, labels, self.weights, ignore_index=self.void)
@@ -81,8 +81,8 @@ class Loss(nn.Module):
                 logits, labels = self.aligned(logits, labels)
             if not (labels != self.void).any():
                 return logits.float().sum() * 0.0
-            found: Tensor = whole(logits, labels)
-            return found
+            value: Tensor = whole(logits, labels)
+            return value
 
         return loss
 
@@ -93,12 +93,12 @@ def jaccard_loss(log_p: Tensor, labels: Tensor) -> Tensor:
     The intersection of a class is the sum of its probability over its own pixels (Rahman & Wang, 2016).
     """
     classes = log_p.shape[1]
-    known = labels != VOID
-    index = torch.where(known, labels, 0)
-    p = log_p.exp() * known[:, None]
+    labelled = labels != VOID
+    index = torch.where(labelled, labels, 0)
+    p = log_p.exp() * labelled[:, None]
     own = p.gather(1, index[:, None])[:, 0]
     intersection = own.new_zeros(classes).scatter_add(0, index.flatten(), own.flatten())
-    truth = own.new_zeros(classes).scatter_add(0, index.flatten(), known.flatten().to(own.dtype))
+    truth = own.new_zeros(classes).scatter_add(0, index.flatten(), labelled.flatten().to(own.dtype))
     union = p.sum((0, 2, 3)) + truth - intersection
     present = truth > 0
     iou = torch.where(present, intersection / union.clamp(min=1.0), 0.0)

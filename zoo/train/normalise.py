@@ -12,13 +12,13 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, how: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.flip = how.channels == "BGR"
+        self.flip = preprocessing.channels == "BGR"
         # ((x * maximum / 255) - mean) / std / divisor, in one subtraction and one division.
-        unit = 255.0 / how.maximum
-        self.register_buffer("mean", torch.tensor(how.mean)[:, None, None] * unit)
-        self.register_buffer("std", torch.tensor(how.std)[:, None, None] * (unit * how.divisor))
+        unit = 255.0 / preprocessing.maximum
+        self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None] * unit)
+        self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None] * (unit * preprocessing.divisor))
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.permute(0, 3, 1, 2).float()

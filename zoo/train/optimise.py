@@ -16,35 +16,35 @@ FACTOR = "lr_factor"
 """Key of a group's factor on the learning rate."""
 
 
-def optimizer_of(module: nn.Module, how: Recipe) -> torch.optim.Optimizer:
+def optimizer_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam, SGD with Nesterov's momentum, or AdamW, which decays kernels only, not the scales, shifts and slopes."""
-    groups = [group for part in _parts(module, how) for group in _decayed(*part, how)]
-    if how.optimizer == "sgd":
-        return torch.optim.SGD(groups, how.lr, momentum=MOMENTUM, nesterov=True)
-    return (torch.optim.Adam if how.optimizer == "adam" else torch.optim.AdamW)(groups, how.lr)
+    groups = [group for part in _parts(module, recipe) for group in _decayed(*part, recipe)]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, momentum=MOMENTUM, nesterov=True)
+    return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, recipe.lr)
 
 
-def _parts(module: nn.Module, how: Recipe) -> list[tuple[list[nn.Parameter], float]]:
+def _parts(module: nn.Module, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
     """Parameters with their factor on the learning rate: the encoder's and the others'."""
-    if how.encoder_lr == 1.0:
+    if recipe.encoder_lr == 1.0:
         return [(list(module.parameters()), 1.0)]
-    named = list(module.named_parameters())
-    encoder = [p for name, p in named if name.startswith(ENCODER)]
+    named_parameters = list(module.named_parameters())
+    encoder = [p for name, p in named_parameters if name.startswith(ENCODER)]
     if not encoder:
         raise ZooError(
-            f"recipe.encoder_lr is {how.encoder_lr}, but the network has no part of that name; leave it at 1"
+            f"recipe.encoder_lr is {recipe.encoder_lr}, but the network has no part of that name; leave it at 1"
         )
-    return [(encoder, how.encoder_lr), ([p for name, p in named if not name.startswith(ENCODER)], 1.0)]
+    return [(encoder, recipe.encoder_lr), ([p for name, p in named_parameters if not name.startswith(ENCODER)], 1.0)]
 
 
-def _decayed(parameters: list[nn.Parameter], factor: float, how: Recipe) -> list[dict[str, Any]]:
+def _decayed(parameters: list[nn.Parameter], factor: float, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups of an optimiser; AdamW decays kernels only."""
-    if how.optimizer != "adamw":
-        return [{"params": parameters, "weight_decay": how.weight_decay, FACTOR: factor}]
-    kernels, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
+    if recipe.optimizer != "adamw":
+        return [{"params": parameters, "weight_decay": recipe.weight_decay, FACTOR: factor}]
+    kernels, vectors = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
     return [
-        {"params": kernels, "weight_decay": how.weight_decay, FACTOR: factor},
-        {"params": others, "weight_decay": 0.0, FACTOR: factor},
+        {"params": kernels, "weight_decay": recipe.weight_decay, FACTOR: factor},
+        {"params": vectors, "weight_decay": 0.0, FACTOR: factor},
     ]
 
 

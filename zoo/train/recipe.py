@@ -147,31 +147,31 @@ def recipe(name: str, **changes: Any) -> Recipe:
 
 def recipe_from(values: Mapping[str, Any], **changes: Any) -> Recipe:
     """A recipe from the plain values that a run keeps, with fields changed. Raises ZooError for unknown fields."""
-    known = {field.name for field in dataclasses.fields(Recipe)}
+    names = {field.name for field in dataclasses.fields(Recipe)}
     for name in values:
-        if name not in known:
+        if name not in names:
             raise ZooError(f"recipe.{name}: unknown field; the run is of another version of zoo, so train anew")
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return Recipe(**plain | changes)
 
 
-def learning_rate(how: Recipe, epoch: float) -> float:
+def learning_rate(plan: Recipe, epoch: float) -> float:
     """Learning rate after `epoch` (fractional) epochs.
 
     >>> learning_rate(Recipe(epochs=10, lr=1.0, warmup=0.0), 5.0)
     0.5
     """
-    if epoch < how.warmup:
-        return how.lr * max(epoch, 0.02 * how.warmup) / how.warmup
-    done = min(1.0, (epoch - how.warmup) / max(how.epochs - how.warmup, 1e-9))
-    match how.schedule:
+    if epoch < plan.warmup:
+        return plan.lr * max(epoch, 0.02 * plan.warmup) / plan.warmup
+    progress = min(1.0, (epoch - plan.warmup) / max(plan.epochs - plan.warmup, 1e-9))
+    match plan.schedule:
         case "constant":
-            return how.lr
+            return plan.lr
         case "step":
-            return how.lr * 0.5 ** (int(epoch) // how.halve_every)
+            return plan.lr * 0.5 ** (int(epoch) // plan.halve_every)
         case "poly":
-            return float(how.lr * (1 - done) ** 0.9)
+            return float(plan.lr * (1 - progress) ** 0.9)
         case "cyclic":
-            return how.lr * cyclic(int(epoch)) / cyclic(0)
+            return plan.lr * cyclic(int(epoch)) / cyclic(0)
         case "cosine":
-            return how.lr * (1 + math.cos(math.pi * done)) / 2
+            return plan.lr * (1 + math.cos(math.pi * progress)) / 2

@@ -55,17 +55,17 @@ def sliced(target: Spec, source: Spec, state: Mapping[str, Tensor], size: tuple[
             f"k={getattr(source, 'k', '-')}; give --init weights of the same family and k, or leave out --slice"
         )
     narrow, wide = lower(target, size), lower(source, size)
-    known = {layer.name: layer for layer in wide.layers}
+    wide_layers = {layer.name: layer for layer in wide.layers}
     origin: dict[str, Channels] = {}
     tensors: dict[str, Tensor] = {}
     for layer in narrow.layers:
-        if layer.name not in known:
+        if layer.name not in wide_layers:
             raise ZooError(f"{_differing(target, source)}: the source has no layer {layer.name}; slice a deeper one")
-        origin[layer.name] = _origin(layer, known[layer.name], origin)
-        if (beyond := int(origin[layer.name].max(initial=-1)) + 1) > known[layer.name].out_shape.channels:
+        origin[layer.name] = _origin(layer, wide_layers[layer.name], origin)
+        if (beyond := int(origin[layer.name].max(initial=-1)) + 1) > wide_layers[layer.name].out_shape.channels:
             raise ZooError(
                 f"{_differing(target, source)}: {layer.name} needs {beyond} channels and the source has "
-                f"{known[layer.name].out_shape.channels}; slice a wider one"
+                f"{wide_layers[layer.name].out_shape.channels}; slice a wider one"
             )
         tensors |= _tensors(layer, origin, state)
     (layers, channels), (layers_before, channels_before) = _extent(narrow), _extent(wide)
@@ -97,12 +97,12 @@ def _origin(layer: Layer, wide: Layer, origin: Mapping[str, Channels]) -> Channe
 
 def _tensors(layer: Layer, origin: Mapping[str, Channels], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The layer's tensors, cut out of the wider network's."""
-    found = {name: state[name] for name in state if name.rpartition(".")[0] == layer.name}
+    layer_tensors = {name: state[name] for name in state if name.rpartition(".")[0] == layer.name}
     out = torch.from_numpy(origin[layer.name])
     if isinstance(layer.op, ops.Conv | ops.ConvTranspose | ops.Linear):
         entry = torch.from_numpy(origin[layer.inputs[0]])
-        return {name: _weight(layer, tensor, out, entry) for name, tensor in found.items()}
-    return {name: tensor[out] if tensor.dim() else tensor for name, tensor in found.items()}
+        return {name: _weight(layer, tensor, out, entry) for name, tensor in layer_tensors.items()}
+    return {name: tensor[out] if tensor.dim() else tensor for name, tensor in layer_tensors.items()}
 
 
 def _weight(layer: Layer, tensor: Tensor, out: Tensor, entry: Tensor) -> Tensor:

@@ -66,8 +66,8 @@ def begin(spec: Spec, labels: LabelSet, size: tuple[int, int], seed: int, start:
     module = build(spec, size)
     if start is None:
         return Begun(module, spec, replace(SCRATCH, size=size), None)
-    done = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
-    return Begun(module, spec, replace(start.preprocessing, size=size, antialias=True), done)
+    transferred = transfer_(module, start.state, classes_between(start.labels, start.outputs, labels))
+    return Begun(module, spec, replace(start.preprocessing, size=size, antialias=True), transferred)
 
 
 def begin_sliced(
@@ -98,12 +98,12 @@ def _like(target: Spec, source: Spec, state: Mapping[str, Tensor]) -> tuple[Spec
     return with_changes(source, variant="C"), own
 
 
-def check_task(module: Network, data: Split, how: Recipe) -> None:
+def check_task(module: Network, data: Split, recipe: Recipe) -> None:
     """Raise ZooError where one of network, data and recipe is for whole images and another for pixels."""
-    batch = how.batch // how.accumulate
+    batch = recipe.batch // recipe.accumulate
     refuse_beyond(
         training_bytes(module.graph, batch),
-        f"training on {batch} images of {how.size[1]}x{how.size[0]} at once",
+        f"training on {batch} images of {recipe.size[1]}x{recipe.size[0]} at once",
         "give a smaller --size or --batch, or a larger --accumulate",
     )
     out = module.graph.output_shapes[0]
@@ -114,9 +114,9 @@ def check_task(module: Network, data: Split, how: Recipe) -> None:
                 f"the network gives a map of {out.height}x{out.width} and {data.name} a class an image; train a "
                 "classifier, such as espnetv2-classifier-0.5"
             )
-        if how.jaccard or how.class_weights:
+        if recipe.jaccard or recipe.class_weights:
             raise ZooError("the recipe's loss is for maps (jaccard, class weights); use --recipe classifier")
-    elif whole and min(how.size) >= SMALL:
+    elif whole and min(recipe.size) >= SMALL:
         raise ZooError(
             f"the network gives one answer for the whole image and {data.name} has a class a pixel; train one that "
             "segments, or give --dataset folders, with a folder of images for each class"

@@ -152,26 +152,26 @@ class Trainer:
     """Module, running mean of its weights, optimiser, and how far they are."""
 
     def __init__(self, job: Job) -> None:
-        how = job.recipe
+        recipe = job.recipe
         torch.set_flush_denormal(True)
         self.job = job
-        self.amp = computes_in_bfloat16(how.amp, job.device)
+        self.amp = computes_in_bfloat16(recipe.amp, job.device)
         self.load_train, self.load_val = Cache(job.train), Cache(job.val)
         if self.amp and job.device == "cpu":
             pad_convolutions_(job.module)
-        if job.device == "cpu" and not how.compile:  # which fuses it, and better
+        if job.device == "cpu" and not recipe.compile:  # which fuses it, and better
             speed_up_prelus_(job.module)
-        self.layout = torch.channels_last if how.channels_last else torch.contiguous_format
+        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.module = job.module.to(job.device).to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.mean = copy.deepcopy(self.module) if how.ema else self.module
+        self.mean = copy.deepcopy(self.module) if recipe.ema else self.module
         self.normalise = Normalise(job.preprocessing).to(job.device)
-        loss = Loss(self._class_weights(), jaccard=how.jaccard, at=how.loss_at, void=self.void).to(job.device)
+        loss = Loss(self._class_weights(), jaccard=recipe.jaccard, at=recipe.loss_at, void=self.void).to(job.device)
         # Apart, because torch 2.13 on a CPU makes all gradients zero when network and loss are compiled as one.
         self.forward: Any = job.ranks.wrap(self.module)
-        if how.compile:
+        if recipe.compile:
             self.forward = torch.compile(self.forward)
-        self.criterion: Callable[[Tensor, Tensor], Tensor] = loss.compiled() if how.compile else loss
-        self.optimizer = optimizer_of(self.module, how)
+        self.criterion: Callable[[Tensor, Tensor], Tensor] = loss.compiled() if recipe.compile else loss
+        self.optimizer = optimizer_of(self.module, recipe)
         self.epoch = self.step = 0
         self.rows: list[Row] = []
 
@@ -221,22 +221,22 @@ class Trainer:
 
     def run_epoch(self, progress: Progress) -> Row:
         """Train one epoch, score it, and append its row."""
-        how = self.job.recipe
+        recipe = self.job.recipe
         started = time.perf_counter()
         losses: list[float] = []
         groups = getattr(self.job.train, "groups", None)
-        batches = order(len(self.job.train), how.batch, how.seed, self.epoch, groups)
+        batches = order(len(self.job.train), recipe.batch, recipe.seed, self.epoch, groups)
         self.module.train()
         ready, waited = self._batches(batches), 0.0
         for i in range(len(batches)):
-            asked = time.perf_counter()
+            requested_at = time.perf_counter()
             batch = next(ready)
-            waited += time.perf_counter() - asked
-            losses.append(self._step(batch, learning_rate(how, self.epoch + i / len(batches))))
-            speed = (i + 1) * how.batch / (time.perf_counter() - started)
-            left = (len(batches) - i - 1) * how.batch / speed
+            waited += time.perf_counter() - requested_at
+            losses.append(self._step(batch, learning_rate(recipe, self.epoch + i / len(batches))))
+            speed = (i + 1) * recipe.batch / (time.perf_counter() - started)
+            left = (len(batches) - i - 1) * recipe.batch / speed
             progress(
-                f"epoch {self.epoch + 1}/{how.epochs}, step {i + 1}/{len(batches)}: loss {losses[-1]:.3f}, "
+                f"epoch {self.epoch + 1}/{recipe.epochs}, step {i + 1}/{len(batches)}: loss {losses[-1]:.3f}, "
                 f"{speed:.1f} images/s, {left:.0f} s left"
             )
         trained = time.perf_counter() - started
@@ -246,8 +246,8 @@ class Trainer:
                 epoch=self.epoch,
                 loss=float(np.mean(losses)),
                 **(self.scores() if self._is_scored() else {"miou": None}),
-                lr=learning_rate(how, self.epoch - 1 / len(batches)),
-                images_per_s=len(batches) * how.batch / trained,
+                lr=learning_rate(recipe, self.epoch - 1 / len(batches)),
+                images_per_s=len(batches) * recipe.batch / trained,
                 seconds=time.perf_counter() - started,
                 waiting=waited / trained,
             )
@@ -259,20 +259,20 @@ class Trainer:
         return self.epoch % self.job.score_every == 0 or self.epoch == self.job.recipe.epochs
 
     def _batches(self, batches: list[Any]) -> Iterator[Batch]:
-        how, ranks = self.job.recipe, self.job.ranks
-        augment = RandomPart(how.augmentation) if self.job.classifies else how.augmentation
+        recipe, ranks = self.job.recipe, self.job.ranks
+        augment = RandomPart(recipe.augmentation) if self.job.classifies else recipe.augmentation
         stored = self.job.teacher.targets if isinstance(self.job.teacher, StoredTeacher) else None
-        maker = Maker(self.load_train, augment, how.size, how.seed, stored)
+        maker = Maker(self.load_train, augment, recipe.size, recipe.seed, stored)
         return ahead(maker, self.epoch, [ranks.share(batch) for batch in batches], self.job.workers)
 
     def _step(self, batch: Batch, rate: float) -> float:
-        how = self.job.recipe
+        recipe = self.job.recipe
         arrays = [torch.from_numpy(x).to(self.job.device) for x in batch]
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for images, labels, *stored in zip(*(x.chunk(how.accumulate) for x in arrays), strict=True):
-            loss = self._loss(images, labels.long(), stored) / how.accumulate
+        for images, labels, *stored in zip(*(x.chunk(recipe.accumulate) for x in arrays), strict=True):
+            loss = self._loss(images, labels.long(), stored) / recipe.accumulate
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         total = self.job.ranks.mean(total)
@@ -284,7 +284,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         if self.mean is not self.module:
-            average_(self.mean, self.module, min(how.ema, (1 + self.step) / (10 + self.step)))
+            average_(self.mean, self.module, min(recipe.ema, (1 + self.step) / (10 + self.step)))
         return total
 
     def _loss(self, images: Tensor, labels: Tensor, stored: Sequence[Tensor]) -> Tensor:
@@ -311,15 +311,15 @@ class Trainer:
         """Scores on the validation split, by their names in a `Row`."""
         if not self.job.classifies:
             return {"miou": self.score().miou}
-        found = self.rank()
-        return {"miou": None, "top1": found.top1, "top5": found.top5}
+        ranks = self.rank()
+        return {"miou": None, "top1": ranks.top1, "top5": ranks.top5}
 
     def rank(self) -> Ranking:
         """A classifier's scores on the middles of the validation split's images."""
         self.mean.eval()
         self.job.ranks.agree_(self.mean)
-        mine = self.job.ranks.share(np.arange(len(self.job.val)))
-        total = ranking(self._all_logits, self.load_val, mine, self.job.recipe.size)
+        own_share = self.job.ranks.share(np.arange(len(self.job.val)))
+        total = ranking(self._all_logits, self.load_val, own_share, self.job.recipe.size)
         return Ranking(*map(int, self.job.ranks.sum(total)))
 
     def score(self) -> Scores:

@@ -58,11 +58,11 @@ def transfer_(module: nn.Module, state: State, classes: Classes | None = None) -
     classes, those are copied class by class. Raises ZooError where nothing fits.
     """
     own = {name: tensor for name, tensor in module.state_dict().items() if not name.endswith(COUNTER)}
-    found = _renamed(state, own)
+    renamed = _renamed(state, own)
     kinds: dict[str, list[str]] = {"copied": [], "by_class": [], "fresh": []}
     with torch.no_grad():
         for name, tensor in own.items():
-            kinds[_copy(tensor, found.get(name), classes)].append(name)
+            kinds[_copy(tensor, renamed.get(name), classes)].append(name)
     if not kinds["copied"]:
         raise ZooError("no tensor of these weights fits the network; give --init weights of the same family")
     return Transfer(tuple(kinds["copied"]), tuple(kinds["by_class"]), tuple(kinds["fresh"]))

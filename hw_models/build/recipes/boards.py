@@ -148,5 +148,5 @@ def recipe(board: Board) -> Recipe:
         notes=board.notes,
         stack=board.stack,
         precision=board.rows.precision,
-        whole_networks=partial(points, wanted=board.rows),
+        whole_networks=partial(points, selection=board.rows),
     )

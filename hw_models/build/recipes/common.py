@@ -129,7 +129,7 @@ RESTS_ON = dict.fromkeys(KERNEL_SD, "calibrated") | dict.fromkeys(("grouped", "l
 
 
 def wanted_point(
-    network: str, model: str, spec: Mapping[str, Any], device: str, metric: str, sd: float, **more: Any
+    network: str, model: str, spec: Mapping[str, Any], device: str, metric: str, sd: float, **overrides: Any
 ) -> dict[str, Any]:
     """How `sources.published` finds a point; `sd` is its reading error in the unit of the source's row."""
     return {
@@ -142,7 +142,7 @@ def wanted_point(
         "row_metric": metric,
         "reading_sd": sd,
         "use": "calibration",
-    } | more
+    } | overrides
 
 
 NARROW = 20.0

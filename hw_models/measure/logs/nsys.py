@@ -17,14 +17,14 @@ def read(text: str, source: Source) -> Log:
     calls: list[tuple[str, int, float]] = []
     columns: list[str] = []
     begins: list[int] = []
-    others: list[int] = []
+    other_reports: list[int] = []
     for number, line in lines(text, source):
         if _HEADER.match(line):
             columns = [_plain(name) for name in _split(line)]
             if set(columns) >= _SUMMARY or set(columns) >= _TRACE:
                 begins.append(number)
             else:
-                others.append(number)
+                other_reports.append(number)
                 columns = []
         elif _ends(line):
             columns = []
@@ -34,8 +34,8 @@ def read(text: str, source: Source) -> Log:
                 raise source.cut(number)
             calls += _call(dict(zip(columns, row, strict=True)), source, number)
     if not begins:
-        seen = f"the report in line {others[0]} is another" if others else "there is none"
-        raise source.error(f"has no kernel summary, {seen}; record the report cuda_gpu_kern_sum")
+        detail = f"the report in line {other_reports[0]} is another" if other_reports else "there is none"
+        raise source.error(f"has no kernel summary, {detail}; record the report cuda_gpu_kern_sum")
     if len(begins) > 1:
         raise source.error(f"has the kernels of {len(begins)} captures, the second from here; keep one", begins[1])
     return Log(source.tool, kernels=kernels_of(calls, source))

@@ -47,9 +47,9 @@ def read_query(text: str, source: Source) -> Log:
         if len(row) != len(columns):
             raise source.cut(number)
         watts = _value(row[power], source, number)
-        others = [None if at is None else _value(row[at], source, number) for at in (load, clock)]
+        optional_values = [None if at is None else _value(row[at], source, number) for at in (load, clock)]
         if watts is not None:
-            samples.append(Sample({f"gpu{0 if card is None else row[card].strip()}": watts}, *others))
+            samples.append(Sample({f"gpu{0 if card is None else row[card].strip()}": watts}, *optional_values))
     return _log(samples, source)
 
 

@@ -59,13 +59,13 @@ def read_text(text: str, source: Source) -> Log:
     """What trtexec prints: the median of its performance summary, the precision and the shape of the input."""
     if "FAILED TensorRT" in text:
         raise source.error("is of a run that failed; see its last lines, and record it anew")
-    found = next((times for pattern in _MEDIAN if (times := pattern.findall(text))), [])
-    if not found:
+    medians = next((times for pattern in _MEDIAN if (times := pattern.findall(text))), [])
+    if not medians:
         raise source.error("has no performance summary, so the run ended early; record it anew")
     shape, precision = _SHAPE.search(text), _PRECISION.search(text)
     return Log(
         source.tool,
-        latencies_s=(1e-3 * source.number(found[0], 1),),
+        latencies_s=(1e-3 * source.number(medians[0], 1),),
         stack=STACK,
         precision=None if precision is None else _precision(precision[1]),
         input_shape=None if shape is None else tuple(int(n) for n in shape.groups()),  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ class Judged:
     @cached_property
     def measured(self) -> Floats:
         """Mean mIOU of each network's runs."""
-        return np.array([one.mean for one in self.networks])
+        return np.array([network.mean for network in self.networks])
 
     @property
     def error(self) -> Floats:
@@ -67,28 +67,30 @@ class Judged:
         return kendall(self.mean, self.measured) if self.form.names else None
 
 
-def judge(form: Form, networks: Sequence[Measured], known: Inputs) -> Judged:
+def judge(form: Form, networks: Sequence[Measured], inputs: Inputs) -> Judged:
     """Leave each network out in turn, with all of its runs; everything is fitted anew but the noise of a run."""
     sd = noise_sd(networks)
-    found = [_left_out(form, networks, known, i, sd) for i in range(len(networks))]
-    mean, low, high = np.array(found).T
+    intervals = [_left_out(form, networks, inputs, i, sd) for i in range(len(networks))]
+    mean, low, high = np.array(intervals).T
     return Judged(form, tuple(networks), mean, low, high)
 
 
-def _left_out(form: Form, networks: Sequence[Measured], known: Inputs, i: int, sd: float) -> tuple[float, float, float]:
-    kept = [k for k in range(len(networks)) if k != i]
-    there, here = _standard(known.take(np.array(kept)), known.take(np.array([i])))
-    model = fit(form, there, [networks[k] for k in kept], sd)
-    found = model.predict(here, CONFIDENCE, runs=len(networks[i].runs))
-    return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+def _left_out(
+    form: Form, networks: Sequence[Measured], inputs: Inputs, i: int, sd: float
+) -> tuple[float, float, float]:
+    others = [k for k in range(len(networks)) if k != i]
+    train, test = _standard(inputs.take(np.array(others)), inputs.take(np.array([i])))
+    model = fit(form, train, [networks[k] for k in others], sd)
+    prediction = model.predict(test, CONFIDENCE, runs=len(networks[i].runs))
+    return float(prediction.mean[0]), float(prediction.low[0]), float(prediction.high[0])
 
 
-def _standard(known: Inputs, others: Inputs) -> tuple[Inputs, Inputs]:
+def _standard(train: Inputs, left_out: Inputs) -> tuple[Inputs, Inputs]:
     """With proxies in standard deviations from the mean of the known."""
     out = []
-    for inputs in (known, others):
+    for inputs in (train, left_out):
         proxies = {
-            name: (column - known.proxies[name].mean()) / (known.proxies[name].std() or 1.0)
+            name: (column - train.proxies[name].mean()) / (train.proxies[name].std() or 1.0)
             for name, column in inputs.proxies.items()
         }
         out.append(Inputs(inputs.effects, inputs.params, inputs.macs, proxies))
@@ -97,4 +99,4 @@ def _standard(known: Inputs, others: Inputs) -> tuple[Inputs, Inputs]:
 
 def best(judged: Sequence[Judged]) -> Judged:
     """The form with the least squared error among those that predict whole spaces; the simpler one of equals."""
-    return min((one for one in judged if one.form.anywhere), key=lambda one: round(one.rmse, 6))
+    return min((result for result in judged if result.form.anywhere), key=lambda result: round(result.rmse, 6))

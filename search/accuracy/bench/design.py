@@ -92,12 +92,12 @@ def support(places: NDArray[np.float64], start: int, count: int) -> list[int]:
     """
     distances = np.linalg.norm(places[:, None] - places[None], axis=2)
     typical = distances.mean(axis=1)
-    taken = list(range(start))
-    while len(taken) < count:
-        gain = typical - distances[:, taken].sum(axis=1) / (len(taken) + 1)
-        gain[taken] = np.inf
-        taken.append(int(np.argmin(gain)))
-    return taken
+    chosen = list(range(start))
+    while len(chosen) < count:
+        gain = typical - distances[:, chosen].sum(axis=1) / (len(chosen) + 1)
+        gain[chosen] = np.inf
+        chosen.append(int(np.argmin(gain)))
+    return chosen
 
 
 def design() -> tuple[Entry, ...]:

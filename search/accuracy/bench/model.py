@@ -65,10 +65,12 @@ class Inputs:
 
 def inputs_of(networks: Sequence[Measured], proxies: Mapping[Spec, Mapping[str, float]] | None = None) -> Inputs:
     """Inputs of measured networks. Raises KeyError for one without proxies where proxies are given."""
-    effects = np.array([[effect.value(one.spec) for effect in EFFECTS[FAMILY]] for one in networks])
-    counts = np.array([one.counts for one in networks], dtype=float).reshape(-1, 2)
+    effects = np.array([[effect.value(network.spec) for effect in EFFECTS[FAMILY]] for network in networks])
+    counts = np.array([network.counts for network in networks], dtype=float).reshape(-1, 2)
     names = list(next(iter(proxies.values()), {})) if proxies else []
-    scores = {name: np.array([proxies[one.spec][name] for one in networks]) for name in names} if proxies else {}
+    scores = (
+        {name: np.array([proxies[network.spec][name] for network in networks]) for name in names} if proxies else {}
+    )
     return Inputs(effects.astype(float), counts[:, 0], counts[:, 1], scores)
 
 
@@ -262,8 +264,8 @@ class Fit:
     def _alike(self, a: Inputs, b: Inputs) -> Floats:
         x, y = a.effects * _scales(), b.effects * _scales()
         # Of what is not smooth, only the same spec is alike.
-        same = squared_exponential(x, y, LENGTH if self.form.smooth else SAME)
-        out: Floats = self.misfit**2 * same
+        correlation = squared_exponential(x, y, LENGTH if self.form.smooth else SAME)
+        out: Floats = self.misfit**2 * correlation
         return out
 
     def _foreign(self, inputs: Inputs) -> Floats:
@@ -281,11 +283,11 @@ def _scales() -> Floats:
     return effect_sds()
 
 
-def fit(form: Form, known: Inputs, networks: Sequence[Measured], noise_sd: float) -> Fit:
+def fit(form: Form, inputs: Inputs, networks: Sequence[Measured], noise_sd: float) -> Fit:
     """The form with the misfit under which the runs are most likely."""
-    runs = np.array([len(one.runs) for one in networks], dtype=float)
-    miou = np.array([np.mean([points(_inside(run.miou)) for run in one.runs]) for one in networks])
-    return max((Fit(form, known, runs, miou, noise_sd, misfit) for misfit in MISFITS), key=Fit.log_likelihood)
+    runs = np.array([len(network.runs) for network in networks], dtype=float)
+    miou = np.array([np.mean([points(_inside(run.miou)) for run in network.runs]) for network in networks])
+    return max((Fit(form, inputs, runs, miou, noise_sd, misfit) for misfit in MISFITS), key=Fit.log_likelihood)
 
 
 def _inside(miou: float) -> float:

@@ -91,8 +91,10 @@ def read_runs(path: Path = TABLE) -> tuple[Run, ...]:
     lines: dict[tuple[str, str, int], int] = {}
     for line, run in enumerate(runs, 2):
         if lines.setdefault(run.key, line) != line:
-            where, known = f"{path}, line {line}", lines[run.key]
-            raise BenchError(f"{where}: is the same spec, seed and protocol as line {known}; remove one of them")
+            location, first_line = f"{path}, line {line}", lines[run.key]
+            raise BenchError(
+                f"{location}: is the same spec, seed and protocol as line {first_line}; remove one of them"
+            )
     return runs
 
 
@@ -109,46 +111,46 @@ def _runs(rows: "csv.DictReader[str]", path: Path) -> Iterator[Run]:
         if name not in columns:
             raise BenchError(f"{path}: the column {name!r} is missing; a table has {', '.join(FIELDS)}")
     for line, row in enumerate(rows, 2):
-        where = f"{path}, line {line}"
+        location = f"{path}, line {line}"
         if None in row or None in row.values():
-            raise BenchError(f"{where}: must have {len(FIELDS)} values; remove the line and fill the table again")
-        yield _run(row, where)
+            raise BenchError(f"{location}: must have {len(FIELDS)} values; remove the line and fill the table again")
+        yield _run(row, location)
 
 
-def _run(row: Mapping[str, str], where: str) -> Run:
-    spec = _spec(row["spec"], where)
-    epochs = _whole(row, "epochs", where, least=1)
-    curve = tuple(_number({"curve": value}, "curve", where, most=100) for value in row["curve"].split())
+def _run(row: Mapping[str, str], location: str) -> Run:
+    spec = _spec(row["spec"], location)
+    epochs = _whole(row, "epochs", location, least=1)
+    curve = tuple(_number({"curve": value}, "curve", location, most=100) for value in row["curve"].split())
     if len(curve) != epochs:
-        raise BenchError(f"{where}: curve must have one value for each of {epochs} epochs, but has {len(curve)}")
-    miou = _number(row, "miou", where, most=100)
+        raise BenchError(f"{location}: curve must have one value for each of {epochs} epochs, but has {len(curve)}")
+    miou = _number(row, "miou", location, most=100)
     if abs(miou - curve[-1]) > ROUNDED:
-        raise BenchError(f"{where}: miou must be the curve's last value, but is {miou:g} after {curve[-1]:g}")
+        raise BenchError(f"{location}: miou must be the curve's last value, but is {miou:g} after {curve[-1]:g}")
     return Run(
         protocol=row["protocol"],
         spec=spec,
-        seed=_whole(row, "seed", where),
-        params=_whole(row, "params", where, least=1),
+        seed=_whole(row, "seed", location),
+        params=_whole(row, "params", location, least=1),
         miou=miou,
         curve=curve,
         epochs=epochs,
-        seconds=_number(row, "seconds", where),
-        cpu_seconds=_number(row, "cpu_seconds", where),
-        threads=_whole(row, "threads", where, least=1),
+        seconds=_number(row, "seconds", location),
+        cpu_seconds=_number(row, "cpu_seconds", location),
+        threads=_whole(row, "threads", location, least=1),
         torch=row["torch"],
     )
 
 
-def _spec(text: str, where: str) -> dict[str, Any]:
+def _spec(text: str, location: str) -> dict[str, Any]:
     try:
-        entry = parse_json(text, where)
+        entry = parse_json(text, location)
     except ZooError:
         entry = None
     if not isinstance(entry, dict):
-        given = one_line(repr(text), 80)
-        raise BenchError(f"{where}: spec must be a JSON object with a family, but is {given}; remove the line")
+        shown_text = one_line(repr(text), 80)
+        raise BenchError(f"{location}: spec must be a JSON object with a family, but is {shown_text}; remove the line")
     try:
-        return as_dict(spec_from_dict(entry, f"{where}, spec"))
+        return as_dict(spec_from_dict(entry, f"{location}, spec"))
     except SpecError as error:
         raise BenchError(f"{error}; correct or remove the line") from None
 
@@ -157,21 +159,23 @@ ROUNDED = 0.006
 """How far a curve's last value may be from the mIOU that it is, being rounded."""
 
 
-def _number(row: Mapping[str, str], name: str, where: str, *, most: float = math.inf) -> float:
+def _number(row: Mapping[str, str], name: str, location: str, *, most: float = math.inf) -> float:
     try:
         value = float(row[name])
     except ValueError:
         value = math.nan
     if not 0 <= value <= most or value == math.inf:
         bounds = "not below 0" if most == math.inf else f"from 0 to {most:g}"
-        raise BenchError(f"{where}: {name} must be a number {bounds}, but is {row[name]!r}; correct or remove the line")
+        raise BenchError(
+            f"{location}: {name} must be a number {bounds}, but is {row[name]!r}; correct or remove the line"
+        )
     return value
 
 
-def _whole(row: Mapping[str, str], name: str, where: str, *, least: int = 0) -> int:
+def _whole(row: Mapping[str, str], name: str, location: str, *, least: int = 0) -> int:
     if not row[name].isdecimal() or int(row[name]) < least:
         rule = f"must be a whole number from {least}"
-        raise BenchError(f"{where}: {name} {rule}, but is {row[name]!r}; correct or remove the line")
+        raise BenchError(f"{location}: {name} {rule}, but is {row[name]!r}; correct or remove the line")
     return int(row[name])
 
 
@@ -209,18 +213,19 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
     from zoo.train.start import begin
     from zoo.train.trainer import Job, Trainer
 
-    how = protocol_recipe(entry.seed)
-    if reason := why_not(how.amp):
+    recipe = protocol_recipe(entry.seed)
+    if reason := why_not(recipe.amp):
         say(reason)
     train, val = splits
     started, processor = time.perf_counter(), time.process_time()
     torch.manual_seed(entry.seed)
-    begun = begin(trained_spec(entry.spec), train.labels, how.size, entry.seed)
-    trainer = Trainer(Job(begun.module, begun.preprocessing, train, val, how, folder, {"model": "bench"}))
-    while trainer.epoch < how.epochs:
+    begun = begin(trained_spec(entry.spec), train.labels, recipe.size, entry.seed)
+    trainer = Trainer(Job(begun.module, begun.preprocessing, train, val, recipe, folder, {"model": "bench"}))
+    while trainer.epoch < recipe.epochs:
         row = trainer.run_epoch(lambda text: None)
         say(
-            f"epoch {row.epoch}/{how.epochs}: loss {row.loss:.3f}, mIOU {row.miou:.2f}, {row.images_per_s:.1f} images/s"
+            f"epoch {row.epoch}/{recipe.epochs}: loss {row.loss:.3f}, mIOU {row.miou:.2f}, "
+            f"{row.images_per_s:.1f} images/s"
         )
     curve = tuple(float(row.miou or 0.0) for row in trainer.rows)
     return Run(
@@ -230,7 +235,7 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
         begun.module.graph.params,
         curve[-1],
         curve,
-        how.epochs,
+        recipe.epochs,
         time.perf_counter() - started,
         time.process_time() - processor,
         torch.get_num_threads(),
@@ -240,8 +245,8 @@ def measure(entry: Entry, splits: "tuple[Split, Split]", folder: Path, say: Call
 
 def missing(entries: Sequence[Entry], path: Path = TABLE) -> list[Entry]:
     """The entries that the table does not have yet."""
-    done = {run.key for run in read_runs(path)}
-    return [entry for entry in entries if (PROTOCOL, json.dumps(as_dict(entry.spec)), entry.seed) not in done]
+    measured_keys = {run.key for run in read_runs(path)}
+    return [entry for entry in entries if (PROTOCOL, json.dumps(as_dict(entry.spec)), entry.seed) not in measured_keys]
 
 
 def _lock(path: Path) -> FileLock:
@@ -262,23 +267,23 @@ def fill(
     from zoo.data.datasets import data_set
     from zoo.train.trainer import TrainingError
 
-    wanted = missing(entries, path)[:limit]
-    if not wanted:
+    entries_left = missing(entries, path)[:limit]
+    if not entries_left:
         return 0
     splits = (data_set("camvid", data, "train"), data_set("camvid", data, "val"))
     measured = 0
-    for i, entry in enumerate(wanted, 1):
+    for i, entry in enumerate(entries_left, 1):
         if not missing([entry], path):  # another process was faster
             continue
-        say(f"{i} of {len(wanted)}: seed {entry.seed}, {as_dict(entry.spec)}")
+        say(f"{i} of {len(entries_left)}: seed {entry.seed}, {as_dict(entry.spec)}")
         try:
             run = measure(entry, splits, path.parent, say)
         except TrainingError as error:
             say(f"passed over: {error}")
             continue
         with _lock(path):
-            known = read_runs(path)
-            if run.key not in {one.key for one in known}:
-                write_runs([*known, run], path)
+            runs = read_runs(path)
+            if run.key not in {old_run.key for old_run in runs}:
+                write_runs([*runs, run], path)
                 measured += 1
     return measured

@@ -58,17 +58,17 @@ class Noise:
 
 def measured(runs: Sequence[Run], protocol: str = PROTOCOL) -> tuple[Measured, ...]:
     """The networks of a table in the order of their first runs; no run of another protocol."""
-    found: dict[Spec, list[Run]] = {}
+    by_spec: dict[Spec, list[Run]] = {}
     for run in runs:
         if run.protocol == protocol:
-            found.setdefault(run.network, []).append(run)
-    return tuple(Measured(spec, tuple(same)) for spec, same in found.items())
+            by_spec.setdefault(run.network, []).append(run)
+    return tuple(Measured(spec, tuple(spec_runs)) for spec, spec_runs in by_spec.items())
 
 
 def noise(networks: Sequence[Measured], of: Callable[[Any], Any] = float) -> Noise | None:
     """Pooled standard deviation of `of(mIOU)`; None where no network ran twice."""
-    found = pooled_sd([of(run.miou) for run in one.runs] for one in networks)
-    return Noise(*found) if found else None
+    pooled = pooled_sd([of(run.miou) for run in network.runs] for network in networks)
+    return Noise(*pooled) if pooled else None
 
 
 def noise_sd(networks: Sequence[Measured]) -> float:
@@ -76,9 +76,9 @@ def noise_sd(networks: Sequence[Measured]) -> float:
 
     Together as the mean of an inverse-gamma posterior would be for many repeats: sums of squares are added.
     """
-    found = noise(networks, points)
-    squares = ASSUMED_WORTH * ASSUMED_SD**2 + (found.freedom * found.sd**2 if found else 0.0)
-    return math.sqrt(squares / (ASSUMED_WORTH + (found.freedom if found else 0)))
+    pooled = noise(networks, points)
+    squares = ASSUMED_WORTH * ASSUMED_SD**2 + (pooled.freedom * pooled.sd**2 if pooled else 0.0)
+    return math.sqrt(squares / (ASSUMED_WORTH + (pooled.freedom if pooled else 0)))
 
 
 SAID = ("variant", "k", "alpha2", "alpha3", "widths", "block", "hff", "activation", "reduce", "image_path")
@@ -92,8 +92,8 @@ def title(spec: Any) -> str:
     'ESPNet k=4 α2=2 α3=8 16,64,128 no hff'
     """
     words = _espnet(spec) if spec.family == "espnet" else [spec.family]
-    said = SAID if spec.family == "espnet" else ()
-    own = [f.name for f in fields(spec) if f.name not in said and getattr(spec, f.name) != f.default]
+    named_fields = SAID if spec.family == "espnet" else ()
+    own = [f.name for f in fields(spec) if f.name not in named_fields and getattr(spec, f.name) != f.default]
     return " ".join([*words, *(f"{name}={_plain(getattr(spec, name))}" for name in own)])
 
 
@@ -131,35 +131,35 @@ def values(run: Run) -> dict[str, Any]:
 def where(runs: Sequence[Run], conditions: Sequence[str]) -> tuple[Run, ...]:
     """The rows that fulfil all of `FIELD=VALUE`, also with !=, <, <=, > and >=. Raises ConfigError."""
     rows = [(run, values(run)) for run in runs]
-    known = set(COLUMNS).union(*(row for _, row in rows))
+    column_names = set(COLUMNS).union(*(row for _, row in rows))
     for text in conditions:
-        name, relation, wanted = _condition(text, known)
-        rows = [(run, row) for run, row in rows if name in row and _holds(row[name], relation, wanted, text)]
+        name, relation, value_text = _condition(text, column_names)
+        rows = [(run, row) for run, row in rows if name in row and _holds(row[name], relation, value_text, text)]
     return tuple(run for run, _ in rows)
 
 
-def _condition(text: str, known: set[str]) -> tuple[str, str, str]:
-    found = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*", text)
-    if not found:
+def _condition(text: str, column_names: set[str]) -> tuple[str, str, str]:
+    match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|!=|=|<|>)\s*(.+?)\s*", text)
+    if not match:
         raise ConfigError(f"condition {text!r}: must be FIELD=VALUE, or with !=, <, <=, >, >=, such as alpha3>=5")
-    name, relation, wanted = found.groups()
-    return _column(name, known), relation, wanted
+    name, relation, value_text = match.groups()
+    return _column(name, column_names), relation, value_text
 
 
-def _column(name: str, known: set[str]) -> str:
-    if name not in known:
-        raise ConfigError(f"field {name!r} is unknown; {did_you_mean(name, known)}")
+def _column(name: str, column_names: set[str]) -> str:
+    if name not in column_names:
+        raise ConfigError(f"field {name!r} is unknown; {did_you_mean(name, column_names)}")
     return name
 
 
-def _holds(value: Any, relation: str, wanted: str, text: str) -> bool:
+def _holds(value: Any, relation: str, value_text: str, text: str) -> bool:
     if isinstance(value, (bool, str, tuple)):
         if relation not in ("=", "!="):
             raise ConfigError(f"condition {text!r}: only numbers are compared by {relation}; write = or !=")
-        return RELATIONS[relation](_plain(value), wanted.lower().replace(" ", ""))
-    scale = {"k": 1e3, "m": 1e6, "g": 1e9}.get(wanted[-1].lower(), 1.0)
+        return RELATIONS[relation](_plain(value), value_text.lower().replace(" ", ""))
+    scale = {"k": 1e3, "m": 1e6, "g": 1e9}.get(value_text[-1].lower(), 1.0)
     try:
-        number = float(wanted[:-1] if scale > 1 else wanted) * scale
+        number = float(value_text[:-1] if scale > 1 else value_text) * scale
     except ValueError:
         raise ConfigError(f"condition {text!r}: must compare with a number, such as 200k") from None
     return RELATIONS[relation](value, number)

@@ -132,11 +132,11 @@ class Processes:
         """Start a process."""
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{task.number:04}.log"
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_child, args=(self.evaluator, task, theirs, str(log)), daemon=True)
+        parent_end, child_end = self._context.Pipe()
+        process = self._context.Process(target=_child, args=(self.evaluator, task, child_end, str(log)), daemon=True)
         process.start()
-        theirs.close()
-        self._running.append(_Running(task, process, ours, time.monotonic(), log))
+        child_end.close()
+        self._running.append(_Running(task, process, parent_end, time.monotonic(), log))
 
     def finished(self, timeout_s: float) -> list[tuple[Task, Outcome]]:
         """Outcomes of the processes that ended, were ended, or died."""

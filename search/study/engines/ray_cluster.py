@@ -68,8 +68,8 @@ class OnRay:
         self.cpus, self.gpus = cpus, gpus
         self._room, self._looked = room(cpus, gpus), time.monotonic()
         self._head = ray.get_runtime_context().gcs_address
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        mailbox = ray.remote(Mailbox).options(num_cpus=0, max_concurrency=1000, scheduling_strategy=this_node)
         self._mailbox: Any = mailbox.remote()
         self._data = ray.put(self.evaluator)
         self._free: list[Any] = []
@@ -109,8 +109,8 @@ class OnRay:
             if actor is None:
                 return
             task, tries = self._waiting.pop(0)
-            here, call = actor.here.remote(), actor.run.remote(task)
-            self._running.append(_Running(task, actor, here, call, time.monotonic(), tries))
+            node, call = actor.here.remote(), actor.run.remote(task)
+            self._running.append(_Running(task, actor, node, call, time.monotonic(), tries))
 
     def _living(self) -> Any:
         """A worker that is used again; those whose machine was lost meanwhile are forgotten."""
@@ -289,10 +289,10 @@ def connect(address: str | None) -> None:
         _answers(address)
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except Exception as error:  # Ray raises what its parts raise
-        where = address or "on this machine"
+        cluster = address or "on this machine"
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise ZooError(
-            f"Ray {where}: cannot be reached ({text}); start it with `ray start --head`, or correct --address"
+            f"Ray {cluster}: cannot be reached ({text}); start it with `ray start --head`, or correct --address"
         ) from None
 
 

@@ -52,13 +52,13 @@ class Slot:
         def report(epoch: int, miou: float) -> bool:
             return bool(ray.get(self.mailbox.report.remote(task.number, epoch, miou)))
 
-        evaluator, here = self.evaluator, None
+        evaluator, scratch = self.evaluator, None
         folder = getattr(evaluator, "folder", None)
         if folder is not None and not Path(folder).parent.parent.is_dir():
-            here = tempfile.TemporaryDirectory(prefix="zoo-trial-")
-            evaluator = replace(evaluator, folder=Path(here.name))  # type: ignore[type-var]
+            scratch = tempfile.TemporaryDirectory(prefix="zoo-trial-")
+            evaluator = replace(evaluator, folder=Path(scratch.name))  # type: ignore[type-var]
         outcome = attempt(evaluator, task, report)
-        return outcome, {} if here is None else _files(Path(here.name))
+        return outcome, {} if scratch is None else _files(Path(scratch.name))
 
 
 KEPT = ("best.safetensors", "log.csv")
