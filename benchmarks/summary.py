@@ -123,9 +123,13 @@ TRIED = (
     "maps compressed by runs (3.5 ms, now 1.3), one copy less of the decoded image (0.8 ms, now 0.2). Not taken: the "
     "arg-max in OpenVINO's graph (8 ms more, where torch needs 5). What is left is the arg-max, and decoding PNG: 7.9 "
     "ms in Pillow, 2.5 of them zlib; libspng and FFmpeg need 4.3 and OpenCV 6.4, which is not worth another decoder.",
-    "Search, second time: half of the CPU time went into lowering every candidate of the front for the shortlist, "
-    "which is kept in the cache now. The rest is the query itself, writing the run, and the chart in a process of its "
-    "own.",
+    "Search, second time: the files of an answer and its chart are kept in the cache, under the hash of all that they "
+    "rest on. What is left is Python, numpy and our modules, and the hash of the code.",
+    "Search, first time: PNG and SVG are one figure, drawn once and written by two processes; the published networks "
+    "in it share one predictor; the shortlist is found in a process beside the rows. Lowering, pricing and comparing "
+    "remain, and the chart, for which matplotlib is imported meanwhile.",
+    "Commands: a family is imported when it is asked for, and so are filelock and the bench's accuracy model. What is "
+    "left is numpy, our classes, and what readings of the device say of a network.",
     "Inference: the passes of [the fast path](fast-path.md), of which each one's gain is below. On AVX2 the distance "
     "to the aim is open.",
 )
