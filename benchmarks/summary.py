@@ -10,11 +10,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import peers
 from benchmarks.machine import Others, kind, machine, now
 from zoo.markdown import table
 
@@ -99,6 +100,9 @@ def folders() -> dict[str, float]:
 
 PARTS: Mapping[str, Runs] = {"commands": commands, "inference": inference, "folders": folders}
 
+PEERS: Mapping[str, Callable[[], Iterator[peers.Value]]] = {"networks": peers.networks, "samplers": peers.samplers}
+"""Parts whose values are kept one by one, as each takes minutes."""
+
 AIMS: Mapping[str, tuple[str, str, str]] = {
     "search, cold": ("README's search with its chart, first time", "≤ 3 s", "{:.1f} s"),
     "search, warm": ("the same, second time", "≤ 1 s", "{:.1f} s"),
@@ -151,12 +155,16 @@ def markdown(found: Mapping[str, Any]) -> str:
         rows.append((what, aim, *cells))
     notes = [f"{one}: {found[one]['how']} {found[one].get('note', '')}".strip() for one in kinds]
     lists = "\n\n".join("\n".join(f"* {item}" for item in items) for items in (notes, TRIED))
-    return f"{table(('', 'aim', *kinds), rows, 1 + len(kinds))}\n\n{lists}"
+    beside = peers.markdown({one: found[one].get("peers", {}) for one in kinds})
+    return "\n\n".join(part for part in (table(("", "aim", *kinds), rows, 1 + len(kinds)), beside, lists) if part)
 
 
 def measure(names: Sequence[str]) -> None:
     """Measure some parts on this machine, and keep each as soon as it is there."""
     for name in names:
+        if name in PEERS:
+            measure_peers(name)
+            continue
         others = Others()
         values = PARTS[name]()
         found = kept()
@@ -169,10 +177,18 @@ def measure(names: Sequence[str]) -> None:
         KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def measure_peers(name: str) -> None:
+    """Measure what one would pick instead on this machine, and keep each value as soon as it is there."""
+    for key, value in PEERS[name]():
+        found = kept()
+        found.setdefault(kind(), {"values": {}, "loads": {}, "how": ""}).setdefault("peers", {})[key] = value
+        KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    names = parser.parse_args(argv).parts or list(PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join([*PARTS, *PEERS])} (default: all)")
+    names = parser.parse_args(argv).parts or [*PARTS, *PEERS]
     measure(names)
     from benchmarks.page import rewritten
 
