@@ -23,8 +23,9 @@ from hw_models.cuda_memory import reserved_bytes
 from hw_models.device import Device
 from hw_models.kernels import MULTIPLYING, Work, fused, value_bytes
 from hw_models.predictors import memory_bytes, predict, predictor
+from hw_models.saved_tensors import saved_bytes
 from hw_models.sweep import clock_sensitivity
-from zoo.graph import Conv, ConvTranspose, Graph, Layer
+from zoo.graph import BYTES_PER_VALUE, Conv, ConvTranspose, Graph, Layer
 
 TOP = 5
 
@@ -58,7 +59,8 @@ class SystemFigures:
     """What the paper's section 4.3 says of a network on a device; sensitivity is None at a single clock.
 
     memory_bytes: weights and live activations. reserved_bytes: what PyTorch's caching allocator takes for them, None
-    under other stacks. published: what the paper has of the same name; `min_fps` is a bound.
+    under other stacks. recorded_bytes: weights and what a run without `torch.no_grad()` keeps, None likewise.
+    published: what the paper has of the same name; `min_fps` is a bound.
     """
 
     device: str
@@ -69,6 +71,7 @@ class SystemFigures:
     fps: float
     memory_bytes: int
     reserved_bytes: int | None
+    recorded_bytes: int | None
     alignment_share: float | None
     top_kernels: tuple[TopKernel, ...]
     top_kernel_share: float
@@ -98,12 +101,17 @@ def system_figures(
         fps=batch / latency,
         memory_bytes=memory_bytes(graph, device, batch),
         reserved_bytes=reserved_bytes(graph, batch, bytes_each) if eager else None,
+        recorded_bytes=_recorded_bytes(graph, batch, bytes_each) if eager else None,
         alignment_share=_alignment_s(graph.layers, device, prices.clock_mhz, batch) / latency if eager else None,
         top_kernels=tuple(TopKernel(name, by_size[name]) for name in nlargest(TOP, by_size, key=by_size.__getitem__)),
         top_kernel_share=max((by_window[name] for name in by_window if name.split()[0] in MULTIPLYING), default=0.0),
         published=_published(graph, family, prices.clock_mhz) if device.name == "tx2" else {},
         not_modelled=NOT_MODELLED,
     )
+
+
+def _recorded_bytes(graph: Graph, batch: int, value_bytes: int) -> int:
+    return graph.weight_bytes * value_bytes // BYTES_PER_VALUE + saved_bytes(graph, batch, value_bytes)
 
 
 def _published(graph: Graph, family: str, clock_mhz: float) -> Mapping[str, float]:

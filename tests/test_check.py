@@ -112,6 +112,12 @@ def test_the_papers_shares_of_kernels_of_networks_left_out(blind: dict[str, Syst
     assert shares == pytest.approx(published, rel=0.4)
 
 
+def test_espnet_needs_the_least_memory_where_gradients_are_recorded(blind: dict[str, SystemFigures]) -> None:
+    kept = [blind[name].recorded_bytes or 0 for name in ("espnet", "enet", "erfnet")]
+    assert kept == sorted(kept) and kept[1] > 1.5 * kept[0]
+    assert all(recorded > (blind[name].reserved_bytes or 0) for name, recorded in zip(blind, kept, strict=True))
+
+
 def test_a_smaller_image_is_faster_by_less_than_its_area_and_above_the_papers_bound() -> None:
     tx2 = left_out(load_device("tx2"), "espnet")
     sizes = ((360, 640), (432, 768), (512, 1024))

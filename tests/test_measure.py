@@ -16,6 +16,7 @@ from hw_models.measure import power_meters as energy
 from hw_models.measure import run as measure
 from hw_models.measure.environment import conditions, refuse_mixture
 from hw_models.measure.journal import Journal, journal_path
+from hw_models.measure.runtimes import Settings
 from hw_models.measured import network_speed as shares
 from hw_models.measured import predictor as own_device
 from hw_models.measured.block_features import features
@@ -523,6 +524,7 @@ def test_the_time_that_is_said_is_the_time_that_it_takes(todo, overhead_s):
         todo,
         [(plan.block_work(block), visit_s(plan.block_work(block))) for block in some],
         [(plan.network_work(*one), visit_s(plan.network_work(*one))) for one in whole],
+        visits=2.2,
     )
     spent = 0.0
 
@@ -539,6 +541,36 @@ def test_the_time_that_is_said_is_the_time_that_it_takes(todo, overhead_s):
 
     measured(todo, Costly(), name="costly")
     assert spent / 1.5 < said < 1.5 * spent
+
+
+@pytest.mark.parametrize(("restless", "least", "most"), [(False, 2.0, 2.2), (True, 3.0, 4.0)])
+def test_pilots_tell_the_seconds_of_first_and_later_visits_and_how_many_a_restless_machine_needs(
+    todo, monkeypatch, restless, least, most
+):
+    now, visited, expected = 0.0, set(), {}
+
+    def timed(item):
+        nonlocal now
+        first = str(item) not in visited
+        visited.add(str(item))
+        now += 0.3 if first else 0.1  # the first visit loads and compiles
+        median = 1e-3 * (1.2 if first and restless else 1.0)
+        return timing.Timing(median, median, median, 0.0, True, 5)
+
+    class Pilot(measure.Timer):
+        def time_block(self, block):
+            return timed(block.text)
+
+        def time_network(self, graph):
+            return timed(graph), None
+
+    monkeypatch.setattr(measure, "Timer", Pilot)
+    monkeypatch.setattr(measure, "seconds_of", lambda _, blocks, networks, visits: expected.update(locals()) or 1.0)
+    measure.seconds_ahead(todo, Settings("onnxruntime", 1, 1), lambda: now)
+    assert [seconds for _, seconds in (*expected["blocks"], *expected["networks"])] == pytest.approx(
+        [0.2] * (len(expected["blocks"]) + len(expected["networks"]))
+    )
+    assert least <= expected["visits"] <= most
 
 
 def test_the_interval_is_as_wide_as_the_drift_and_the_spread_that_was_allowed(todo):

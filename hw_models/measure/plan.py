@@ -154,11 +154,9 @@ def call_block() -> Block:
     return renamed(g.layers)
 
 
-VISITS = 2.5
-"""Visits that a block or a network gets on average: two on a quiet machine, four on a restless one."""
 REFERENCE_SHARE = 0.1
 """Visits to the reference block, for each other visit."""
-PILOTS, PILOT_NETWORKS = 5, 2
+PILOTS, PILOT_NETWORKS = 9, 3
 """Blocks and networks that are visited to learn how long a visit takes."""
 
 Visit = tuple[float, float]
@@ -178,11 +176,14 @@ def _spread(ordered: Sequence[_Item], count: int) -> list[_Item]:
     return [ordered[place] for place in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int))]
 
 
-def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit]) -> float:
-    """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work."""
+def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit], visits: float) -> float:
+    """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work.
+
+    visits: how many a block or network gets on average, two on a quiet machine and up to four on a restless one.
+    """
     per_block = _seconds([block_work(block) for block in todo.blocks], blocks)
     per_network = _seconds([network_work(*network) for network in todo.networks], networks)
-    return (1 + REFERENCE_SHARE) * VISITS * (per_block + per_network)
+    return (1 + REFERENCE_SHARE) * visits * (per_block + per_network)
 
 
 def _seconds(works: Sequence[float], visits: Sequence[Visit]) -> float:

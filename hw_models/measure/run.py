@@ -6,8 +6,9 @@ they show what share of its single blocks' speed a network reaches.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from hw_models.measure import power_meters
@@ -65,20 +66,37 @@ class Timer:
         return timing, busy.watts
 
 
-def seconds_ahead(todo: Plan, settings: Settings) -> float:
-    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks."""
+LONG_VISIT_S = 1.0
+"""A visit this long hardly shows what is done only the first time."""
+
+
+def seconds_ahead(todo: Plan, settings: Settings, clock: Callable[[], float] = time.monotonic) -> float:
+    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks.
+
+    A short pilot is visited twice, as each block will be: the first visit loads and compiles, the second does not,
+    and whether the two agree tells how many visits this machine needs.
+    """
     timer = Timer(settings, power_meters.source())
+    pairs: list[list[Timing]] = []
+
+    def seconds(time_item: Callable[[Any], Timing], item: Any) -> float:
+        visits: list[tuple[float, Timing]] = []
+        while len(visits) < PASSES and not (visits and visits[0][0] >= LONG_VISIT_S):
+            start = clock()
+            timing = time_item(item)
+            visits.append((clock() - start, timing))
+        pairs.append([timing for _, timing in visits])
+        return fmean(spent for spent, _ in visits)
+
+    def time_network(graph: Graph) -> Timing:
+        return timer.time_network(graph)[0]
+
     blocks, networks = pilots(todo)
     timer.time_block(todo.call)  # the first call of a runtime loads it
-    block_visits = [(block_work(block), _taken(timer.time_block, block)) for block in blocks]
-    whole = [(network_work(*network), _taken(timer.time_network, lower(*network))) for network in networks]
-    return seconds_of(todo, block_visits, whole)
-
-
-def _taken(call: Callable[[Any], object], item: Any) -> float:
-    start = time.monotonic()
-    call(item)
-    return time.monotonic() - start
+    block_visits = [(block_work(block), seconds(timer.time_block, block)) for block in blocks]
+    network_visits = [(network_work(*network), seconds(time_network, lower(*network))) for network in networks]
+    again = _chance_again(pairs, MOST_PASSES)
+    return seconds_of(todo, block_visits, network_visits, PASSES + _geometric(again, MOST_PASSES - PASSES))
 
 
 def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress) -> None:
@@ -161,17 +179,10 @@ class Forecast:
         """Expected visits to blocks and to networks."""
         block_visits = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
         whole = [self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))]
-        repeat_chance = self._again([*block_visits, *whole])
+        repeat_chance = _chance_again([*block_visits, *whole], self._most)
         return sum(self._left(timings, repeat_chance) for timings in block_visits), sum(
             self._left(timings, repeat_chance) for timings in whole
         )
-
-    def _again(self, visited: Sequence[Sequence[Timing]]) -> float:
-        """Chance that what was visited twice or more is visited again."""
-        twice = [timings for timings in visited if len(timings) >= PASSES]
-        extra = sum(len(timings) - PASSES for timings in twice)
-        unsure = sum(difference(timings) > AGREE and len(timings) < self._most for timings in twice)
-        return (extra + unsure + 1.0) / (extra + len(twice) + 3.0)
 
     def _left(self, timings: Sequence[Timing], repeat_chance: float) -> float:
         if len(timings) >= PASSES:
@@ -183,6 +194,17 @@ class Forecast:
         """What these visits take, by the mean of those so far; networks count as blocks until one was timed."""
         per_block, per_network = (total / n if n else 0.0 for total, n in self._spent.values())
         return left[0] * (per_block or per_network) + left[1] * (per_network or 4.0 * per_block)
+
+
+def _chance_again(visited: Iterable[Sequence[Timing]], most: int) -> float:
+    """Chance that what was visited twice or more is visited again, by rule of succession.
+
+    visited: the timings of each block or network so far. most: visits that one may get.
+    """
+    twice = [timings for timings in visited if len(timings) >= PASSES]
+    extra = sum(len(timings) - PASSES for timings in twice)
+    unsure = sum(difference(timings) > AGREE and len(timings) < most for timings in twice)
+    return (extra + unsure + 1.0) / (extra + len(twice) + 3.0)
 
 
 def _geometric(chance: float, most: int) -> float:

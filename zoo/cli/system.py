@@ -20,6 +20,8 @@ def print_system(console: "Console", figures: "SystemFigures") -> None:
     console.print(", ".join(f"{unit} busy {share:.0%}" for unit, share in figures.utilisation.items()))
     reserved = figures.reserved_bytes
     allocator_note = "" if reserved is None else f"; PyTorch's allocator takes at least {si(reserved, 'B')}"
+    if figures.recorded_bytes is not None:
+        allocator_note += f", a run without torch.no_grad() {si(figures.recorded_bytes, 'B')}"
     console.print(f"memory: {si(figures.memory_bytes, 'B')} of weights and activations{allocator_note}")
     rows = [(kernel.name, f"{kernel.share:.1%}") for kernel in figures.top_kernels]
     console.print(table(None, ("kernels of a kind and size", "share"), rows))
