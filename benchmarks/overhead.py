@@ -99,8 +99,8 @@ def run(full: bool) -> Section:
 ## Overhead of a trial
 
 Seconds of a proposal among {len(feasible):,} candidates, as in the section on sampling but timed on its own, one
-process, samplers in turn; and of a whole trial of `zoo search --trials {TRIALS}` whose evaluation costs nothing, trials 151 to
-{TRIALS}, told to the journal on disk. The aim is {1e3 * AIM_S:.0f} ms at {TRIALS} trials:
+process, samplers in turn; and of a whole trial of `zoo search --trials {TRIALS}` whose evaluation costs nothing, trials
+151 to {TRIALS}, told to the journal on disk. The aim is {1e3 * AIM_S:.0f} ms at {TRIALS} trials:
 {"met" if worst <= AIM_S else "missed"}, with {duration(worst)} at worst of ours.{noisy}
 
 {markdown([head, *rows])}

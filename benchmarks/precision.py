@@ -225,8 +225,8 @@ def _times(timing: Mapping[str, Any]) -> str:
     busy = "" if timing["others"] is None else f"; other processes took {timing['others']:.0%} of the CPUs meanwhile"
     return (
         f"## Time on {host['cpu']}, {timing['kind']}\n\n{markdown(cells)}\n\nCPU time of one thread, so that waiting "
-        f"for others does not count; files take turns, medians of {timing['rounds']} rounds, ratios within a round with "
-        f"their 90 % interval. {timing['when']}, {host['cores']} cores, {host['system']}{busy}."
+        f"for others does not count; files take turns, medians of {timing['rounds']} rounds, ratios within a round "
+        f"with their 90 % interval. {timing['when']}, {host['cores']} cores, {host['system']}{busy}."
     )
 
 
