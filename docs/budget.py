@@ -44,8 +44,8 @@ class Row:
 
     def beaten_by(self, other: "Row", device: str) -> bool:
         """Whether another is at least as good in both, and better in one."""
-        mine, its = (-self.miou, self.latency[device].mean), (-other.miou, other.latency[device].mean)
-        return its != mine and its[0] <= mine[0] and its[1] <= mine[1]
+        costs, its = (-self.miou, self.latency[device].mean), (-other.miou, other.latency[device].mean)
+        return its != costs and its[0] <= costs[0] and its[1] <= costs[1]
 
 
 def _row(name: str, graph: Graph, miou: float) -> Row:
@@ -177,17 +177,17 @@ def _unlike(rows: Sequence[Row], name: str, device: str = "orin-nano") -> str:
 
 def page() -> str:
     """The page."""
-    ours, theirs = measured(), retrained()
-    best, small = ours[-1], min(ours, key=lambda row: row.graph.params)
+    measured_rows, retrained_rows = measured(), retrained()
+    best, small = measured_rows[-1], min(measured_rows, key=lambda row: row.graph.params)
     return PAGE.format(
         best=f"`{best.name}` with {best.miou:.1f} %",
         smallest=f"`{small.name}` with {small.miou:.1f} % and {small.graph.params / 1e6:.2f} M parameters",
-        behind=_behind(theirs, "espnet-8"),
-        leads=_leads(theirs),
-        unlike=_unlike(theirs, "espnet-8"),
+        behind=_behind(retrained_rows, "espnet-8"),
+        leads=_leads(retrained_rows),
+        unlike=_unlike(retrained_rows, "espnet-8"),
         protocol=OURS[-1],
-        ours=_table(ours, "mIOU, %"),
-        our_choices=_choices(ours),
-        theirs=_table(theirs, "mIOU, %"),
-        their_choices=_choices(theirs),
+        ours=_table(measured_rows, "mIOU, %"),
+        our_choices=_choices(measured_rows),
+        theirs=_table(retrained_rows, "mIOU, %"),
+        their_choices=_choices(retrained_rows),
     )

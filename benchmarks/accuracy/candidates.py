@@ -78,7 +78,7 @@ def _heading(name: str) -> str:
     return f"{name}, {width}x{height}"
 
 
-def rankings_table(found: Sequence[Ranking]) -> str:
+def rankings_table(rankings_shown: Sequence[Ranking]) -> str:
     """Cost and pairs of each candidate in Markdown."""
     lines = [
         (
@@ -89,7 +89,7 @@ def rankings_table(found: Sequence[Ranking]) -> str:
             f"{ranking.right} of {ranking.pairs}" if ranking.pairs else "–",
             "–" if ranking.kendall is None else f"{ranking.kendall:.2f}",
         )
-        for ranking in found
+        for ranking in rankings_shown
     ]
     columns = ("protocol", "scored at", "networks", "core-hours each", "pairs ranked as the truth", "Kendall")
     return table(columns, lines, 4)
