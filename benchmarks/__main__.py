@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if args.list:
         for name, part in PARTS.items():
-            when = "" if part.quick else " (only by name or with --full)"
-            print(f"{name:<11} {part.minutes:>4g} min  {part.what}{when}")
+            condition = "" if part.quick else " (only by name or with --full)"
+            print(f"{name:<11} {part.minutes:>4g} min  {part.what}{condition}")
         return 0
     names = args.parts or [name for name, part in PARTS.items() if part.quick or (args.full and name != "own_device")]
     for name in names:
@@ -96,16 +96,16 @@ def _parser() -> argparse.ArgumentParser:
 def _run(name: str, args: argparse.Namespace) -> None:
     part = PARTS[name]
     print(f"{name}: about {part.minutes:g} min{' or more' if args.full else ''}", file=sys.stderr, flush=True)
-    others, start, when = Others(), time.monotonic(), now()
+    load, start, started = Others(), time.monotonic(), now()
     module = import_module(f"benchmarks.{part.module}")
     if name == "own_device":
         module.main(write=not args.no_write)  # has a page of its own
         return
     section: Section = module.run(args.full)
-    found = Measured(name, section, machine(part.packages), when, time.monotonic() - start, others.share(), kind())
+    measured = Measured(name, section, machine(part.packages), started, time.monotonic() - start, load.share(), kind())
     if not args.no_write:
-        write([found], list(PARTS))
-    print(json.dumps(found.document(), allow_nan=False) if args.json else found.markdown(), flush=True)
+        write([measured], list(PARTS))
+    print(json.dumps(measured.document(), allow_nan=False) if args.json else measured.markdown(), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ class Apart:
 
     def __init__(self, factory: Callable[..., Callable[[], object]], *args: object) -> None:
         context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, factory, args))
+        self._ours, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, factory, args))
         self._process.start()
-        theirs.close()
+        child_end.close()
         self._answer()
 
     def __call__(self) -> object:
@@ -26,12 +26,12 @@ class Apart:
 
     def _answer(self) -> object:
         try:
-            error, found = self._ours.recv()
+            error, answer = self._ours.recv()
         except EOFError:
             raise RuntimeError("the process of a benchmark has ended") from None
         if error:
             raise RuntimeError(error)
-        return found
+        return answer
 
     def __enter__(self) -> "Apart":
         return self

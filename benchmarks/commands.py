@@ -37,9 +37,9 @@ LONG = ("zoo search --device tx2 …", "zoo verify RUN", "zoo pareto RUN", "zoo 
 def zoo(folder: Path, *argv: str) -> None:
     """One command in a folder. Raises RuntimeError with its message where it fails."""
     command = [sys.executable, *(("-m", "zoo", *argv) if argv else ("-c", "pass"))]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"zoo {' '.join(argv)} failed: {done.stderr}")
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"zoo {' '.join(argv)} failed: {process.stderr}")
 
 
 class Numbered:
@@ -70,13 +70,18 @@ def compared(names: Sequence[str], rounds: int) -> Comparison:
 def run(full: bool) -> Section:
     """A Markdown section."""
     names = [name for name in COMMANDS if full or name not in LONG]
-    found = compared(names, rounds=5 if full else 3)
+    comparison = compared(names, rounds=5 if full else 3)
     rows = [
-        (f"`{name}`", duration(found.median_s(name)), duration(min(found.seconds[name])), f"{found.spread(name):.0%}")
+        (
+            f"`{name}`",
+            duration(comparison.median_s(name)),
+            duration(min(comparison.seconds[name])),
+            f"{comparison.spread(name):.0%}",
+        )
         for name in names
     ]
-    noisy = found.others is not None and found.others > MAX_OTHERS
-    verdict = f" {found.verdict()}" if noisy else ""
+    noisy = comparison.others is not None and comparison.others > MAX_OTHERS
+    verdict = f" {comparison.verdict()}" if noisy else ""
     text = f"""\
 ## Commands
 
@@ -85,4 +90,4 @@ those that ship.{verdict}
 
 {markdown([("command", "median", "fastest", "spread"), *rows])}
 """
-    return Section(text, {"commands": found.document()})
+    return Section(text, {"commands": comparison.document()})

@@ -91,9 +91,9 @@ def run(full: bool) -> Section:
     count = whole_space()
     tables, data = [], {}
     for name in names:
-        found = compared(load_config().model(name).spec, count, rounds=9 if full else 5)
-        tables.append(found.table(what=f"`{name}`") + f"\n\n{found.verdict()}")
-        data[name] = found.document()
+        comparison = compared(load_config().model(name).spec, count, rounds=9 if full else 5)
+        tables.append(comparison.table(head_text=f"`{name}`") + f"\n\n{comparison.verdict()}")
+        data[name] = comparison.document()
     memory = {counter: [child(counter, names[-1]) for _ in range(3)] for counter in COUNTERS}
     text = f"""\
 ## Counting
@@ -114,13 +114,15 @@ A fresh process that counts `{names[-1]}` alone, start and imports included, med
 def compared(spec: Spec, size: int, rounds: int) -> Comparison:
     """All counters on one network in turn, and the whole space, as seconds a network."""
     functions: dict[str, Callable[[], object]] = {name: partial(count, spec) for name, count in COUNTERS.items()}
-    found = side_by_side({**functions, SPACE: whole_space}, rounds=rounds, limit_s=60)
-    each = {name: tuple(s / (size if name == SPACE else 1) for s in values) for name, values in found.seconds.items()}
-    return Comparison(each, found.others)
+    comparison = side_by_side({**functions, SPACE: whole_space}, rounds=rounds, limit_s=60)
+    per_network = {
+        name: tuple(s / (size if name == SPACE else 1) for s in values) for name, values in comparison.seconds.items()
+    }
+    return Comparison(per_network, comparison.others)
 
 
 def _space_s(data: dict[str, Any], count: int) -> float:
-    return float(median(s * count for one in data.values() for s in one["seconds"][SPACE]))
+    return float(median(s * count for comparison in data.values() for s in comparison["seconds"][SPACE]))
 
 
 def child(counter: str, name: str) -> dict[str, float]:
@@ -131,8 +133,8 @@ def child(counter: str, name: str) -> dict[str, float]:
 
 
 def _memory_row(counter: str, runs: list[dict[str, float]]) -> tuple[str, str, str]:
-    peak = max(one["peak_bytes"] for one in runs)
-    return counter, duration(median(one["seconds"] for one in runs)), f"{peak / MIB:,.0f} MiB"
+    peak = max(process_run["peak_bytes"] for process_run in runs)
+    return counter, duration(median(process_run["seconds"] for process_run in runs)), f"{peak / MIB:,.0f} MiB"
 
 
 if __name__ == "__main__":

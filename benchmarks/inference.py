@@ -80,8 +80,8 @@ def _subnormal(x: Tensor) -> bool:
 def eager(network: torch.nn.Module, x: Tensor) -> Callable[[], Tensor]:
     def run() -> Tensor:
         with torch.inference_mode():
-            found: Tensor = network(x)
-            return found
+            output: Tensor = network(x)
+            return output
 
     return run
 
@@ -101,31 +101,31 @@ def ways(network: Network, x: Tensor, *, compiles: bool) -> Functions:
     """What is compared, by name; the first is the base."""
     threads, size = available_cores(), (x.shape[2], x.shape[3])
     torch.set_num_threads(threads)
-    found: Functions = {EAGER: eager(network, x)}
+    functions: Functions = {EAGER: eager(network, x)}
     for label, module in (("", network), (PASSED, optimize(network))):
         if label:
-            found[f"{EAGER}{label}"] = eager(module, x)
-        found[f"channels last{label}"] = fast(torch_run(module, threads), x)
+            functions[f"{EAGER}{label}"] = eager(module, x)
+        functions[f"channels last{label}"] = fast(torch_run(module, threads), x)
         if compiles:
             last = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             compiled: Any = torch.compile(last)
-            found[f"{COMPILE}{label}"] = eager(compiled, x.contiguous(memory_format=torch.channels_last))
+            functions[f"{COMPILE}{label}"] = eager(compiled, x.contiguous(memory_format=torch.channels_last))
         for name, make in COMPILED.items():
             if installed(name):
-                found[f"{name}{label}"] = fast(make(module, at_size(module.graph, size), threads, 1), x)
-    return found
+                functions[f"{name}{label}"] = fast(make(module, at_size(module.graph, size), threads, 1), x)
+    return functions
 
 
 def differences(functions: Mapping[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
     """Largest difference from the first, of logits, and share of pixels with another arg-max."""
     expected: Any = functions[EAGER]()
-    found = {}
+    out = {}
     for name, function in functions.items():
         logits: Any = function()
         difference = (logits[:1] - expected).abs().max()
-        other = (logits[:1].argmax(1) != expected.argmax(1)).double().mean()
-        found[name] = (float(difference), float(other))
-    return found
+        changed = (logits[:1].argmax(1) != expected.argmax(1)).double().mean()
+        out[name] = (float(difference), float(changed))
+    return out
 
 
 def product() -> Callable[[], Tensor]:
@@ -147,7 +147,7 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
         least_s=0.3 if full else 0.03,
         limit_s=60 if full else 12,
     )
-    found = every.without(PRODUCED)
+    comparison = every.without(PRODUCED)
     macs = at_size(network.graph, size).macs
     speed = 2 * PRODUCT**3 / every.median_s(PRODUCED)
     head = (
@@ -160,18 +160,20 @@ def compared(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]
         "labels",
     )
     rows = [
-        (*row, f"{2 * macs / found.median_s(row[0]) / speed:.0%}", *_agreement(row[0], *wrong[row[0]]))
-        for row in found.rows()
+        (*row, f"{2 * macs / comparison.median_s(row[0]) / speed:.0%}", *_agreement(row[0], *wrong[row[0]]))
+        for row in comparison.rows()
     ]
-    reached = speed * found.median_s(EAGER) / (2 * macs)
-    said = f" {macs / 1e9:.2f} GMAC; a product runs at {speed / 1e9:.0f} GFLOP/s, at which speed the network would be "
-    said += f"{reached:.1f} times as fast as eager."
-    document = found.document() | {"differences": wrong, "weights": weights, "macs": macs, "product_flop_s": speed}
+    reached = speed * comparison.median_s(EAGER) / (2 * macs)
+    speed_text = (
+        f" {macs / 1e9:.2f} GMAC; a product runs at {speed / 1e9:.0f} GFLOP/s, at which speed the network would be "
+    )
+    speed_text += f"{reached:.1f} times as fast as eager."
+    document = comparison.document() | {"differences": wrong, "weights": weights, "macs": macs, "product_flop_s": speed}
     if subnormal is not None and name == NETWORKS[0] and size == SIZES[0]:
         slow = side_by_side({SUBNORMAL: eager(subnormal, x), EAGER: functions[EAGER]}, rounds=3, least_s=0.0)
-        said += f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} as long."
+        speed_text += f" With the subnormal weights that were released, eager takes {slow.told(EAGER)} as long."
         document["subnormal"] = slow.document()
-    return f"{markdown([head, *rows])}\n\n{found.verdict()}{said}", document
+    return f"{markdown([head, *rows])}\n\n{comparison.verdict()}{speed_text}", document
 
 
 def alone(name: str, size: Size, way: str) -> Callable[[], object]:
@@ -203,8 +205,11 @@ def kept(name: str, size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
         functions = {way: stack.enter_context(Apart(alone, name, size, way)) for way in ways}
         for function in functions.values():
             function()
-        found = side_by_side(functions, rounds=15, least_s=0.3 if full else 0.03, limit_s=40 if full else 6)
-    return f"{found.table(what=f'`{name}` at {size[1]}x{size[0]}')}\n\n{found.verdict()}", found.document()
+        comparison = side_by_side(functions, rounds=15, least_s=0.3 if full else 0.03, limit_s=40 if full else 6)
+    return (
+        f"{comparison.table(head_text=f'`{name}` at {size[1]}x{size[0]}')}\n\n{comparison.verdict()}",
+        comparison.document(),
+    )
 
 
 def _agreement(name: str, difference: float, share: float) -> tuple[str, str]:
@@ -229,8 +234,8 @@ def streams(size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
     key = legend(label_set(module.labels), module.graph.output_shapes[0].channels)
     cores, settings = available_cores(), Settings(size=size)
     x = street(module, size)
-    alone = Engine(module, "auto", cores)
-    logits = alone(x).clone()
+    single = Engine(module, "auto", cores)
+    logits = single(x).clone()
 
     def files(paths: list[Path], workers: int, network: Run | None = None) -> Callable[[], None]:
         threads = max(1, cores // workers)
@@ -250,7 +255,7 @@ def streams(size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
 
     def network_alone() -> None:
         for _ in range(STREAM_IMAGES):
-            alone(x)
+            single(x)
 
     with tempfile.TemporaryDirectory() as place:
         functions: Functions = {"the network alone, one image after the other": network_alone}
@@ -263,20 +268,20 @@ def streams(size: Size, *, full: bool) -> tuple[str, dict[str, Any]]:
                 paths, cores, lambda image: logits
             )
         tables, data = [], {}
-        for clock, what in ((time.perf_counter, "time"), (time.process_time, "CPU time")):
-            found = side_by_side(
+        for clock, measure in ((time.perf_counter, "time"), (time.process_time, "CPU time")):
+            comparison = side_by_side(
                 functions, rounds=13 if full else 5, least_s=0.0, limit_s=60 if full else 20, clock=clock
             )
-            head = f"`{STREAM_MODEL}`, {size[1]}x{size[0]}, {alone.backend}, {what}"
-            tables.append(f"{found.table(STREAM_IMAGES, head)}\n\n{found.verdict()}")
-            data[what] = found.document()
+            head = f"`{STREAM_MODEL}`, {size[1]}x{size[0]}, {single.backend}, {measure}"
+            tables.append(f"{comparison.table(STREAM_IMAGES, head)}\n\n{comparison.verdict()}")
+            data[measure] = comparison.document()
     return "\n\n".join(tables), data
 
 
 def folders_of(*, full: bool) -> tuple[str, dict[str, Any]]:
     """Folders at each size."""
-    found = {f"{size[1]}x{size[0]}": streams(size, full=full) for size in SIZES}
-    return "\n\n".join(table for table, _ in found.values()), {name: data for name, (_, data) in found.items()}
+    by_size = {f"{size[1]}x{size[0]}": streams(size, full=full) for size in SIZES}
+    return "\n\n".join(table for table, _ in by_size.values()), {name: data for name, (_, data) in by_size.items()}
 
 
 def run(full: bool) -> Section:

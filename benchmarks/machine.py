@@ -47,14 +47,14 @@ def machine(packages: Iterable[str] = ("numpy",)) -> Machine:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),
-        versions={name: found for name in packages if (found := _version(name))},
+        versions={name: installed for name in packages if (installed := _version(name))},
     )
 
 
 def _cpu() -> str:
     lines = _read("/proc/cpuinfo").splitlines()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _version(name: str) -> str | None:
@@ -88,7 +88,7 @@ def busy_and_own() -> tuple[float, float] | None:
     if not first:
         return None
     user, nice, system, _idle, _wait, irq, soft, steal = map(int, first[:8])
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    usage = [resource.getrusage(processes) for processes in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     own = sum(u.ru_utime + u.ru_stime for u in usage) + _descendants_s()
     return (user + nice + system + irq + soft + steal) / TICKS, own
 
@@ -149,9 +149,9 @@ def peak_bytes() -> int:
 def fresh(module: str, *argv: str, threads: int | None = None) -> str:
     """Standard output of `python -m MODULE ARGV…` in a new process. Raises RuntimeError with its messages."""
     limits = {} if threads is None else {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", module, *argv], capture_output=True, text=True, check=False, env={**os.environ, **limits}
     )
-    if done.returncode:
-        raise RuntimeError(f"python -m {module} {' '.join(argv)} failed: {done.stderr[-2000:]}")
-    return done.stdout
+    if process.returncode:
+        raise RuntimeError(f"python -m {module} {' '.join(argv)} failed: {process.stderr[-2000:]}")
+    return process.stdout

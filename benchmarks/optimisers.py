@@ -33,21 +33,21 @@ def exact(rounds: int) -> list[float]:
 
 def run(full: bool) -> Section:
     """A Markdown section and a plot."""
-    others, seeds = Others(), 3 if full else 1
+    load, seeds = Others(), 3 if full else 1
     counts = [n for n in AFTER if full or n <= QUICK]
     times = exact(3)
-    found = problem()
-    truth = found.miou[:, 1]
-    score = Score(found.points(np.arange(len(found)), truth))
+    feasible = problem()
+    truth = feasible.miou[:, 1]
+    score = Score(feasible.points(np.arange(len(feasible)), truth))
     curves: dict[str, list[Points]] = {name: [] for name in SAMPLERS}
     for seed in range(seeds):
         for name in SAMPLERS:
-            index, seconds = optunas(name, found, truth, seed, counts[-1])
+            index, seconds = optunas(name, feasible, truth, seed, counts[-1])
             spent = np.cumsum(seconds)
             curves[name].append([(float(spent[n - 1]), score(index[:n])) for n in counts])
     times += exact(2)  # on both sides of the others, so that a drift of the machine would show
     plot(median(times), curves)
-    busy = others.share()
+    busy = load.share()
     return Section(_text(times, curves, counts, score.size, busy), {"exact": times, "curves": curves})
 
 
@@ -80,12 +80,12 @@ def plot(exact_s: float, curves: dict[str, list[Points]]) -> None:
     """Share against seconds, logarithmic; the exact search is a point."""
     from benchmarks.plots import COLOURS, figure, save
 
-    drawn, (axes,) = figure(width=5.0)
+    chart, (axes,) = figure(width=5.0)
     for colour, (name, runs) in zip(COLOURS[1:], curves.items(), strict=False):
-        for i, one in enumerate(runs):
-            seconds, shares = zip(*one, strict=True)
+        for i, points in enumerate(runs):
+            seconds, shares = zip(*points, strict=True)
             axes.plot(seconds, shares, "o-", ms=3, color=colour, label=f"Optuna's {name}" if not i else None)
     axes.plot([exact_s], [1.0], "D", ms=7, color=COLOURS[0], label="exact search")
     axes.set(xscale="log", xlabel="seconds", ylabel="share of the exact hypervolume", ylim=(None, 1.05))
     axes.legend(frameon=False, loc="lower right")
-    save(drawn, PLOT)
+    save(chart, PLOT)

@@ -24,17 +24,17 @@ AIM_S = 0.05
 RAY_TRIALS = 36
 
 
-def alone(found: FeasibleSet, rounds: int) -> dict[str, list[float]]:
+def alone(feasible: FeasibleSet, rounds: int) -> dict[str, list[float]]:
     """Seconds of each proposal, the samplers taking turns: the median over the rounds."""
-    own, truth = known_before(found), drawn(found, 0)
+    own, truth = known_before(feasible), drawn(feasible, 0)
     runs: dict[str, list[list[float]]] = {}
     for _ in range(rounds):
         for name in OURS:
-            runs.setdefault(f"`{name}`", []).append(ours(name, found, own, truth, 0, TRIALS)[1])
+            runs.setdefault(f"`{name}`", []).append(ours(name, feasible, own, truth, 0, TRIALS)[1])
         for name in OPTUNAS:
-            runs.setdefault(f"Optuna's {name}", []).append(optunas(name, found, truth, 0, TRIALS)[1])
+            runs.setdefault(f"Optuna's {name}", []).append(optunas(name, feasible, truth, 0, TRIALS)[1])
         print(f"samplers, round of {rounds} done", file=sys.stderr, flush=True)
-    return {name: [median(times) for times in zip(*one, strict=True)] for name, one in runs.items()}
+    return {name: [median(times) for times in zip(*rounds_of, strict=True)] for name, rounds_of in runs.items()}
 
 
 def study(sampler: str) -> float:
@@ -47,11 +47,11 @@ def study(sampler: str) -> float:
     return float(median(np.diff(times)[-50:]))
 
 
-def start_and_time(start: Callable[..., Any], *asked: Any, **engine: Any) -> list[float]:
+def start_and_time(start: Callable[..., Any], *arguments: Any, **engine: Any) -> list[float]:
     """When each trial was told."""
-    said: list[tuple[str, float]] = []
-    start(*asked, say=lambda text: said.append((text, time.perf_counter())), **engine)
-    return [when for text, when in said if text.startswith("search ")]
+    events: list[tuple[str, float]] = []
+    start(*arguments, say=lambda text: events.append((text, time.perf_counter())), **engine)
+    return [moment for text, moment in events if text.startswith("search ")]
 
 
 def on_workers() -> dict[str, Any]:
@@ -77,30 +77,30 @@ def on_workers() -> dict[str, Any]:
 def run(full: bool) -> Section:
     """A Markdown section."""
     warnings.simplefilter("ignore")
-    others = Others()
-    found = problem()
-    times = alone(found, rounds=3 if full else 1)
+    load = Others()
+    feasible = problem()
+    times = alone(feasible, rounds=3 if full else 1)
     studies = {f"`{name}`": study(name) for name in OURS}
-    ray, busy = _ray(), others.share()
+    ray, busy = _ray(), load.share()
     worst = max(median(times[f"`{name}`"][-LAST:]) for name in OURS)
     noisy = " The machine was too noisy to tell." if busy is not None and busy > MAX_OTHERS else ""
     rows = [
         (
             name,
-            duration(median(each[:LAST])),
-            duration(median(each[-LAST:])),
-            duration(max(each)),
+            duration(median(seconds[:LAST])),
+            duration(median(seconds[-LAST:])),
+            duration(max(seconds)),
             duration(studies[name]) if name in studies else "–",
         )
-        for name, each in times.items()
+        for name, seconds in times.items()
     ]
     head = ("sampler", f"trials 1 to {LAST}", f"{TRIALS - LAST + 1} to {TRIALS}", "longest", "a trial of a study")
     text = f"""\
 ## Overhead of a trial
 
-Seconds of a proposal among {len(found):,} candidates, as in the section on sampling but timed on its own, one process,
-samplers in turn; and of a whole trial of `zoo search --trials {TRIALS}` whose evaluation costs nothing, trials 151 to
-{TRIALS}, told to the journal on disk. The aim is {1e3 * AIM_S:.0f} ms at {TRIALS} trials:
+Seconds of a proposal among {len(feasible):,} candidates, as in the section on sampling but timed on its own, one
+process, samplers in turn; and of a whole trial of `zoo search --trials {TRIALS}` whose evaluation costs nothing, trials
+151 to {TRIALS}, told to the journal on disk. The aim is {1e3 * AIM_S:.0f} ms at {TRIALS} trials:
 {"met" if worst <= AIM_S else "missed"}, with {duration(worst)} at worst of ours.{noisy}
 
 {markdown([head, *rows])}
@@ -112,14 +112,14 @@ samplers in turn; and of a whole trial of `zoo search --trials {TRIALS}` whose e
 
 def _ray() -> dict[str, Any]:
     try:
-        found = on_workers()
+        result = on_workers()
     except ModuleNotFoundError:
         return {"text": "Ray is not installed here."}
     except ZooError as error:
         return {"text": f"Ray's overhead was not measured: {error}."}
-    each = duration(found["seconds"])
+    per_trial = duration(result["seconds"])
     text = (
-        f"Through `--engine ray`, evaluation at no cost: {each} a trial with {found['workers']} workers on this "
+        f"Through `--engine ray`, evaluation at no cost: {per_trial} a trial with {result['workers']} workers on this "
         f"machine, the last 20 of {RAY_TRIALS} trials."
     )
-    return found | {"text": text}
+    return result | {"text": text}

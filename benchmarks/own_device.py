@@ -83,20 +83,20 @@ def measured_device(name: str, settings: Settings) -> Device:
     return report.device
 
 
-def progress(done: int, planned: int, left: float) -> None:
-    if done % 50 == 0:
-        print(f"{done} of {planned}, {left:.0f} s left", file=sys.stderr, flush=True)
+def progress(finished: int, planned: int, left: float) -> None:
+    if finished % 50 == 0:
+        print(f"{finished} of {planned}, {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def test_set(seed: int) -> list[tuple[Spec, tuple[int, int]]]:
     """Random specs, none of them among those that `zoo measure` timed whole, at sizes in turn that suit them."""
     timed = {spec for spec, _ in plan.whole_networks(choices())}
-    found: list[tuple[Spec, tuple[int, int]]] = []
+    tests: list[tuple[Spec, tuple[int, int]]] = []
     for spec in plan.sample_specs(choices(), 3 * SPECS, seed):
         fitting = [s for s in SIZES if family(spec.family).check_size(spec, *s) is None]
-        if spec not in timed and len(found) < SPECS:
-            found.append((spec, fitting[len(found) % len(fitting)]))
-    return found
+        if spec not in timed and len(tests) < SPECS:
+            tests.append((spec, fitting[len(tests) % len(fitting)]))
+    return tests
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ class Found:
         """What `ASKED` asks for."""
         true, predicted = np.array([t for _, t in self.rows]), np.array([c.predicted.mean for c, _ in self.rows])
         errors = np.abs(predicted / true - 1)
-        covered = [one.predicted.low <= t <= one.predicted.high for one, t in self.rows]
+        covered = [
+            timed_candidate.predicted.low <= t <= timed_candidate.predicted.high for timed_candidate, t in self.rows
+        ]
         return [
             f"{np.mean(errors <= 0.1):.0%}",
             f"{np.corrcoef(ranks(list(true)), ranks(list(predicted)))[0, 1]:.3f}",
@@ -169,7 +171,7 @@ def candidate(name: str, spec: Spec, size: tuple[int, int], device: Device, weig
 
 def trained(device: Device) -> list[Candidate]:
     """Released weights, as far as they are at hand."""
-    found = []
+    candidates = []
     for name, size in TRAINED:
         try:
             weights = load(name)
@@ -177,16 +179,16 @@ def trained(device: Device) -> list[Candidate]:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         assert weights.spec is not None
-        found.append(candidate(f"`{name}`", weights.spec, size, device, weights))
-    return found
+        candidates.append(candidate(f"`{name}`", weights.spec, size, device, weights))
+    return candidates
 
 
 def timed(candidates: list[Candidate], settings: Settings) -> list[float]:
     """Seconds of each: its quietest round of some, with all others in between."""
     best = [math.inf] * len(candidates)
     for number in range(ROUNDS):
-        for i, one in enumerate(candidates):
-            timing = time_of(network_sample(one.network, one.entries, settings, one.model), EFFORT)
+        for i, subject in enumerate(candidates):
+            timing = time_of(network_sample(subject.network, subject.entries, settings, subject.model), EFFORT)
             best[i] = min(best[i], timing.median_s)
         print(f"round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
     return best
@@ -257,13 +259,14 @@ def run() -> str:
     sets = [
         [candidate(describe(spec), spec, size, device, None) for spec, size in seeded(test_set(seed))] for seed in SEEDS
     ]
-    everything = [one for tests in [*sets, trained(device)] for one in tests]
-    rows = list(zip(everything, timed(everything, settings), strict=True))
-    found = [Found(rows[i * SPECS : (i + 1) * SPECS]) for i in range(len(SEEDS))]
+    all_candidates = [subject for tests in [*sets, trained(device)] for subject in tests]
+    rows = list(zip(all_candidates, timed(all_candidates, settings), strict=True))
+    columns = [Found(rows[i * SPECS : (i + 1) * SPECS]) for i in range(len(SEEDS))]
     first, released = (
-        "\n".join(one.row(seconds) for one, seconds in some) for some in (rows[:SPECS], rows[SPECS * len(SEEDS) :])
+        "\n".join(subject.row(seconds) for subject, seconds in part)
+        for part in (rows[:SPECS], rows[SPECS * len(SEEDS) :])
     )
-    held = "\n".join(
+    left_out_rows = "\n".join(
         f"| {kind} | {f['rows']:.0f} | {f['median_error']:.1%} | {f['within_10_percent']:.0%} |"
         for kind, f in device.held_out.items()
     )
@@ -273,12 +276,15 @@ def run() -> str:
         f"{len(SEEDS)} sets of {SPECS} random specs of the default space, none measured, at sizes that were not "
         f"measured; timed as `zoo bench` does, in the files that `zoo export` writes; the quietest "
         f"of {ROUNDS} rounds, all other networks in between. A column is a set.\n\n"
-        f"| | aim |{' found |' * len(found)}\n| --- | --: |{' --: |' * len(found)}\n"
-        + "\n".join(f"| {' | '.join(row)} |" for row in zip(ASKED, AIMS, *(one.column() for one in found), strict=True))
+        f"| | aim |{' found |' * len(columns)}\n| --- | --: |{' --: |' * len(columns)}\n"
+        + "\n".join(
+            f"| {' | '.join(row)} |"
+            for row in zip(ASKED, AIMS, *(subject.column() for subject in columns), strict=True)
+        )
         + "\n\n"
         f"Blocks whose structure was left out of the fit, with all its sizes, and whole networks (`network`), "
         f"each predicted from the others:\n\n"
-        f"| left out | rows | median error | within 10 % |\n| --- | --: | --: | --: |\n{held}\n\n"
+        f"| left out | rows | median error | within 10 % |\n| --- | --: | --: | --: |\n{left_out_rows}\n\n"
         f"| {' '.join(choices().values)} | size | measured, ms | predicted, ms (90 %) | error |\n"
         f"| --- | --- | --: | --: | --: |\n"
         + first

@@ -63,10 +63,10 @@ class Measured:
 
     def markdown(self) -> str:
         """The section with a line on its circumstances below its heading."""
-        title, _, rest = self.section.text.strip().partition("\n")
+        title, _, body = self.section.text.strip().partition("\n")
         busy = "" if self.others is None else f"; other processes took {self.others:.0%} of the CPUs"
-        where = f"*{self.when}, in {self.seconds:.0f} s, on {self.machine}{busy}.*"
-        return f"{title} ({self.kind})\n\n{where}\n\n{rest.strip()}\n"
+        circumstances = f"*{self.when}, in {self.seconds:.0f} s, on {self.machine}{busy}.*"
+        return f"{title} ({self.kind})\n\n{circumstances}\n\n{body.strip()}\n"
 
     def document(self) -> dict[str, Any]:
         return {
@@ -87,8 +87,8 @@ def head() -> str:
 
 def updated(page: str, measured: Mapping[str, str], order: Sequence[str]) -> str:
     """The page with some sections replaced or added, by part and then by kind; what is not marked goes."""
-    found = dict(re.findall(r"<!-- ([\w-]+: [\w -]+) -->\n(.*?)<!-- /\1 -->", page, flags=re.DOTALL))
-    sections = {**found, **measured}
+    sections_before = dict(re.findall(r"<!-- ([\w-]+: [\w -]+) -->\n(.*?)<!-- /\1 -->", page, flags=re.DOTALL))
+    sections = {**sections_before, **measured}
     names = [name for part in order for name in sorted(sections) if name.partition(":")[0] == part]
     return "\n".join([head(), *(f"<!-- {name} -->\n{sections[name].rstrip()}\n<!-- /{name} -->\n" for name in names)])
 
@@ -96,7 +96,7 @@ def updated(page: str, measured: Mapping[str, str], order: Sequence[str]) -> str
 def write(measured: Sequence[Measured], order: Sequence[str], page: Path = PAGE) -> None:
     """Replace the sections in the page, all or none of them."""
     old = page.read_text(encoding="utf-8") if page.exists() else ""
-    new = updated(old, {one.key: one.markdown() for one in measured}, order)
+    new = updated(old, {section.key: section.markdown() for section in measured}, order)
     partial = page.with_suffix(".partial")
     partial.write_text(new, encoding="utf-8")
     partial.replace(page)

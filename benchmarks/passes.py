@@ -25,12 +25,12 @@ Run = Callable[[Tensor], Tensor]
 
 def as_traced(model: bytes) -> bytes:
     """The file as torch's exporter writes it, with slopes (C, 1, 1) where `zoo.export` has (1, C, 1, 1)."""
-    found = onnx.load_from_string(model)
-    slopes = {node.input[1] for node in found.graph.node if node.op_type == "PRelu"}
-    for tensor in found.graph.initializer:
+    proto = onnx.load_from_string(model)
+    slopes = {node.input[1] for node in proto.graph.node if node.op_type == "PRelu"}
+    for tensor in proto.graph.initializer:
         if tensor.name in slopes and len(tensor.dims) == 4:
             del tensor.dims[0]
-    data: bytes = found.SerializeToString()
+    data: bytes = proto.SerializeToString()
     return data
 
 
@@ -55,7 +55,7 @@ def steps(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
     torch.set_num_threads(threads)
     graph = at_size(network.graph, (x.shape[2], x.shape[3]))
     model = traced(network, graph, OPSET, dynamic=False)
-    found: dict[str, Callable[[], Tensor]] = {"eager": eager(network, x)}
+    functions: dict[str, Callable[[], Tensor]] = {"eager": eager(network, x)}
     runtimes: tuple[tuple[str, Any, Any], ...] = (
         ("onnxruntime", in_onnxruntime, onnxruntime_run),
         ("openvino", in_openvino, openvino_run),
@@ -63,15 +63,15 @@ def steps(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
     for name, plain, backend in runtimes:
         if not installed(name):
             continue
-        found[f"{name}: as torch exports it"] = fast(plain(as_traced(model), threads), x)
+        functions[f"{name}: as torch exports it"] = fast(plain(as_traced(model), threads), x)
         if name == "openvino":
-            found[f"{name}: + slopes of four axes"] = fast(plain(model, threads), x)
-            found[f"{name}: + logits channels last"] = fast(backend(network, graph, threads, 1), x)
-        for passes in accumulate(((name,) for name in PASSES), lambda one, more: (*one, *more)):
-            done = optimize(network, passes)
-            run = backend(done, at_size(done.graph, (x.shape[2], x.shape[3])), threads, 1)
-            found[f"{name}: + {passes[-1]}"] = fast(run, x)
-    return found
+            functions[f"{name}: + slopes of four axes"] = fast(plain(model, threads), x)
+            functions[f"{name}: + logits channels last"] = fast(backend(network, graph, threads, 1), x)
+        for passes in accumulate(((name,) for name in PASSES), lambda earlier, added: (*earlier, *added)):
+            optimised = optimize(network, passes)
+            run = backend(optimised, at_size(optimised.graph, (x.shape[2], x.shape[3])), threads, 1)
+            functions[f"{name}: + {passes[-1]}"] = fast(run, x)
+    return functions
 
 
 def run(full: bool) -> Section:
@@ -84,11 +84,11 @@ def run(full: bool) -> Section:
         functions = steps(network, x)
         print(f"{name}: {len(functions)} steps", file=sys.stderr, flush=True)
         wrong = differences(functions)
-        found = side_by_side(functions, rounds=9 if full else 7, least_s=0.0, limit_s=60 if full else 20)
+        comparison = side_by_side(functions, rounds=9 if full else 7, least_s=0.0, limit_s=60 if full else 20)
         head = (f"`{name}` at {width}x{height}, {weights}", "median", "spread", "times as fast", "logits differ by")
-        rows = [(*row, f"{wrong[row[0]][0]:.1g}") for row in found.rows()]
-        tables.append(f"{markdown([head, *rows])}\n\n{found.verdict()}")
-        data[name] = found.document() | {"differences": wrong, "weights": weights}
+        rows = [(*row, f"{wrong[row[0]][0]:.1g}") for row in comparison.rows()]
+        tables.append(f"{markdown([head, *rows])}\n\n{comparison.verdict()}")
+        data[name] = comparison.document() | {"differences": wrong, "weights": weights}
     text = f"""\
 ## Inference, step by step
 

@@ -35,16 +35,16 @@ def figure(columns: int = 1, width: float = 4.2, height: float = 3.2) -> tuple[A
             "grid.color": "0.92",
         }
     )
-    drawn, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained")
-    return drawn, tuple(axes[0])
+    chart, axes = pyplot.subplots(1, columns, figsize=(width * columns, height), squeeze=False, layout="constrained")
+    return chart, tuple(axes[0])
 
 
-def save(drawn: Any, path: Path) -> None:
+def save(chart: Any, path: Path) -> None:
     """Write the SVG, on white, whole or not at all; nothing where `leave_alone` was called."""
     from matplotlib import pyplot
 
     if _left_alone:
-        pyplot.close(drawn)
+        pyplot.close(chart)
         return
-    save_figure(drawn, path, facecolor="white")
-    pyplot.close(drawn)
+    save_figure(chart, path, facecolor="white")
+    pyplot.close(chart)

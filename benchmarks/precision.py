@@ -67,8 +67,8 @@ def make(name: str, folder: Path, images: Path) -> Made:
     if not name.startswith("int8"):
         return None
     write = quantise_onnx if out.suffix == ".onnx" else quantise_openvino
-    done = write(plain, calibration(plain, images), out)
-    return len(done.float_layers), done.agreement
+    quantised = write(plain, calibration(plain, images), out)
+    return len(quantised.float_layers), quantised.agreement
 
 
 def ranges_from(folder: Path, images: Path) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def ranges_from(folder: Path, images: Path) -> dict[str, Any]:
 def scores(file: Path, data: Path) -> dict[str, Any]:
     """What `zoo eval` says of a file on CamVid's val."""
     words = ["eval", str(file), "--dataset", "camvid", "--data", str(data), "--json"]
-    found = json.loads(fresh("zoo", *words, threads=1))
-    return {name: found[name] for name in ("miou", "class_average", "pixel_accuracy", "images")}
+    document = json.loads(fresh("zoo", *words, threads=1))
+    return {name: document[name] for name in ("miou", "class_average", "pixel_accuracy", "images")}
 
 
 def bytes_of(file: Path) -> int:
@@ -92,10 +92,10 @@ def bytes_of(file: Path) -> int:
     return file.stat().st_size + (beside.stat().st_size if file.suffix == ".xml" else 0)
 
 
-def measure(found: dict[str, Any], folder: Path, data: Path, names: Sequence[str]) -> None:
+def measure(results: dict[str, Any], folder: Path, data: Path, names: Sequence[str]) -> None:
     """Make and score files, each kept as soon as it is scored."""
     for name in names:
-        made = make(name, folder, data / "train")
+        quantised = make(name, folder, data / "train")
         row = {
             "name": name,
             "bytes": bytes_of(folder / FILES[name]),
@@ -103,17 +103,17 @@ def measure(found: dict[str, Any], folder: Path, data: Path, names: Sequence[str
             "when": now(),
             "versions": machine(PACKAGES).versions,
         }
-        if made:
-            row |= {"float_layers": made[0], "agreement": made[1]}
-            found["calibration"] = ranges_from(folder, data / "train")
-        rows = {one["name"]: one for one in found["files"]} | {name: row}
-        found["files"] = [rows[file] for file in FILES if file in rows]
-        keep(found)
+        if quantised:
+            row |= {"float_layers": quantised[0], "agreement": quantised[1]}
+            results["calibration"] = ranges_from(folder, data / "train")
+        rows = {row_before["name"]: row_before for row_before in results["files"]} | {name: row}
+        results["files"] = [rows[file] for file in FILES if file in rows]
+        keep(results)
 
 
 def timed(folder: Path, rounds: int = ROUNDS) -> dict[str, Any]:
     """CPU time of one image by file and runtime, one thread, in turn; ratios against float32 of the same runtime."""
-    found = side_by_side(
+    comparison = side_by_side(
         {f"{name}: {runtime}": _run(folder / FILES[name], runtime) for name, runtime in TIMED},
         rounds=rounds,
         clock=time.process_time,
@@ -121,16 +121,16 @@ def timed(folder: Path, rounds: int = ROUNDS) -> dict[str, Any]:
     rows = []
     for name, runtime in TIMED:
         key, first = f"{name}: {runtime}", f"float32, ONNX: {runtime}"
-        ratio = side(found, first).ratio(key)
+        ratio = side(comparison, first).ratio(key)
         ends = {"value": ratio.value, "low": ratio.low, "high": ratio.high}
-        rows.append({"name": name, "runtime": runtime, "median_s": found.median_s(key), "ratio": ends})
-    return {"when": now(), "machine": machine(PACKAGES).document(), "others": found.others, "rows": rows}
+        rows.append({"name": name, "runtime": runtime, "median_s": comparison.median_s(key), "ratio": ends})
+    return {"when": now(), "machine": machine(PACKAGES).document(), "others": comparison.others, "rows": rows}
 
 
-def side(found: Any, first: str) -> Any:
+def side(comparison: Any, first: str) -> Any:
     """A comparison whose ratios are against another of its functions."""
-    seconds = {first: found.seconds[first]} | dict(found.seconds)
-    return type(found)(seconds, found.others)
+    seconds = {first: comparison.seconds[first]} | dict(comparison.seconds)
+    return type(comparison)(seconds, comparison.others)
 
 
 def _run(file: Path, runtime: str) -> Callable[[], object]:
@@ -164,11 +164,11 @@ HEAD = """\
 """
 
 
-def page(found: Mapping[str, Any]) -> str:
+def page(results: Mapping[str, Any]) -> str:
     """docs/precision.md from what was measured."""
-    first = found["files"][0]
+    first = results["files"][0]
     cells = [("file", "bytes", "of float32", "mIOU, %", "points", "class average, %", "labels as in float32")]
-    for row in found["files"]:
+    for row in results["files"]:
         cells.append(
             (
                 row["name"],
@@ -186,47 +186,47 @@ def page(found: Mapping[str, Any]) -> str:
         markdown(cells),
         f"Measured from {first['when']} on, with {versions}. Bytes are those of the whole file, an OpenVINO file's "
         "with its weights.",
-        *_integers(found),
-        *(_times(one) for one in found["timings"]),
+        *_integers(results),
+        *(_times(timing) for timing in results["timings"]),
     ]
-    missing = [name for name in FILES if name not in {row["name"] for row in found["files"]}]
+    missing = [name for name in FILES if name not in {row["name"] for row in results["files"]}]
     if missing:
         parts.append(f"Not measured yet: {', '.join(missing)}.")
-    if not found["timings"]:
+    if not results["timings"]:
         parts.append("Times are not measured yet: `--time` on a machine that has nothing else to do.")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _integers(found: Mapping[str, Any]) -> list[str]:
+def _integers(results: Mapping[str, Any]) -> list[str]:
     """How the files in 8 bits were made."""
     from zoo.compress.quantise import RANKED, VALIDATION
 
-    rows = [row for row in found["files"] if "float_layers" in row]
+    rows = [row for row in results["files"] if "float_layers" in row]
     if not rows:
         return []
-    layers, names = "; ".join(f"{row['name']}: {row['float_layers']}" for row in rows), found["calibration"]["images"]
+    layers, names = "; ".join(f"{row['name']}: {row['float_layers']}" for row in rows), results["calibration"]["images"]
     return [
         "The last column compares images that ranges were not taken from, the same on which NNCF's accuracy control "
         f"chose what stays in float ({VALIDATION} of train, {RANKED} to rank layers); the scores are of all of val. "
         "Convolutions that stayed in float: "
-        f"{layers}. Ranges are taken from {len(names)} images of {found['calibration']['from']}, evenly spaced by "
+        f"{layers}. Ranges are taken from {len(names)} images of {results['calibration']['from']}, evenly spaced by "
         f"name: {', '.join(names)}."
     ]
 
 
-def _times(one: Mapping[str, Any]) -> str:
+def _times(timing: Mapping[str, Any]) -> str:
     cells = [("file", "runtime", "CPU time of an image", "times as fast as float32 in this runtime")]
-    for row in one["rows"]:
+    for row in timing["rows"]:
         ratio = row["ratio"]
-        same = row["name"] == one["rows"][0]["name"]
-        told = f"{ratio['value']:.2f}× ({ratio['low']:.2f}–{ratio['high']:.2f})"
-        cells.append((row["name"], row["runtime"], duration(row["median_s"]), "1" if same else told))
-    where = one["machine"]
-    busy = "" if one["others"] is None else f"; other processes took {one['others']:.0%} of the CPUs meanwhile"
+        is_base = row["name"] == timing["rows"][0]["name"]
+        ratio_text = f"{ratio['value']:.2f}× ({ratio['low']:.2f}–{ratio['high']:.2f})"
+        cells.append((row["name"], row["runtime"], duration(row["median_s"]), "1" if is_base else ratio_text))
+    host = timing["machine"]
+    busy = "" if timing["others"] is None else f"; other processes took {timing['others']:.0%} of the CPUs meanwhile"
     return (
-        f"## Time on {where['cpu']}, {one['kind']}\n\n{markdown(cells)}\n\nCPU time of one thread, so that waiting for "
-        f"others does not count; files take turns, medians of {one['rounds']} rounds, ratios within a round with their "
-        f"90 % interval. {one['when']}, {where['cores']} cores, {where['system']}{busy}."
+        f"## Time on {host['cpu']}, {timing['kind']}\n\n{markdown(cells)}\n\nCPU time of one thread, so that waiting "
+        f"for others does not count; files take turns, medians of {timing['rounds']} rounds, ratios within a round "
+        f"with their 90 % interval. {timing['when']}, {host['cores']} cores, {host['system']}{busy}."
     )
 
 
@@ -236,10 +236,10 @@ def kept() -> dict[str, Any]:
     return empty | (json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else {})
 
 
-def keep(found: Mapping[str, Any]) -> None:
+def keep(results: Mapping[str, Any]) -> None:
     """Write rows and page."""
-    ROWS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(found), encoding="utf-8")
+    ROWS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(results), encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -252,17 +252,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not (args.data or args.page or (args.time and args.keep)):
         parser.error("give --data DIR, --time with --keep DIR, or --page")
-    found = kept()
+    results = kept()
     with TemporaryDirectory() as folder:
         files = args.keep or Path(folder)
         files.mkdir(parents=True, exist_ok=True)
         if args.data:
-            measure(found, files, args.data, args.only or list(FILES))
+            measure(results, files, args.data, args.only or list(FILES))
         if args.time:
-            one = timed(files) | {"kind": vectors(), "rounds": ROUNDS}
-            others = [other for other in found["timings"] if other["kind"] != one["kind"]]
-            found |= {"timings": [*others, one]}
-    keep(found)
+            timing = timed(files) | {"kind": vectors(), "rounds": ROUNDS}
+            other_kinds = [row for row in results["timings"] if row["kind"] != timing["kind"]]
+            results |= {"timings": [*other_kinds, timing]}
+    keep(results)
     return 0
 
 

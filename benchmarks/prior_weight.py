@@ -31,24 +31,24 @@ METHODS: dict[str, tuple[str, bool, bool]] = {
 """Method -> sampler, whether it starts from the published figures, whether it learns their weight."""
 
 
-def some(found: FeasibleSet, seed: int) -> FeasibleSet:
+def some(feasible: FeasibleSet, seed: int) -> FeasibleSet:
     """NETWORKS random candidates of the same space."""
-    rows = np.sort(found.query.one_space.sample(np.random.default_rng([5, seed]), NETWORKS))
-    columns = evaluator(found.query)(rows)
-    known = [sign * columns.metric(m, d).astype(float) for m, d, sign in found.query.axes() if m != "miou"]
+    rows = np.sort(feasible.query.one_space.sample(np.random.default_rng([5, seed]), NETWORKS))
+    columns = evaluator(feasible.query)(rows)
+    costs = [sign * columns.metric(m, d).astype(float) for m, d, sign in feasible.query.axes() if m != "miou"]
     miou = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)
     return replace(
-        found, rows=columns.rows, known=np.stack(known, axis=1), miou=miou, failures=np.zeros((len(rows), 0))
+        feasible, rows=columns.rows, known=np.stack(costs, axis=1), miou=miou, failures=np.zeros((len(rows), 0))
     )
 
 
-def shares(found: FeasibleSet, truth: Any, own: Prior, method: tuple[str, bool, bool], seed: int) -> list[float]:
+def shares(feasible: FeasibleSet, truth: Any, own: Prior, method: tuple[str, bool, bool], seed: int) -> list[float]:
     """Share of the hypervolume after the trials SHOWN, of the true mIOU of what was tried."""
     sampler, _, learns = method
     weights = surrogate.WEIGHTS if learns else {1.0: 1.0}
     with patch.dict(surrogate.WEIGHTS, weights, clear=True):
-        tried, _ = ours(sampler, found, own, with_noise(truth, seed), seed, COUNT)
-    score = Score(found.points(np.arange(len(found)), truth))
+        tried, _ = ours(sampler, feasible, own, with_noise(truth, seed), seed, COUNT)
+    score = Score(feasible.points(np.arange(len(feasible)), truth))
     return [score(tried[:k]) for k in SHOWN]
 
 
@@ -66,9 +66,9 @@ def main() -> None:
         for name, method in METHODS.items():
             rows = []
             for seed in range(SEEDS):
-                found, truth = problem(seed)
-                own = known_before(found, same_protocol=False) if method[1] else unknown(found)
-                rows.append(shares(found, truth, own, method, seed))
+                feasible, truth = problem(seed)
+                own = known_before(feasible, same_protocol=False) if method[1] else unknown(feasible)
+                rows.append(shares(feasible, truth, own, method, seed))
             means = np.mean(rows, axis=0)
             print(f"| {truth_name} | {name} |", " | ".join(f"{share:.3f}" for share in means), "|", flush=True)
 

@@ -100,26 +100,26 @@ METHODS = (
 @cache
 def _problem() -> tuple[FeasibleSet, str]:
     """The candidates, and a digest of all that the results rest on."""
-    found = problem()
-    known = hashlib.sha256(found.rows.tobytes() + np.ascontiguousarray(found.known).tobytes())
+    feasible = problem()
+    digest = hashlib.sha256(feasible.rows.tobytes() + np.ascontiguousarray(feasible.known).tobytes())
     for module in (samplers, improvement, belief):
-        known.update(Path(str(module.__file__)).read_bytes())
-    return found, known.hexdigest()[:12]
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return feasible, digest.hexdigest()[:12]
 
 
 def shares(method: Method, seed: int) -> list[float]:
     """Shares of the exact hypervolume after each number of trials."""
     warnings.simplefilter("ignore")
-    found, _ = _problem()
-    truth = thresholds(found, seed) if method.thresholds else drawn(found, seed)
+    feasible, _ = _problem()
+    truth = thresholds(feasible, seed) if method.thresholds else drawn(feasible, seed)
     if method.own:
-        same = not method.thresholds  # the sampler is told that its prior is of another protocol
-        believed = known_before(found, same_protocol=same) if method.informed else unknown(found)
-        told = with_noise(truth, seed) if method.noise else truth
-        index, _ = ours(method.name, found, believed, told, seed, method.trials)
+        same_protocol = not method.thresholds  # the sampler is told that its prior is of another protocol
+        believed = known_before(feasible, same_protocol=same_protocol) if method.informed else unknown(feasible)
+        observed = with_noise(truth, seed) if method.noise else truth
+        index, _ = ours(method.name, feasible, believed, observed, seed, method.trials)
     else:
-        index, _ = optunas(method.name, found, truth, seed, method.trials)
-    score = Score(found.points(np.arange(len(found)), truth))
+        index, _ = optunas(method.name, feasible, truth, seed, method.trials)
+    score = Score(feasible.points(np.arange(len(feasible)), truth))
     return [score(index[:count]) for count in AFTER if count <= method.trials]
 
 
@@ -131,32 +131,34 @@ def results(seeds: int) -> Found:
     _, digest = _problem()
     KEPT.mkdir(parents=True, exist_ok=True)
     path = KEPT / f"sampling-{digest}.jsonl"
-    done: Found = {(Method(**r["method"]), r["seed"]): r["shares"] for r in _rows(path)}
-    todo = [(m, s) for m in METHODS for s in range(m.seeds(seeds)) if (m, s) not in done]
-    todo.sort(key=lambda one: (one[0].name == "gp", one[1]))
+    finished: Found = {(Method(**r["method"]), r["seed"]): r["shares"] for r in _rows(path)}
+    todo = [(m, s) for m in METHODS for s in range(m.seeds(seeds)) if (m, s) not in finished]
+    todo.sort(key=lambda pair: (pair[0].name == "gp", pair[1]))
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
         jobs = {pool.submit(shares, method, seed): (method, seed) for method, seed in todo}
         for job in as_completed(jobs):
             method, seed = jobs[job]
-            done[method, seed] = job.result()
+            finished[method, seed] = job.result()
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"method": asdict(method), "seed": seed, "shares": done[method, seed]}) + "\n")
-            print(f"{method.title}, seed {seed}: {done[method, seed]}", file=sys.stderr, flush=True)
-    return {key: value for key, value in done.items() if key[1] < seeds}
+                file.write(
+                    json.dumps({"method": asdict(method), "seed": seed, "shares": finished[method, seed]}) + "\n"
+                )
+            print(f"{method.title}, seed {seed}: {finished[method, seed]}", file=sys.stderr, flush=True)
+    return {key: value for key, value in finished.items() if key[1] < seeds}
 
 
 def on_measured(table: Path, seeds: int) -> tuple[int, dict[Method, list[list[float]]]]:
     """Number of measured networks, and shares of the hypervolume of their front, by our samplers' choice among them."""
-    found, truth = measured_problem(table)
-    score = Score(found.points(np.arange(len(found)), truth))
+    feasible, truth = measured_problem(table)
+    score = Score(feasible.points(np.arange(len(feasible)), truth))
     out: dict[Method, list[list[float]]] = {}
     for method in (m for m in METHODS if m.own and m.name != "gp" and not m.noise):
-        believed = known_before(found, same_protocol=False) if method.informed else unknown(found)
+        believed = known_before(feasible, same_protocol=False) if method.informed else unknown(feasible)
         for seed in range(seeds):
-            index, _ = ours(method.name, found, believed, truth, seed, min(MEASURED_AFTER[-1], len(found)))
+            index, _ = ours(method.name, feasible, believed, truth, seed, min(MEASURED_AFTER[-1], len(feasible)))
             out.setdefault(method, []).append([score(index[:count]) for count in MEASURED_AFTER])
-    return len(found), out
+    return len(feasible), out
 
 
 def _measured_text(seeds: int) -> str:
@@ -185,8 +187,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def run(full: bool) -> Section:
     """A Markdown section and a plot; quick runs have 3 seeds."""
     seeds = SEEDS if full else min(3, SEEDS)
-    found = results(seeds)
-    by_method = {m: [found[m, s] for s in range(m.seeds(seeds))] for m in METHODS}
+    shares_found = results(seeds)
+    by_method = {m: [shares_found[m, s] for s in range(m.seeds(seeds))] for m in METHODS}
     plot({m: rows for m, rows in by_method.items() if not m.noise})
     at, aim = AIM
     place = AFTER.index(at)

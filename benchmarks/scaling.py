@@ -27,12 +27,12 @@ def space(scale: str) -> SearchSpace:
     choices = dict(load_config().space("default").choices)
     few = {"activation": ("prelu",), "reduce": ("pointwise",), "widths": choices["widths"][:8]}
     depths = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16)
-    both = (True, False)
+    either = (True, False)
     changes: dict[str, dict[str, tuple[Any, ...]]] = {
         "1,000": {**few, "widths": choices["widths"][:4], "k": (3, 4, 5, 8), "alpha2": (1, 2), "alpha3": depths[1:7]},
         "10,000": {**few, "alpha2": (1, 2, 3, 4)},
         "100,000": {},
-        MILLION: {"alpha2": tuple(range(1, 11)), "alpha3": depths, "hff": both, "residual": both},
+        MILLION: {"alpha2": tuple(range(1, 11)), "alpha3": depths, "hff": either, "residual": either},
     }
     return SearchSpace(Choices("espnet", choices | changes[scale]), SIZE)
 
@@ -45,11 +45,11 @@ def child(scale: str, limits: str) -> dict[str, Any]:
     from search.exact import search
 
     start, cpu = time.perf_counter(), time.process_time()
-    found = search(Query(space=space(scale), devices=(DeviceAt("tx2"),), limits=LIMITS[limits]))
+    result = search(Query(space=space(scale), devices=(DeviceAt("tx2"),), limits=LIMITS[limits]))
     return {
-        "specs": found.enumerated,
-        "feasible": found.feasible,
-        "front": len(found.columns.rows),
+        "specs": result.enumerated,
+        "feasible": result.feasible,
+        "front": len(result.columns.rows),
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,
         "peak_bytes": peak_bytes(),
@@ -64,25 +64,25 @@ def run(full: bool) -> Section:
     rounds = 5 if full else 2
     cases = [(scale, limits) for scale in SCALES for limits in (LIMITS if scale == MILLION else ["no limits"])]
     runs: Runs = {case: [] for case in cases}
-    others = Others()
+    load = Others()
     for number in range(rounds):
         for case in cases:
             start = time.perf_counter()
-            found = json.loads(fresh("benchmarks.scaling", *case))
-            runs[case].append(found | {"process_s": time.perf_counter() - start})
+            result = json.loads(fresh("benchmarks.scaling", *case))
+            runs[case].append(result | {"process_s": time.perf_counter() - start})
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    busy = others.share()
+    busy = load.share()
     plot(runs)
-    return Section(_text(runs, busy), {"runs": [{"case": case, "found": found} for case, found in runs.items()]})
+    return Section(_text(runs, busy), {"runs": [{"case": case, "found": result} for case, result in runs.items()]})
 
 
 def _text(runs: Runs, busy: float | None) -> str:
     head = ("specs", "limits", "within them", "front", "time", "spread", "peak memory", "time a spec")
-    worst_s = max(median(r["process_s"] for r in found) for case, found in runs.items() if case[0] == MILLION)
-    worst_bytes = max(r["peak_bytes"] for found in runs.values() for r in found)
+    worst_s = max(median(r["process_s"] for r in results) for case, results in runs.items() if case[0] == MILLION)
+    worst_bytes = max(r["peak_bytes"] for results in runs.values() for r in results)
     aim = f"The aim for a million is {AIM_S:g} s and {AIM_BYTES / 2**30:g} GiB"
     met = "met" if worst_s <= AIM_S and worst_bytes <= AIM_BYTES else "missed"
-    wide = max(spread([r["process_s"] for r in found]) for found in runs.values())
+    wide = max(spread([r["process_s"] for r in results]) for results in runs.values())
     noisy = (busy or 0.0) > MAX_OTHERS or wide > MAX_SPREAD
     verdict = " The machine was too noisy to tell the times." if noisy else ""
     return f"""\
@@ -93,14 +93,14 @@ at 1024x512; a fresh process each, its start included, and the most memory that 
 {len(next(iter(runs.values())))} rounds. The spaces are `default` with fewer or more choices.
 {aim}: {met}, with {worst_s:.1f} s and {worst_bytes / 2**30:.2f} GiB at worst.{verdict}
 
-{markdown([head, *(_row(case, found) for case, found in runs.items())])}
+{markdown([head, *(_row(case, results) for case, results in runs.items())])}
 
 ![Time and peak memory from a thousand to a million specs]({PLOT.name})
 """
 
 
-def _row(case: tuple[str, str], found: list[dict[str, Any]]) -> tuple[str, ...]:
-    first, seconds = found[0], [r["process_s"] for r in found]
+def _row(case: tuple[str, str], results: list[dict[str, Any]]) -> tuple[str, ...]:
+    first, seconds = results[0], [r["process_s"] for r in results]
     return (
         f"{first['specs']:,}",
         case[1],
@@ -108,7 +108,7 @@ def _row(case: tuple[str, str], found: list[dict[str, Any]]) -> tuple[str, ...]:
         f"{first['front']:,}",
         duration(median(seconds)),
         f"{spread(seconds):.0%}",
-        f"{max(r['peak_bytes'] for r in found) / MIB:,.0f} MiB",
+        f"{max(r['peak_bytes'] for r in results) / MIB:,.0f} MiB",
         duration(median(seconds) / first["specs"]),
     )
 
@@ -117,17 +117,17 @@ def plot(runs: Runs) -> None:
     """Two panels, both axes logarithmic: time and memory against the number of specs."""
     from benchmarks.plots import figure, save
 
-    drawn, (left, right) = figure(columns=2)
-    chosen = [found for (_, limits), found in runs.items() if limits == "no limits"]
-    specs = [found[0]["specs"] for found in chosen]
-    left.plot(specs, [median(r["process_s"] for r in found) for found in chosen], "o-")
-    right.plot(specs, [max(r["peak_bytes"] for r in found) / MIB for found in chosen], "o-")
+    chart, (left, right) = figure(columns=2)
+    chosen = [results for (_, limits), results in runs.items() if limits == "no limits"]
+    specs = [results[0]["specs"] for results in chosen]
+    left.plot(specs, [median(r["process_s"] for r in results) for results in chosen], "o-")
+    right.plot(specs, [max(r["peak_bytes"] for r in results) / MIB for results in chosen], "o-")
     for axes, aim, unit in ((left, AIM_S, "time, s"), (right, AIM_BYTES / MIB, "peak memory, MiB")):
         axes.axhline(aim, color="0.5", linestyle="--", linewidth=1)
         axes.annotate("aim for 1,000,000", (specs[0], aim), xytext=(0, 4), textcoords="offset points", color="0.35")
         axes.set(xscale="log", yscale="log", xlabel="specs", ylabel=unit)
         axes.set_ylim(top=3 * aim)
-    save(drawn, PLOT)
+    save(chart, PLOT)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ class Comparison:
 
     def without(self, name: str) -> "Comparison":
         """The same with one function left out."""
-        return Comparison({other: seconds for other, seconds in self.seconds.items() if other != name}, self.others)
+        return Comparison(
+            {function: seconds for function, seconds in self.seconds.items() if function != name}, self.others
+        )
 
     def median_s(self, name: str) -> float:
         """Median of one function's times."""
@@ -79,8 +81,8 @@ class Comparison:
 
     def ratio(self, name: str) -> Ratio:
         """How many times as fast as the first a function is."""
-        each = [a / b for a, b in zip(self.seconds[self.first], self.seconds[name], strict=True)]
-        return Ratio(median(each), *interval(each))
+        ratios = [a / b for a, b in zip(self.seconds[self.first], self.seconds[name], strict=True)]
+        return Ratio(median(ratios), *interval(ratios))
 
     def trouble(self) -> str | None:
         """Why nothing can be told, or None."""
@@ -102,9 +104,9 @@ class Comparison:
         busy = "" if self.others is None else f"; other processes took {self.others:.0%} of the CPUs"
         return f"`{self.first}` spread by {self.spread(self.first):.0%}{busy}."
 
-    def table(self, items: int = 0, what: str = "") -> str:
+    def table(self, items: int = 0, head_text: str = "") -> str:
         """Markdown: time of a call, or with `items` items a call their number a second, and the ratio to the first."""
-        head = (what, "items/s" if items else "median", "spread", "times as fast as the first")
+        head = (head_text, "items/s" if items else "median", "spread", "times as fast as the first")
         return markdown([head, *self.rows(items)])
 
     def rows(self, items: int = 0) -> list[tuple[str, str, str, str]]:
@@ -155,7 +157,7 @@ def side_by_side(
     functions = dict(functions)
     calls = {name: _calls(function, warm_up, least_s, clock) for name, function in functions.items()}
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    others, start = Others(), clock()
+    load, start = Others(), clock()
     for number in range(rounds):
         if number >= 3 and clock() - start > limit_s:
             break
@@ -163,7 +165,7 @@ def side_by_side(
             seconds[name].append(_sample(function, calls[name], clock))
         if sys.stderr.isatty():
             print(f"\rround {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
-    return Comparison({name: tuple(values) for name, values in seconds.items()}, others.share())
+    return Comparison({name: tuple(values) for name, values in seconds.items()}, load.share())
 
 
 def _calls(function: Callable[[], object], warm_up: int, least_s: float, clock: Callable[[], float]) -> int:

@@ -46,7 +46,7 @@ def commands() -> dict[str, float]:
     """CPU seconds of the commands, the least of three; a cold search has an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
         home, run = Path(folder) / "home", str(Path(folder) / "run")
-        found = {
+        seconds = {
             "search, cold": cpu_s(*SEARCH, "-o", run, home=home),
             "search, warm": min(cpu_s(*SEARCH, "-o", run, home=home) for _ in range(2)),
             "verify": cpu_s("verify", run, home=home),
@@ -56,8 +56,8 @@ def commands() -> dict[str, float]:
             ("show", ("show", "espnet")),
             ("predict", ("predict", "espnet", "--device", "tx2")),
         ):
-            found[name] = min(cpu_s(*words, home=home) for _ in range(3))
-    return found
+            seconds[name] = min(cpu_s(*words, home=home) for _ in range(3))
+    return seconds
 
 
 def inference() -> dict[str, float]:
@@ -71,7 +71,7 @@ def inference() -> dict[str, float]:
     from zoo.passes.rewrite import at_size
 
     torch.set_num_threads(1)
-    found = {}
+    ratios = {}
     for size in SIZES:
         network, _, _ = network_of(NETWORKS[0], size)
         x, best = street(network, size), optimize(network)
@@ -80,8 +80,8 @@ def inference() -> dict[str, float]:
             "openvino": fast(openvino_run(best, at_size(best.graph, size), 1, 1), x),
         }
         ratio = side_by_side(functions, rounds=7, least_s=0.0, clock=time.process_time).ratio("openvino")
-        found[f"inference {size[1]}x{size[0]}"] = ratio.value
-    return found
+        ratios[f"inference {size[1]}x{size[0]}"] = ratio.value
+    return ratios
 
 
 def folders() -> dict[str, float]:
@@ -89,13 +89,13 @@ def folders() -> dict[str, float]:
     from benchmarks.inference import KINDS, SIZES, streams
     from zoo.backends.choice import available_cores
 
-    found = {}
+    shares = {}
     for size in SIZES:
         rounds = streams(size, full=False)[1]["CPU time"]["ratios"]
         for name in KINDS:
             ratio = rounds[f"{name.upper()} files, {available_cores()} at once"]
-            found[f"{name} {size[1]}x{size[0]}"] = ratio["value"]
-    return found
+            shares[f"{name} {size[1]}x{size[0]}"] = ratio["value"]
+    return shares
 
 
 PARTS: Mapping[str, Runs] = {"commands": commands, "inference": inference, "folders": folders}
@@ -142,20 +142,26 @@ TRIED = (
 
 def kept() -> dict[str, Any]:
     """Kind of machine -> what was measured on it."""
-    found: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    return found
+    document: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    return document
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(document: Mapping[str, Any]) -> str:
     """The table of aims, a column a kind of machine, and how each column came to be."""
-    kinds = list(found)
+    kinds = list(document)
     rows = []
-    for name, (what, aim, form) in AIMS.items():
-        cells = [form.format(value) if (value := found[one]["values"].get(name)) is not None else "" for one in kinds]
-        rows.append((what, aim, *cells))
-    notes = [f"{one}: {found[one]['how']} {found[one].get('note', '')}".strip() for one in kinds]
+    for name, (title, aim, form) in AIMS.items():
+        cells = [
+            form.format(value) if (value := document[machine_kind]["values"].get(name)) is not None else ""
+            for machine_kind in kinds
+        ]
+        rows.append((title, aim, *cells))
+    notes = [
+        f"{machine_kind}: {document[machine_kind]['how']} {document[machine_kind].get('note', '')}".strip()
+        for machine_kind in kinds
+    ]
     lists = "\n\n".join("\n".join(f"* {item}" for item in items) for items in (notes, TRIED))
-    beside = peers.markdown({one: found[one].get("peers", {}) for one in kinds})
+    beside = peers.markdown({machine_kind: document[machine_kind].get("peers", {}) for machine_kind in kinds})
     return "\n\n".join(part for part in (table(("", "aim", *kinds), rows, 1 + len(kinds)), beside, lists) if part)
 
 
@@ -165,24 +171,24 @@ def measure(names: Sequence[str]) -> None:
         if name in PEERS:
             measure_peers(name)
             continue
-        others = Others()
+        other_load = Others()
         values = PARTS[name]()
-        found = kept()
-        mine = found.setdefault(kind(), {"values": {}, "loads": {}, "how": ""})
-        mine["values"] |= values
-        mine["loads"][name] = others.share()
-        loads = [load for load in mine["loads"].values() if load is not None]
+        document = kept()
+        column = document.setdefault(kind(), {"values": {}, "loads": {}, "how": ""})
+        column["values"] |= values
+        column["loads"][name] = other_load.share()
+        loads = [load for load in column["loads"].values() if load is not None]
         busy = f", while other processes took {median(loads):.0%} of the CPUs" if loads else ""
-        mine["how"] = f"CPU time, user and system, measured on {now()}{busy}; {machine(PACKAGES)}."
-        KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        column["how"] = f"CPU time, user and system, measured on {now()}{busy}; {machine(PACKAGES)}."
+        KEPT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measure_peers(name: str) -> None:
     """Measure what one would pick instead on this machine, and keep each value as soon as it is there."""
     for key, value in PEERS[name]():
-        found = kept()
-        found.setdefault(kind(), {"values": {}, "loads": {}, "how": ""}).setdefault("peers", {})[key] = value
-        KEPT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        document = kept()
+        document.setdefault(kind(), {"values": {}, "loads": {}, "how": ""}).setdefault("peers", {})[key] = value
+        KEPT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

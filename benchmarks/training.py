@@ -99,8 +99,8 @@ def recipe(epochs: int, seed: int = 0, **changes: bool) -> Recipe:
 class _Augmented(torch.utils.data.Dataset[Any]):
     """A sample as a loop of one's own has it: decoded and augmented when it is asked for."""
 
-    def __init__(self, data: Split, how: Recipe) -> None:
-        self.data, self.how = data, how
+    def __init__(self, data: Split, plan: Recipe) -> None:
+        self.data, self.how = data, plan
 
     def __getitem__(self, at: tuple[int, int]) -> Any:
         epoch, index = at
@@ -110,8 +110,8 @@ class _Augmented(torch.utils.data.Dataset[Any]):
 class _Order:
     """Batches of (epoch, sample), the same as `zoo train` has."""
 
-    def __init__(self, data: Split, how: Recipe) -> None:
-        self.data, self.how, self.epoch = data, how, 0
+    def __init__(self, data: Split, plan: Recipe) -> None:
+        self.data, self.how, self.epoch = data, plan, 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for batch in order(len(self.data), self.how.batch, self.how.seed, self.epoch):
@@ -121,19 +121,19 @@ class _Order:
 class Plain:
     """NCHW, float32, nothing compiled; torch's DataLoader with one worker process."""
 
-    def __init__(self, name: str, data: Split, how: Recipe) -> None:
-        torch.manual_seed(how.seed)
+    def __init__(self, name: str, data: Split, plan: Recipe) -> None:
+        torch.manual_seed(plan.seed)
         spec = spec_of(name, classes=len(data.labels.classes))
         self.module, self.mean = build(spec, SIZE), build(spec, SIZE)
         self.mean.load_state_dict(self.module.state_dict())
-        self.how, self.order = how, _Order(data, how)
+        self.how, self.order = plan, _Order(data, plan)
         self.normalise = Normalise(SCRATCH)
         total = np.sum([np.bincount(data.load(i)[1].ravel(), minlength=256) for i in range(len(data))], axis=0)
         weights = torch.from_numpy(class_weights(total[: len(data.labels.classes)]))
-        self.criterion = Loss(weights, jaccard=how.jaccard, at=how.loss_at)
-        self.optimizer = optimizer_of(self.module, how)
+        self.criterion = Loss(weights, jaccard=plan.jaccard, at=plan.loss_at)
+        self.optimizer = optimizer_of(self.module, plan)
         self.batches: Any = torch.utils.data.DataLoader(
-            _Augmented(data, how),
+            _Augmented(data, plan),
             batch_sampler=self.order,
             num_workers=1,
             persistent_workers=True,
@@ -157,18 +157,18 @@ class Plain:
         self.order.epoch += 1
 
 
-def _collate(made: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    images, labels = zip(*made, strict=True)
+def _collate(pairs: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    images, labels = zip(*pairs, strict=True)
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
 class Ours(Trainer):
     """`zoo train`, its losses kept."""
 
-    def __init__(self, name: str, data: Split, how: Recipe, run: Path) -> None:
-        begun = begin(spec_of(name), data.labels, SIZE, how.seed)
+    def __init__(self, name: str, data: Split, plan: Recipe, run: Path) -> None:
+        begun = begin(spec_of(name), data.labels, SIZE, plan.seed)
         about = {"model": name, "spec": as_dict(begun.spec)}
-        super().__init__(Job(begun.module, begun.preprocessing, data, data, how, run, about, score_every=10**6))
+        super().__init__(Job(begun.module, begun.preprocessing, data, data, plan, run, about, score_every=10**6))
         self.losses: list[float] = []
 
     def _step(self, batch: Any, rate: float) -> float:
@@ -183,12 +183,12 @@ def way_of(name: str, way: str, threads: int) -> Callable[[], object]:
     """An epoch of STEPS steps by one way, in the process that it has for itself."""
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
-    data, how = samples(STEPS * BATCH), recipe(10**6, **WAYS[way])
+    data, plan = samples(STEPS * BATCH), recipe(10**6, **WAYS[way])
     if way != PLAIN:
         keep_freed_memory()
     if way in (PLAIN, KEPT):
-        return Plain(name, data, how).run_epoch
-    return Ours(name, data, how, Path("unused")).epoch_alone
+        return Plain(name, data, plan).run_epoch
+    return Ours(name, data, plan, Path("unused")).epoch_alone
 
 
 def compared(name: str, ways: Iterable[str], rounds: int) -> tuple[Comparison, dict[str, float]]:
@@ -207,16 +207,16 @@ def compared(name: str, ways: Iterable[str], rounds: int) -> tuple[Comparison, d
 def curves(steps: int) -> dict[str, list[float]]:
     """Loss of each step from the same start on the same batches: plain, plain with another seed, and fast."""
     data = samples(steps // 3 * BATCH)
-    how = recipe(3)
+    plan = recipe(3)
     with tempfile.TemporaryDirectory() as folder:
-        other = Plain(CURVE_NETWORK, data, replace(how, seed=1))
-        one = Plain(CURVE_NETWORK, data, how)
-        fast = Ours(CURVE_NETWORK, data, replace(how, amp=True, compile=True), Path(folder))
-        for epoch in range(how.epochs):
-            for run in (one.run_epoch, other.run_epoch, fast.epoch_alone):
+        reseeded = Plain(CURVE_NETWORK, data, replace(plan, seed=1))
+        plain = Plain(CURVE_NETWORK, data, plan)
+        fast = Ours(CURVE_NETWORK, data, replace(plan, amp=True, compile=True), Path(folder))
+        for epoch in range(plan.epochs):
+            for run in (plain.run_epoch, reseeded.run_epoch, fast.epoch_alone):
                 run()
-            print(f"loss curves, epoch {epoch + 1} of {how.epochs}", file=sys.stderr, flush=True)
-    return {PLAIN: one.losses, f"{PLAIN}, another seed": other.losses, f"zoo train {FAST}": fast.losses}
+            print(f"loss curves, epoch {epoch + 1} of {plan.epochs}", file=sys.stderr, flush=True)
+    return {PLAIN: plain.losses, f"{PLAIN}, another seed": reseeded.losses, f"zoo train {FAST}": fast.losses}
 
 
 def run(full: bool) -> Section:
@@ -226,9 +226,11 @@ def run(full: bool) -> Section:
     tables, data = [], {}
     for name in NETWORKS if full else NETWORKS[:1]:
         # Compiling takes longer than all the rest.
-        found, first = compared(name, WAYS if full else quick, rounds=15 if full else 3)
-        tables.append(f"{found.table(STEPS * BATCH, what=f'`{name}`')}\n\n{found.verdict()}{_first(first)}")
-        data[name] = found.document() | {"first_s": first}
+        comparison, first = compared(name, WAYS if full else quick, rounds=15 if full else 3)
+        tables.append(
+            f"{comparison.table(STEPS * BATCH, head_text=f'`{name}`')}\n\n{comparison.verdict()}{_first(first)}"
+        )
+        data[name] = comparison.document() | {"first_s": first}
     losses = curves(CURVE_STEPS) if full else {}
     source = "CamVid" if os.environ.get("ZOO_CAMVID") else "generated scenes"
     text = f"""\
@@ -260,9 +262,9 @@ def _first(first: dict[str, float]) -> str:
 
 
 def _agreement(losses: dict[str, list[float]]) -> str:
-    (one, other, fast), third = losses.values(), len(next(iter(losses.values()))) // 3
+    (plain, reseeded, fast), third = losses.values(), len(next(iter(losses.values()))) // 3
     ends = {name: mean(values[-third:]) for name, values in losses.items()}
-    steps = np.abs(np.array(fast) - one).mean(), np.abs(np.array(other) - one).mean()
+    steps = np.abs(np.array(fast) - plain).mean(), np.abs(np.array(reseeded) - plain).mean()
     rows = [(name, f"{mean(values[:third]):.4f}", f"{ends[name]:.4f}") for name, values in losses.items()]
     return f"""
 Loss of `{CURVE_NETWORK}` from the same start, the same batches in the same order. Step by step the fast way differs
@@ -278,10 +280,10 @@ def plot(losses: dict[str, list[float]]) -> None:
     """Loss by step; the plain loop's other seed in grey, for the size of the noise."""
     from benchmarks.plots import COLOURS, figure, save
 
-    drawn, (axes,) = figure(width=5.4)
-    (one, other, fast) = losses.items()
-    for (name, values), colour, style in ((other, "0.7", "-"), (one, COLOURS[0], "-"), (fast, COLOURS[1], "--")):
+    chart, (axes,) = figure(width=5.4)
+    (plain, reseeded, fast) = losses.items()
+    for (name, values), colour, style in ((reseeded, "0.7", "-"), (plain, COLOURS[0], "-"), (fast, COLOURS[1], "--")):
         axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name, linewidth=1.2)
     axes.set(xlabel="step", ylabel="loss")
     axes.legend(frameon=False)
-    save(drawn, PLOT)
+    save(chart, PLOT)

@@ -35,9 +35,9 @@ def problem() -> FeasibleSet:
     return feasible_set(query())
 
 
-def drawn(found: FeasibleSet, seed: int) -> Any:
+def drawn(feasible: FeasibleSet, seed: int) -> Any:
     """mIOU of each candidate: a draw of the published effects' posterior, and of what no sum of effects explains."""
-    own = prior(found, same_protocol=True)
+    own = prior(feasible, same_protocol=True)
     rng = np.random.default_rng([2026, seed])
     effects = rng.multivariate_normal(own.mean, own.covariance)
     # Random Fourier features of the squared-exponential process (Rahimi and Recht, 2007).
@@ -46,13 +46,15 @@ def drawn(found: FeasibleSet, seed: int) -> Any:
     return percent(own.features @ effects + process)
 
 
-def thresholds(found: FeasibleSet, seed: int) -> Any:
+def thresholds(feasible: FeasibleSet, seed: int) -> Any:
     """mIOU of each candidate: steps along fields, and steps where two fields are both above a threshold."""
     rng = np.random.default_rng([77, seed])
-    places = found.positions
+    places = feasible.positions
     fields, edges = rng.integers(0, places.shape[1], (12, 2)), rng.uniform(0.2, 0.8, (12, 2))
-    both = [(places[:, a] > s) & (places[:, b] > t) for (a, b), (s, t) in zip(fields, edges, strict=True)]
-    return percent(45 + (places > 0.5) @ rng.normal(0, 4, places.shape[1]) + np.array(both).T @ rng.normal(0, 5, 12))
+    pairs_above = [(places[:, a] > s) & (places[:, b] > t) for (a, b), (s, t) in zip(fields, edges, strict=True)]
+    return percent(
+        45 + (places > 0.5) @ rng.normal(0, 4, places.shape[1]) + np.array(pairs_above).T @ rng.normal(0, 5, 12)
+    )
 
 
 def with_noise(truth: Any, seed: int) -> Any:
@@ -60,12 +62,12 @@ def with_noise(truth: Any, seed: int) -> Any:
     return percent(points(truth) + np.random.default_rng([9, seed]).normal(0, NOISE, len(truth)))
 
 
-def known_before(found: FeasibleSet, *, same_protocol: bool = True) -> Prior:
-    return prior(found, same_protocol=same_protocol)
+def known_before(feasible: FeasibleSet, *, same_protocol: bool = True) -> Prior:
+    return prior(feasible, same_protocol=same_protocol)
 
 
-def unknown(found: FeasibleSet) -> Prior:
-    return Prior(*uninformed(found), found.positions)
+def unknown(feasible: FeasibleSet) -> Prior:
+    return Prior(*uninformed(feasible), feasible.positions)
 
 
 class Score:
@@ -82,30 +84,30 @@ class Score:
         self.whole = self._volume((front - self.low) / span, ref=self.ref)
 
     def __call__(self, index: list[int]) -> float:
-        kept = [i for i in index if i >= 0]
-        return float(self._volume(self.unit[kept], ref=self.ref) / self.whole) if kept else 0.0
+        valid = [i for i in index if i >= 0]
+        return float(self._volume(self.unit[valid], ref=self.ref) / self.whole) if valid else 0.0
 
 
 Tries = tuple[list[int], list[float]]
 """Candidates in the order asked (-1: outside the limits, or no valid spec), and the seconds of each proposal."""
 
 
-def ours(name: str, found: FeasibleSet, own: Prior, truth: Any, seed: int, count: int) -> Tries:
+def ours(name: str, feasible: FeasibleSet, own: Prior, truth: Any, seed: int, count: int) -> Tries:
     """A sampler of `search.study.samplers`."""
-    sampler = SAMPLERS[name](Setting(found, own, Scale(), seed, count))
+    sampler = SAMPLERS[name](Setting(feasible, own, Scale(), seed, count))
     tried: list[Tried] = []
     seconds = []
     for number in range(count):
         start = time.perf_counter()
-        told = observations_of([(t.index, t.miou, 0.0) for t in tried])
-        taken = np.array([t.index for t in tried], np.int64)
-        proposal = sampler(History(tuple(tried), told, np.empty(0, np.int64), taken), number)
+        observations = observations_of([(t.index, t.miou, 0.0) for t in tried])
+        proposed = np.array([t.index for t in tried], np.int64)
+        proposal = sampler(History(tuple(tried), observations, np.empty(0, np.int64), proposed), number)
         seconds.append(time.perf_counter() - start)
         tried.append(Tried(proposal.index, float(truth[proposal.index]), dict(proposal.notes)))
     return [t.index for t in tried], seconds
 
 
-def optunas(name: str, found: FeasibleSet, truth: Any, seed: int, count: int) -> Tries:
+def optunas(name: str, feasible: FeasibleSet, truth: Any, seed: int, count: int) -> Tries:
     """A sampler of Optuna's in a study over the choices, its defaults, constraints set."""
     import optuna
 
@@ -116,10 +118,10 @@ def optunas(name: str, found: FeasibleSet, truth: Any, seed: int, count: int) ->
         "nsga2": optuna.samplers.NSGAIISampler,
         "gp": optuna.samplers.GPSampler,
     }
-    choices = found.query.one_space.choices
-    study = optuna.create_study(directions=["minimize"] * len(found.query.axes()), sampler=kinds[name](seed=seed))
-    worst = found.points(np.arange(len(found)), truth).max(axis=0)
-    place = {int(row): i for i, row in enumerate(found.rows)}
+    choices = feasible.query.one_space.choices
+    study = optuna.create_study(directions=["minimize"] * len(feasible.query.axes()), sampler=kinds[name](seed=seed))
+    worst = feasible.points(np.arange(len(feasible)), truth).max(axis=0)
+    place = {int(row): i for i, row in enumerate(feasible.rows)}
     shape = tuple(len(values) for values in choices.values.values())
     index, seconds = [], []
     for _ in range(count):
@@ -128,7 +130,7 @@ def optunas(name: str, found: FeasibleSet, truth: Any, seed: int, count: int) ->
         codes = [trial.suggest_int(field, 0, len(values) - 1) for field, values in choices.values.items()]
         at = place.get(int(np.ravel_multi_index(codes, shape)), -1)
         trial.set_constraint("limits", -1.0 if at >= 0 else 1.0)
-        study.tell(trial, (worst if at < 0 else found.points(at, truth[at])).tolist())
+        study.tell(trial, (worst if at < 0 else feasible.points(at, truth[at])).tolist())
         seconds.append(time.perf_counter() - start)
         index.append(at)
     return index, seconds
@@ -141,11 +143,11 @@ def measured_problem(table: Path) -> tuple[FeasibleSet, Any]:
     from search.accuracy.bench.table import measured
 
     whole = Query(space=SearchSpace(CHOICES, SIZE), devices=(DeviceAt("tx2"),))
-    networks = sorted((whole.space.row(one.spec), one.mean) for one in measured(read_runs(table)))
+    networks = sorted((whole.space.row(network.spec), network.mean) for network in measured(read_runs(table)))
     columns = evaluator(whole)(np.array([row for row, _ in networks], np.int64))
-    known = [sign * columns.metric(m, d).astype(float) for m, d, sign in whole.axes() if m != "miou"]
+    costs = [sign * columns.metric(m, d).astype(float) for m, d, sign in whole.axes() if m != "miou"]
     before = np.stack([columns.miou[part] for part in ("low", "mean", "high")], axis=1)
-    found = FeasibleSet(
-        whole, len(networks), columns.rows, np.stack(known, axis=1), before, np.zeros((len(networks), 0))
+    feasible = FeasibleSet(
+        whole, len(networks), columns.rows, np.stack(costs, axis=1), before, np.zeros((len(networks), 0))
     )
-    return found, np.array([miou for _, miou in networks])
+    return feasible, np.array([miou for _, miou in networks])

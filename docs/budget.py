@@ -44,8 +44,8 @@ class Row:
 
     def beaten_by(self, other: "Row", device: str) -> bool:
         """Whether another is at least as good in both, and better in one."""
-        mine, its = (-self.miou, self.latency[device].mean), (-other.miou, other.latency[device].mean)
-        return its != mine and its[0] <= mine[0] and its[1] <= mine[1]
+        costs, its = (-self.miou, self.latency[device].mean), (-other.miou, other.latency[device].mean)
+        return its != costs and its[0] <= costs[0] and its[1] <= costs[1]
 
 
 def _row(name: str, graph: Graph, miou: float) -> Row:
@@ -80,8 +80,8 @@ def retrained() -> list[Row]:
 
 def front(rows: Sequence[Row], device: str) -> list[Row]:
     """Rows that no other beats in both mIOU and predicted latency, fastest first."""
-    kept = [row for row in rows if not any(row.beaten_by(other, device) for other in rows)]
-    return sorted(kept, key=lambda row: row.latency[device].mean)
+    leading = [row for row in rows if not any(row.beaten_by(other, device) for other in rows)]
+    return sorted(leading, key=lambda row: row.latency[device].mean)
 
 
 def _table(rows: Sequence[Row], score: str) -> str:
@@ -114,17 +114,17 @@ def _choice_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
 
 def _leads(rows: Sequence[Row]) -> str:
     """Which rows no other beats in mIOU and parameters."""
-    kept = [r for r in rows if not any(o.miou > r.miou and o.graph.params <= r.graph.params for o in rows)]
-    kept.sort(key=lambda row: row.graph.params)
-    return ", ".join(f"`{row.name}` ({row.graph.params / 1e6:.2f} M, {row.miou:.1f} %)" for row in kept)
+    leading = [r for r in rows if not any(o.miou > r.miou and o.graph.params <= r.graph.params for o in rows)]
+    leading.sort(key=lambda row: row.graph.params)
+    return ", ".join(f"`{row.name}` ({row.graph.params / 1e6:.2f} M, {row.miou:.1f} %)" for row in leading)
 
 
 def _behind(rows: Sequence[Row], name: str) -> str:
     """Which rows are better than one and no larger."""
-    mine = next(row for row in rows if row.name == name)
-    better = [row for row in rows if row.miou > mine.miou and row.graph.params <= mine.graph.params]
-    names = ", ".join(f"`{row.name}` (+{row.miou - mine.miou:.1f} points)" for row in better) or "none"
-    return f"better than `{name}` ({mine.miou:.1f} %) with no more parameters: {names}"
+    row_named = next(row for row in rows if row.name == name)
+    better = [row for row in rows if row.miou > row_named.miou and row.graph.params <= row_named.graph.params]
+    names = ", ".join(f"`{row.name}` (+{row.miou - row_named.miou:.1f} points)" for row in better) or "none"
+    return f"better than `{name}` ({row_named.miou:.1f} %) with no more parameters: {names}"
 
 
 PAGE = """# Which network for which budget
@@ -164,9 +164,12 @@ networks' cost, and `zoo list --published` says where the other's parameters dif
 
 def _unlike(rows: Sequence[Row], name: str, device: str = "orin-nano") -> str:
     """The largest network of a device's front beside one that has fewer parameters."""
-    mine = next(row for row in rows if row.name == name)
+    row_named = next(row for row in rows if row.name == name)
     large = max(front(rows, device), key=lambda row: row.graph.params)
-    times, share = large.graph.params / mine.graph.params, large.latency[device].mean / mine.latency[device].mean
+    times, share = (
+        large.graph.params / row_named.graph.params,
+        large.latency[device].mean / row_named.latency[device].mean,
+    )
     return (
         f"`{large.name}` has {times:.0f} times the parameters of `{name}`, and {share:.1f} of its latency on {device}"
     )
@@ -174,17 +177,17 @@ def _unlike(rows: Sequence[Row], name: str, device: str = "orin-nano") -> str:
 
 def page() -> str:
     """The page."""
-    ours, theirs = measured(), retrained()
-    best, small = ours[-1], min(ours, key=lambda row: row.graph.params)
+    measured_rows, retrained_rows = measured(), retrained()
+    best, small = measured_rows[-1], min(measured_rows, key=lambda row: row.graph.params)
     return PAGE.format(
         best=f"`{best.name}` with {best.miou:.1f} %",
         smallest=f"`{small.name}` with {small.miou:.1f} % and {small.graph.params / 1e6:.2f} M parameters",
-        behind=_behind(theirs, "espnet-8"),
-        leads=_leads(theirs),
-        unlike=_unlike(theirs, "espnet-8"),
+        behind=_behind(retrained_rows, "espnet-8"),
+        leads=_leads(retrained_rows),
+        unlike=_unlike(retrained_rows, "espnet-8"),
         protocol=OURS[-1],
-        ours=_table(ours, "mIOU, %"),
-        our_choices=_choices(ours),
-        theirs=_table(theirs, "mIOU, %"),
-        their_choices=_choices(theirs),
+        ours=_table(measured_rows, "mIOU, %"),
+        our_choices=_choices(measured_rows),
+        theirs=_table(retrained_rows, "mIOU, %"),
+        their_choices=_choices(retrained_rows),
     )

@@ -66,8 +66,8 @@ def inside(folder: str) -> Iterator[None]:
 def picture(page: Path, target: Path, *flags: str) -> None:
     """The top of a page as a browser shows it."""
     common = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
-    asked = [str(CHROMIUM), *common, *flags, f"--screenshot={target}", page.as_uri()]
-    subprocess.run(asked, check=True, timeout=300, capture_output=True)
+    command_line = [str(CHROMIUM), *common, *flags, f"--screenshot={target}", page.as_uri()]
+    subprocess.run(command_line, check=True, timeout=300, capture_output=True)
 
 
 def text(document: dict[str, Any]) -> str:
@@ -75,7 +75,7 @@ def text(document: dict[str, Any]) -> str:
     query, plan = query_from(document["query"]), document["plan"]
     trials, accuracy = document["trials"], document["accuracy"]
     follow = trials["follow_up"]
-    asked = command(query, "runs/camvid", space_names(query, load_config()) or ("SPACE",), plan)
+    command_text = command(query, "runs/camvid", space_names(query, load_config()) or ("SPACE",), plan)
     sampler, left_out, confidence = document["sampler"], accuracy["leave_one_out"], query.confidence
     hours = (trials["seconds"] + follow["seconds"]) / 3600
     long = "Front, by the long protocol" if follow["complete"] else "Front"
@@ -90,7 +90,7 @@ def text(document: dict[str, Any]) -> str:
             ),
             "",
             "```",
-            _wrapped(asked),
+            _wrapped(command_text),
             "```",
             "",
             _paragraph(
@@ -166,8 +166,12 @@ def _wrapped(line: str) -> str:
     words, rows = shlex.split(line), [""]
     for i, word in enumerate(words):
         quoted = shlex.quote(word)
-        both = len(quoted) + (len(words[i + 1]) + 1 if word.startswith("--") and i + 1 < len(words) else 0)
-        if rows[-1] and len(rows[-1]) + both > 100 and (word.startswith("-") or not words[i - 1].startswith("-")):
+        pair_length = len(quoted) + (len(words[i + 1]) + 1 if word.startswith("--") and i + 1 < len(words) else 0)
+        if (
+            rows[-1]
+            and len(rows[-1]) + pair_length > 100
+            and (word.startswith("-") or not words[i - 1].startswith("-"))
+        ):
             rows[-1] += " \\"
             rows.append("   ")
         rows[-1] += (" " if rows[-1] else "") + quoted
@@ -176,19 +180,19 @@ def _wrapped(line: str) -> str:
 
 def _front(document: dict[str, Any], query: Query) -> list[str]:
     front = document["front"]
-    common, specs = apart([searched(document["query"]["space"], one["spec"]) for one in front])
+    common, specs = apart([searched(document["query"]["space"], member["spec"]) for member in front])
     devices = list(front[0]["devices"])
     heads = ["#", "spec", "mIOU, %", "runs", "expected, %", "parameters", *(f"latency on {d}, ms" for d in devices)]
     lines = [f"| {' | '.join(heads)} |", "| --: | --- |" + " --: |" * (len(heads) - 2)]
-    for one, spec in zip(front, specs, strict=True):
-        miou = one["miou"]
+    for member, spec in zip(front, specs, strict=True):
+        miou = member["miou"]
         cells = [
-            str(one["rank"]),
+            str(member["rank"]),
             spec.replace("\n", " "),
             f"{miou['mean']:.1f} ({miou['low']:.1f}–{miou['high']:.1f})",
         ]
-        cells += [" ".join(f"{run:.1f}" for run in one["runs"]), f"{one['predicted']['mean']:.1f}"]
-        cells += [f"{one['params']:,}", *(_interval(one["devices"][d]["latency_s"]) for d in devices)]
+        cells += [" ".join(f"{run:.1f}" for run in member["runs"]), f"{member['predicted']['mean']:.1f}"]
+        cells += [f"{member['params']:,}", *(_interval(member["devices"][d]["latency_s"]) for d in devices)]
         lines.append(f"| {' | '.join(cells)} |")
     return ([f"The same in all: {common}.", ""] if common else []) + lines
 
@@ -200,20 +204,20 @@ def _interval(latency_s: dict[str, float]) -> str:
 
 def _differences(document: dict[str, Any]) -> list[str]:
     out = []
-    for one in document["differences"]:
-        (a, b), real = one["ranks"], "more than noise" if one["exceeds_noise"] else "no more than noise"
-        said = f"#{a} is better than #{b} by {one['difference']:.1f} points: {real} (95 %), which reaches "
-        out += [f"{said}{one['noise']:.1f}.", ""]
+    for pair in document["differences"]:
+        (a, b), real = pair["ranks"], "more than noise" if pair["exceeds_noise"] else "no more than noise"
+        sentence = f"#{a} is better than #{b} by {pair['difference']:.1f} points: {real} (95 %), which reaches "
+        out += [f"{sentence}{pair['noise']:.1f}.", ""]
     return out
 
 
 def _tried(document: dict[str, Any]) -> list[str]:
     rows = document["front"] + document["tried"]
     lines = ["| spec | mIOU, % | how | parameters |", "| --- | --: | --- | --: |"]
-    for one in rows:
-        how = one["miou_source"].partition(";")[0].partition("(")[2]
-        spec = searched(document["query"]["space"], one["spec"])
-        lines.append(f"| {settings(spec, spec)} | {one['miou']['mean']:.1f} | {how} | {one['params']:,} |")
+    for row in rows:
+        runs_text = row["miou_source"].partition(";")[0].partition("(")[2]
+        spec = searched(document["query"]["space"], row["spec"])
+        lines.append(f"| {settings(spec, spec)} | {row['miou']['mean']:.1f} | {runs_text} | {row['params']:,} |")
     return lines
 
 

@@ -205,10 +205,10 @@ def left_out_errors(device: Device) -> dict[str, dict[str, list[float]]]:
 
 def _readings(left: LeftOutErrors) -> Iterator[str]:
     rows = [
-        (device, metric.partition("_")[0], unit, f"{points:.0f}", f"{error:.1%}", f"{held:.0%}")
+        (device, metric.partition("_")[0], unit, f"{points:.0f}", f"{error:.1%}", f"{coverage:.0%}")
         for device, units in left.items()
         for unit, metrics in units.items()
-        for metric, (points, error, held) in metrics.items()
+        for metric, (points, error, coverage) in metrics.items()
     ]
     yield READINGS_NOTE
     yield from _table(("device", "metric", "left out", "points", "error", "90 % interval holds"), rows, 3)
@@ -225,14 +225,16 @@ def _summary(devices: Sequence[Device], results: Mapping[str, Validation], left:
                 rows.append((device.name, f"{device.stack} {device.precision}", label, "0", *["–"] * 6))
                 continue
             networks = len({c.group for c in checks})
-            alone = _uncalibrated(before, metric)
-            error = f"{fmean(abs(c.error) for c in alone):.1%}"
-            widths = f"{_factor(c.predicted for c in alone):.2g} → {_factor(c.left_out for c in checks):.2g}"
+            uncalibrated_checks = _uncalibrated(before, metric)
+            error = f"{fmean(abs(c.error) for c in uncalibrated_checks):.1%}"
+            widths = (
+                f"{_factor(c.predicted for c in uncalibrated_checks):.2g} → {_factor(c.left_out for c in checks):.2g}"
+            )
             cells = (str(len(checks)), str(networks), error, *_errors(checks), widths)
             rows.append((device.name, f"{device.stack} {device.precision}", label, *cells))
-    everything = [c for device in devices for c in results[device.name].checks if c.used_for_calibration]
+    calibrating = [c for device in devices for c in results[device.name].checks if c.used_for_calibration]
     for metric, label in (("latency_s", "latency"), ("power_w", "power")):
-        checks = [c for c in everything if c.metric == metric and c.bound == "none"]
+        checks = [c for c in calibrating if c.metric == metric and c.bound == "none"]
         rows.append(("all", "", label, str(len(checks)), "–", "–", *_errors(checks), "–"))
     columns = (
         "device",
@@ -324,8 +326,8 @@ def _calibrating(result: Validation) -> Iterator[str]:
     parts = []
     for metric, label in (("latency_s", "latency"), ("power_w", "power")):
         counts = Counter(c.network for c in result.of(metric) if c.used_for_calibration)
-        found = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in counts.items())
-        parts.append(f"{label} parameters by {found or 'nothing'}")
+        names = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in counts.items())
+        parts.append(f"{label} parameters by {names or 'nothing'}")
     yield f"Calibrated: {'; '.join(parts)}. Points marked *check* calibrate nothing.\n"
 
 

@@ -229,9 +229,9 @@ class Priced:
         """Some of the rows, at the fastest setting."""
         miou = self.miou and Accuracy(self.miou.mean[index], self.miou.low[index], self.miou.high[index])
         terms = tuple(column[index] for column in self.terms)
-        some = Priced(self.query, self.rows[index], self.lowered.take(index), terms, self.predictors, miou)
-        vars(some)["failures"] = self.failures[index]
-        return some
+        part = Priced(self.query, self.rows[index], self.lowered.take(index), terms, self.predictors, miou)
+        vars(part)["failures"] = self.failures[index]
+        return part
 
     def chance(self, bound: Bound, value: Any = None) -> Floats:
         """Probability that each row passes a limit, (N,); value: another than its own, in SI units, one or (N,)."""

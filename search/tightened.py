@@ -157,8 +157,8 @@ def _never_below(part: Tightened, device: int, evaluators: Sequence[Evaluator], 
 
 def idle_powers(evaluators: Sequence[Evaluator], device: int) -> Floats:
     """Power of a device when idle, in W, at each setting."""
-    found = [evaluator.predictors[device] for evaluator in evaluators]
-    return np.array([prices.device.idle_power(prices.clock_mhz) for prices in found])
+    at_settings_predictors = [evaluator.predictors[device] for evaluator in evaluators]
+    return np.array([prices.device.idle_power(prices.clock_mhz) for prices in at_settings_predictors])
 
 
 def _each_network_once(query: Query, part: Tightened, evaluators: Sequence[Evaluator]) -> Tightened:

@@ -23,7 +23,7 @@ def progress(label: str, *columns: Any, console: "Console | None" = None) -> Ite
         *(columns or Bar.get_default_columns()), console=errors, transient=True, disable=not errors.is_terminal
     ) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda count, total: bar.update(task, completed=count, total=total)
 
 
 def tracked(items: Iterable[T], label: str, count: int) -> Iterable[T]:

@@ -40,37 +40,37 @@ def rows(results: Path = RESULTS) -> dict[str, Mapping[str, Any]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
 
 
-def of_protocol(protocol: str, done: Mapping[str, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+def of_protocol(protocol: str, finished: Mapping[str, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """The yardstick's finished trainings under a protocol, by place in `YARDSTICK`."""
-    found = ((i, done.get(Task(protocol, spec).name)) for i, spec in enumerate(YARDSTICK))
-    return {i: row for i, row in found if row is not None}
+    rows_of = ((i, finished.get(Task(protocol, spec).name)) for i, spec in enumerate(YARDSTICK))
+    return {i: row for i, row in rows_of if row is not None}
 
 
-def rankings(done: Mapping[str, Mapping[str, Any]]) -> Iterator[Ranking]:
+def rankings(finished: Mapping[str, Mapping[str, Any]]) -> Iterator[Ranking]:
     """Every candidate at every size that it was scored at."""
-    truth = {i: row["miou"] for i, row in of_protocol("truth", done).items()}
+    truth = {i: row["miou"] for i, row in of_protocol("truth", finished).items()}
     for protocol in CANDIDATES:
-        own = of_protocol(protocol, done)
+        own = of_protocol(protocol, finished)
         for size in SCORED_AT if own else ():
-            both = sorted(truth.keys() & own.keys())
-            a, b = [truth[i] for i in both], [own[i]["miou_at"][size] for i in both]
-            pairs = list(combinations(range(len(both)), 2))
+            shared = sorted(truth.keys() & own.keys())
+            a, b = [truth[i] for i in shared], [own[i]["miou_at"][size] for i in shared]
+            pairs = list(combinations(range(len(shared)), 2))
             right = sum((a[i] - a[j]) * (b[i] - b[j]) > 0 for i, j in pairs)
             hours = fmean(row["cpu_seconds"] for row in own.values()) / 3600
-            tau = kendall(a, b) if len(both) > 1 else None
+            tau = kendall(a, b) if len(shared) > 1 else None
             yield Ranking(protocol, size, len(own), hours, right, len(pairs), tau)
 
 
-def yardstick_table(done: Mapping[str, Mapping[str, Any]]) -> str:
+def yardstick_table(finished: Mapping[str, Mapping[str, Any]]) -> str:
     """mIOU of the six networks under the truth and every candidate, in Markdown; "–" for what is not trained yet."""
-    found = {name: of_protocol(name, done) for name in ("truth", *CANDIDATES)}
-    shown = {name: own for name, own in found.items() if own or name == "truth"}
+    by_protocol = {name: of_protocol(name, finished) for name in ("truth", *CANDIDATES)}
+    columns = {name: own for name, own in by_protocol.items() if own or name == "truth"}
     lines = []
     for i, spec in enumerate(YARDSTICK):
-        cells = [f"{own[i]['miou']:.1f}" if i in own else "–" for own in shown.values()]
+        cells = [f"{own[i]['miou']:.1f}" if i in own else "–" for own in columns.values()]
         name = "espnet-c" if spec.variant == "C" else "espnet"
         lines.append((f"`{name}-{spec.alpha3}`", *cells))
-    return table(("network", *(_heading(name) for name in shown)), lines, len(shown))
+    return table(("network", *(_heading(name) for name in columns)), lines, len(columns))
 
 
 def _heading(name: str) -> str:
@@ -78,18 +78,18 @@ def _heading(name: str) -> str:
     return f"{name}, {width}x{height}"
 
 
-def rankings_table(found: Sequence[Ranking]) -> str:
+def rankings_table(rankings_shown: Sequence[Ranking]) -> str:
     """Cost and pairs of each candidate in Markdown."""
     lines = [
         (
-            f"`{one.protocol}`",
-            one.scored_at,
-            str(one.networks),
-            f"{one.hours:.2f}",
-            f"{one.right} of {one.pairs}" if one.pairs else "–",
-            "–" if one.kendall is None else f"{one.kendall:.2f}",
+            f"`{ranking.protocol}`",
+            ranking.scored_at,
+            str(ranking.networks),
+            f"{ranking.hours:.2f}",
+            f"{ranking.right} of {ranking.pairs}" if ranking.pairs else "–",
+            "–" if ranking.kendall is None else f"{ranking.kendall:.2f}",
         )
-        for one in found
+        for ranking in rankings_shown
     ]
     columns = ("protocol", "scored at", "networks", "core-hours each", "pairs ranked as the truth", "Kendall")
     return table(columns, lines, 4)
@@ -97,10 +97,10 @@ def rankings_table(found: Sequence[Ranking]) -> str:
 
 def labels_text(results: Path = RESULTS) -> str:
     """Both tables, and what was spent."""
-    done = rows(results)
-    spent = sum(row["cpu_seconds"] for row in done.values()) / 3600
-    machines = sorted({f"{row['cpu']}, {row['precision']}" for row in done.values()})
+    finished = rows(results)
+    spent = sum(row["cpu_seconds"] for row in finished.values()) / 3600
+    machines = sorted({f"{row['cpu']}, {row['precision']}" for row in finished.values()})
     return (
-        f"{len(done)} trainings, {spent:.1f} core-hours ({'; '.join(machines)}).\n\n{yardstick_table(done)}\n\n"
-        f"{rankings_table(list(rankings(done)))}"
+        f"{len(finished)} trainings, {spent:.1f} core-hours ({'; '.join(machines)}).\n\n{yardstick_table(finished)}\n\n"
+        f"{rankings_table(list(rankings(finished)))}"
     )

@@ -33,7 +33,7 @@ MIN_NETWORKS = 5
 
 def compare(table: Path = TABLE) -> dict[str, Any]:
     """All comparisons of a table as plain values for JSON. Raises ConfigError where it has too few networks."""
-    networks = [one for one in measured(read_runs(table)) if one.spec.family == FAMILY]
+    networks = [network for network in measured(read_runs(table)) if network.spec.family == FAMILY]
     if len(networks) < MIN_NETWORKS:
         raise ConfigError(
             f"a comparison needs {MIN_NETWORKS} networks measured under {PROTOCOL}, but {table} has {len(networks)}; "
@@ -45,12 +45,12 @@ def compare(table: Path = TABLE) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "protocol_text": PROTOCOL_TEXT,
         "networks": len(networks),
-        "runs": sum(len(one.runs) for one in networks),
-        "hours": sum(run.seconds for one in networks for run in one.runs) / 3600,
+        "runs": sum(len(network.runs) for network in networks),
+        "hours": sum(run.seconds for network in networks for run in network.runs) / 3600,
         "miou": {"low": min(n.mean for n in networks), "high": max(n.mean for n in networks)},
         "noise": noise_of(networks),
         "used": chosen.form.name,
-        "forms": [_judged(one, chosen) for one in judged],
+        "forms": [_judged(network, chosen) for network in judged],
         "scores": raw_scores(networks),
         "long": long_runs(networks),
         "settling": settling(networks),
@@ -60,42 +60,42 @@ def compare(table: Path = TABLE) -> dict[str, Any]:
 def judgements(networks: Sequence[Measured]) -> list[Judged]:
     """Every form left out; proxies where every network has been scored."""
     proxies = _proxies(networks)
-    known = inputs_of(networks, proxies)
-    return [judge(form, networks, known) for form in forms(PROXIES if proxies else ())]
+    inputs = inputs_of(networks, proxies)
+    return [judge(form, networks, inputs) for form in forms(PROXIES if proxies else ())]
 
 
 def _proxies(networks: Sequence[Measured]) -> Mapping[Spec, Mapping[str, float]] | None:
-    found = read_proxies()
-    return found if all(one.spec in found for one in networks) else None
+    proxies = read_proxies()
+    return proxies if all(network.spec in proxies for network in networks) else None
 
 
-def _judged(one: Judged, chosen: Judged) -> dict[str, Any]:
+def _judged(result: Judged, chosen: Judged) -> dict[str, Any]:
     return {
-        "name": one.form.name,
-        "title": one.form.title,
-        "anywhere": one.form.anywhere,
-        "used": one is chosen,
-        "mae": one.mae,
-        "mae_se": one.mae_se,
-        "rmse": one.rmse,
-        "spearman": one.spearman,
-        "kendall": one.kendall,
-        "within_90": one.coverage,
-        "worse_by": _paired(one, chosen),
+        "name": result.form.name,
+        "title": result.form.title,
+        "anywhere": result.form.anywhere,
+        "used": result is chosen,
+        "mae": result.mae,
+        "mae_se": result.mae_se,
+        "rmse": result.rmse,
+        "spearman": result.spearman,
+        "kendall": result.kendall,
+        "within_90": result.coverage,
+        "worse_by": _paired(result, chosen),
     }
 
 
-def _paired(one: Judged, chosen: Judged) -> dict[str, float]:
+def _paired(result: Judged, chosen: Judged) -> dict[str, float]:
     """By how much the absolute error is above that of the form in use, on the same networks."""
-    gap = np.abs(one.error) - np.abs(chosen.error)
+    gap = np.abs(result.error) - np.abs(chosen.error)
     return {"mean": float(gap.mean()), "se": float(gap.std(ddof=1) / np.sqrt(len(gap)))}
 
 
 def noise_of(networks: Sequence[Measured]) -> dict[str, Any]:
     """Noise of a run in percent and points, and how alike two seeds rank the networks that ran twice."""
     percent, in_points = noise(networks), noise(networks, points)
-    twice = [one for one in networks if len(one.runs) > 1]
-    first, second = ([one.runs[k].miou for one in twice] for k in (0, 1))
+    twice = [network for network in networks if len(network.runs) > 1]
+    first, second = ([network.runs[k].miou for network in twice] for k in (0, 1))
     return {
         "sd": percent.sd if percent else None,
         "sd_points": in_points.sd if in_points else None,
@@ -117,10 +117,10 @@ RAW: Mapping[str, Callable[[Inputs], Any]] = {
 def raw_scores(networks: Sequence[Measured]) -> list[dict[str, Any]]:
     """Rank correlation with the measured mIOU of scores that are fitted to nothing."""
     proxies = _proxies(networks)
-    known = inputs_of(networks, proxies)
-    scores = {name: read(known) for name, read in RAW.items()}
-    scores |= {f"zero-cost proxy {name}": column for name, column in known.proxies.items()}
-    means = [one.mean for one in networks]
+    inputs = inputs_of(networks, proxies)
+    scores = {name: read(inputs) for name, read in RAW.items()}
+    scores |= {f"zero-cost proxy {name}": column for name, column in inputs.proxies.items()}
+    means = [network.mean for network in networks]
     return [
         {"title": name, "spearman": spearman(score, means), "kendall": kendall(score, means)}
         for name, score in scores.items()
@@ -131,21 +131,21 @@ def long_runs(networks: Sequence[Measured]) -> dict[str, Any]:
     """The networks that ship with weights trained for long on CamVid: their mIOU after a short and a long run."""
     from pretrained.manifest import manifest
 
-    by_spec = {one.spec: one for one in networks}
+    by_spec = {network.spec: network for network in networks}
     rows: list[dict[str, Any]] = []
     for name, entry in load_config().models.items():
-        found = by_spec.get(entry.spec)
+        benched = by_spec.get(entry.spec)
         tags = {w.tag: w for w in manifest().of(name)} if entry.alias_of is None else {}
         score = next((m for m in tags["camvid"].metrics if m.split == "val"), None) if "camvid" in tags else None
-        if found is not None and score is not None and score.value is not None:
-            rows.append({"model": name, "short": found.mean, "runs": len(found.runs), "long": score.value})
+        if benched is not None and score is not None and score.value is not None:
+            rows.append({"model": name, "short": benched.mean, "runs": len(benched.runs), "long": score.value})
     short, long = ([row[key] for row in rows] for key in ("short", "long"))
     return {"networks": rows, "kendall": kendall(short, long), "spearman": spearman(short, long)}
 
 
 def settling(networks: Sequence[Measured]) -> list[dict[str, Any]]:
     """After each epoch: how alike it ranks the networks to the last one, and their mean mIOU."""
-    curves = np.array([np.mean([run.curve for run in one.runs], axis=0) for one in networks])
+    curves = np.array([np.mean([run.curve for run in network.runs], axis=0) for network in networks])
     last = curves[:, -1]
     return [
         {
@@ -158,33 +158,33 @@ def settling(networks: Sequence[Measured]) -> list[dict[str, Any]]:
     ]
 
 
-def markdown(found: Mapping[str, Any]) -> dict[str, str]:
+def markdown(comparison: Mapping[str, Any]) -> dict[str, str]:
     """The blocks of docs/accuracy.md."""
     return {
-        "protocol": f"{_summary(found)}\n\nProtocol `{found['protocol']}`: {found['protocol_text']}",
-        "forms": f"{_form_table(found)}\n\n{_form_words(found)}",
+        "protocol": f"{_summary(comparison)}\n\nProtocol `{comparison['protocol']}`: {comparison['protocol_text']}",
+        "forms": f"{_form_table(comparison)}\n\n{_form_words(comparison)}",
         "scores": _right(
             ("score", "Spearman", "Kendall"),
-            [(row["title"], _rank(row["spearman"]), _rank(row["kendall"])) for row in found["scores"]],
+            [(row["title"], _rank(row["spearman"]), _rank(row["kendall"])) for row in comparison["scores"]],
         ),
-        "noise": _noise_words(found),
-        "long": _long(found),
-        "settling": _settling(found),
+        "noise": _noise_words(comparison),
+        "long": _long(comparison),
+        "settling": _settling(comparison),
         "labels": labels_text(),
     }
 
 
-def _summary(found: Mapping[str, Any]) -> str:
-    low, high = found["miou"]["low"], found["miou"]["high"]
+def _summary(comparison: Mapping[str, Any]) -> str:
+    low, high = comparison["miou"]["low"], comparison["miou"]["high"]
     return (
-        f"{found['networks']} networks, {found['runs']} runs, {found['hours']:.1f} hours of training; "
+        f"{comparison['networks']} networks, {comparison['runs']} runs, {comparison['hours']:.1f} hours of training; "
         f"mIOU from {low:.1f} to {high:.1f} %."
     )
 
 
-def _form_table(found: Mapping[str, Any]) -> str:
+def _form_table(comparison: Mapping[str, Any]) -> str:
     def rows() -> Iterator[tuple[str, ...]]:
-        for row in found["forms"]:
+        for row in comparison["forms"]:
             title = f"**{row['title']}** (in use)" if row["used"] else row["title"]
             gap = "" if row["used"] else f"{row['worse_by']['mean']:+.2f} ± {row['worse_by']['se']:.2f}"
             yield (
@@ -209,18 +209,19 @@ def _form_table(found: Mapping[str, Any]) -> str:
     return _right(heads, list(rows()))
 
 
-def _form_words(found: Mapping[str, Any]) -> str:
-    used = next(row for row in found["forms"] if row["used"])
+def _form_words(comparison: Mapping[str, Any]) -> str:
+    used = next(row for row in comparison["forms"] if row["used"])
     close = [
         row["title"]
-        for row in found["forms"]
+        for row in comparison["forms"]
         if not row["used"] and row["worse_by"]["mean"] < 2 * row["worse_by"]["se"]
     ]
-    proxy = [row for row in found["forms"] if not row["anywhere"] and row["rmse"] < used["rmse"]]
+    proxy = [row for row in comparison["forms"] if not row["anywhere"] and row["rmse"] < used["rmse"]]
     words = f"`--accuracy bench` uses the one with the least RMSE that predicts a whole space at once: {used['title']}."
     if close:
         words += (
-            f" On {found['networks']} networks it cannot be told apart (two standard errors) from: {', '.join(close)}."
+            f" On {comparison['networks']} networks it cannot be told apart (two standard errors) from: "
+            f"{', '.join(close)}."
         )
     if proxy:
         names = ", ".join(row["title"] for row in proxy)
@@ -228,8 +229,8 @@ def _form_words(found: Mapping[str, Any]) -> str:
     return words
 
 
-def _noise_words(found: Mapping[str, Any]) -> str:
-    noise = found["noise"]
+def _noise_words(comparison: Mapping[str, Any]) -> str:
+    noise = comparison["noise"]
     if noise["sd"] is None:
         return "No network has been trained with two seeds yet."
     rank = "" if noise["spearman"] is None else (
@@ -242,26 +243,26 @@ def _noise_words(found: Mapping[str, Any]) -> str:
     )
 
 
-def _long(found: Mapping[str, Any]) -> str:
-    rows = sorted(found["long"]["networks"], key=lambda row: -row["long"])
+def _long(comparison: Mapping[str, Any]) -> str:
+    rows = sorted(comparison["long"]["networks"], key=lambda row: -row["long"])
     scores = _right(
         ("network", "trained for long, 480x360, %", "the bench, %"),
         [(f"`{row['model']}`", f"{row['long']:.1f}", f"{row['short']:.1f}") for row in rows],
     )
-    tau, count = found["long"]["kendall"], len(rows)
+    tau, count = comparison["long"]["kendall"], len(rows)
     if tau is None:
         return scores
     pairs = count * (count - 1) // 2
-    said = (
+    conclusion = (
         f"even a random order reaches 1 with probability 1/{math.factorial(count)}, so that this shows little"
         if tau > 0
         else "**short runs rank these networks the wrong way round**, so that the bench must not decide between them"
     )
-    return f"{scores}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {said}."
+    return f"{scores}\n\nKendall's tau {tau:.2f} of {count} networks, which is {pairs} pairs: {conclusion}."
 
 
-def _settling(found: Mapping[str, Any]) -> str:
-    rows = found["settling"]
+def _settling(comparison: Mapping[str, Any]) -> str:
+    rows = comparison["settling"]
     heads = ("after epoch", *(str(row["epoch"]) for row in rows))
     values = [
         ("Spearman with the last", *(_rank(row["spearman"]) for row in rows)),

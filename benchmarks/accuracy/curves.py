@@ -26,14 +26,14 @@ def draw_curves(networks: Sequence[Measured], path: Path) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.subplots()
-    means = [one.mean for one in networks]
+    means = [network.mean for network in networks]
     colours = mpl.colormaps["viridis"]
     scale = mpl.colors.Normalize(min(means), max(means) + 1e-6)
-    for one in networks:
-        for run in one.runs:
+    for network in networks:
+        for run in network.runs:
             epochs = range(1, run.epochs + 1)
-            panel.plot(epochs, run.curve, color=colours(scale(one.mean)), lw=1, alpha=0.8, marker=".", ms=3)
-    protocols = sorted({run.protocol for one in networks for run in one.runs})
+            panel.plot(epochs, run.curve, color=colours(scale(network.mean)), lw=1, alpha=0.8, marker=".", ms=3)
+    protocols = sorted({run.protocol for network in networks for run in network.runs})
     panel.set_xlabel("epoch")
     panel.set_ylabel("mIOU on CamVid val, %")
     panel.set_title(f"{len(networks)} networks, {', '.join(protocols)}", fontsize=10)

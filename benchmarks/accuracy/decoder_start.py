@@ -59,19 +59,19 @@ def _fit(
     conv = module.get_submodule(seam)
     assert isinstance(conv, nn.Conv2d) and not isinstance(conv.padding, str)
     width = conv.weight[0].numel()
-    gram, moments, seen = torch.zeros(width, width), torch.zeros(width, conv.out_channels), 0
-    each = max(1, ROWS // len(images))
+    gram, moments, rows = torch.zeros(width, width), torch.zeros(width, conv.out_channels), 0
+    rows_per_image = max(1, ROWS // len(images))
     for image, target in zip(images, targets, strict=True):
         answer = _at(trained, seam, target)[1]
         features = _at(module, seam, image)[0]
         height, across = features.shape[-2:]
-        wanted = functional.adaptive_avg_pool2d(answer, (height, across))
+        target_map = functional.adaptive_avg_pool2d(answer, (height, across))
         x = functional.unfold(features, conv.kernel_size, padding=conv.padding)[0].T
-        y = wanted[0].flatten(1).T
-        step = max(1, len(x) // each)
+        y = target_map[0].flatten(1).T
+        step = max(1, len(x) // rows_per_image)
         gram += x[::step].T @ x[::step]
         moments += x[::step].T @ y[::step]
-        seen += len(x[::step])
+        rows += len(x[::step])
     penalty = ridge * gram.diagonal().mean() * torch.eye(width)
     conv.weight.copy_(torch.linalg.solve(gram + penalty, moments).T.reshape(conv.weight.shape))
 

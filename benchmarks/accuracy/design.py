@@ -59,9 +59,9 @@ def _pool(variants: tuple[str, ...]) -> list[ESPNetSpec]:
 @cache
 def encoders() -> tuple[ESPNetSpec, ...]:
     """The encoders of the pairs as networks with decoder: the yardstick's three, then support points of the space."""
-    known = [spec for spec in YARDSTICK if spec.variant == "ESPNet"]
-    pool = [*known, *_pool(("ESPNet",))]
-    chosen = support(np.array([position(spec) for spec in pool]), len(known), ENCODERS)
+    yardstick = [spec for spec in YARDSTICK if spec.variant == "ESPNet"]
+    pool = [*yardstick, *_pool(("ESPNet",))]
+    chosen = support(np.array([position(spec) for spec in pool]), len(yardstick), ENCODERS)
     return tuple(pool[i] for i in chosen)
 
 
@@ -78,7 +78,7 @@ def design() -> dict[str, list[ESPNetSpec]]:
     """The networks with decoder whose encoders are trained too, and the others, as the file has them."""
     document = json.loads(LIST.read_text(encoding="utf-8"))
     specs = {key: [spec_from_dict(entry) for entry in document[key]] for key in ("pairs", "others")}
-    return {key: [spec for spec in found if isinstance(spec, ESPNetSpec)] for key, found in specs.items()}
+    return {key: [spec for spec in members if isinstance(spec, ESPNetSpec)] for key, members in specs.items()}
 
 
 def labels(protocol: str) -> list[Task]:
@@ -97,8 +97,8 @@ def held_out_pool() -> list[ESPNetSpec]:
     """Specs of the space from which held-out networks may be drawn: none that is labelled, nor its pair."""
     pairs, single = design()["pairs"], design()["others"]
     encoders_ = {task.spec for spec in pairs if (task := Task("", spec).encoder)}
-    known = {*pairs, *single, *encoders_}
-    return [spec for spec in _pool(("A", "B", "C", "ESPNet")) if spec not in known]
+    labelled = {*pairs, *single, *encoders_}
+    return [spec for spec in _pool(("A", "B", "C", "ESPNet")) if spec not in labelled]
 
 
 def main() -> int:

@@ -85,10 +85,10 @@ def main() -> int:
         return 1
     pool = held_out_pool()
     front = _front()
-    rest = [spec for spec in pool if spec not in front]
-    order = np.random.default_rng(SEED).permutation(len(rest))
-    at_random = [rest[i] for i in order[:EACH]]
-    band = _band([spec for spec in rest if spec not in at_random])
+    remaining = [spec for spec in pool if spec not in front]
+    order = np.random.default_rng(SEED).permutation(len(remaining))
+    at_random = [remaining[i] for i in order[:EACH]]
+    band = _band([spec for spec in remaining if spec not in at_random])
     document = {
         "front": [as_dict(spec) for spec in front],
         "random": [as_dict(spec) for spec in at_random],

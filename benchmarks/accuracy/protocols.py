@@ -25,8 +25,8 @@ class Protocol:
 
     def recipe(self, seed: int, *, decoder: bool) -> Recipe:
         """The recipe of one stage; the decoder's starts from a trained encoder, so with half the learning rate."""
-        made = recipe("zoo", epochs=self.epochs, size=self.size, batch=self.batch, lr=2e-3, warmup=1.0, seed=seed)
-        return replace(made, lr=1e-3) if decoder else made
+        base = recipe("zoo", epochs=self.epochs, size=self.size, batch=self.batch, lr=2e-3, warmup=1.0, seed=seed)
+        return replace(base, lr=1e-3) if decoder else base
 
     def __str__(self) -> str:
         height, width = self.size

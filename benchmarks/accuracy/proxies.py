@@ -29,8 +29,8 @@ SIZE, BATCH, SEEDS = (96, 128), 8, (0, 1, 2)
 
 def proxies(spec: Spec) -> dict[str, float]:
     """All proxies of a spec as it would be trained, by name."""
-    found = [{name: score(_network(spec, seed), *_batch()) for name, score in SCORES.items()} for seed in SEEDS]
-    return {name: float(np.mean([one[name] for one in found])) for name in SCORES}
+    by_seed = [{name: score(_network(spec, seed), *_batch()) for name, score in SCORES.items()} for seed in SEEDS]
+    return {name: float(np.mean([scores[name] for scores in by_seed])) for name in SCORES}
 
 
 def _network(spec: Spec, seed: int) -> Callable[[], Network]:
@@ -87,10 +87,10 @@ def naswot(make: Callable[[], Network], images: Tensor, labels: Tensor) -> float
 def jacobian(make: Callable[[], Network], images: Tensor, labels: Tensor) -> float:
     """How little the gradients of images by their own pixels correlate (arXiv:2006.04647, version 1, section 3)."""
     network = make().train()
-    seen = images.clone().requires_grad_()
-    network(seen).sum().backward()
-    assert seen.grad is not None
-    values = torch.linalg.eigvalsh(torch.corrcoef(seen.grad.flatten(1).double())) + 1e-5
+    inputs = images.clone().requires_grad_()
+    network(inputs).sum().backward()
+    assert inputs.grad is not None
+    values = torch.linalg.eigvalsh(torch.corrcoef(inputs.grad.flatten(1).double())) + 1e-5
     return -float((values.log() + 1 / values).sum())
 
 
@@ -122,13 +122,13 @@ def _products(network: Network) -> Tensor:
 def main() -> None:
     """Score what proxies.csv does not have yet."""
     torch.set_num_threads(1)
-    known = read_proxies()
+    scores = read_proxies()
     for spec in dict.fromkeys(entry.spec for entry in design()):
-        if spec not in known:
-            known[spec] = proxies(spec)
-            print(f"{len(known)}: {known[spec]}", file=sys.stderr)
+        if spec not in scores:
+            scores[spec] = proxies(spec)
+            print(f"{len(scores)}: {scores[spec]}", file=sys.stderr)
     assert tuple(SCORES) == PROXIES
-    write_proxies(known)
+    write_proxies(scores)
 
 
 if __name__ == "__main__":

@@ -23,22 +23,24 @@ def read_proxies(path: Path = TABLE) -> dict[Spec, dict[str, float]]:
     out: dict[Spec, dict[str, float]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.DictReader(file), 2):
-            where = f"{path}, line {line}"
+            location = f"{path}, line {line}"
             try:
-                spec = spec_from_dict(json.loads(row["spec"]), where)
+                spec = spec_from_dict(json.loads(row["spec"]), location)
                 out[spec] = {name: float(row[name]) for name in PROXIES}
             except (KeyError, TypeError, ValueError, AttributeError, SpecError) as error:
-                raise BenchError(f"{where}: is no row of proxies ({error}); remove the file and score again") from None
+                raise BenchError(
+                    f"{location}: is no row of proxies ({error}); remove the file and score again"
+                ) from None
             if not all(map(math.isfinite, out[spec].values())):
-                raise BenchError(f"{where}: a score is not finite; remove the file and score again")
+                raise BenchError(f"{location}: a score is not finite; remove the file and score again")
     return out
 
 
-def write_proxies(known: Mapping[Spec, Mapping[str, float]], path: Path = TABLE) -> None:
+def write_proxies(proxies: Mapping[Spec, Mapping[str, float]], path: Path = TABLE) -> None:
     """Replace the table."""
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("spec", *PROXIES))
-        for spec, found in known.items():
+        for spec, scores in proxies.items():
             text = json.dumps(as_dict(spec), separators=(",", ":"))
-            writer.writerow((text, *(f"{found[name]:.6g}" for name in PROXIES)))
+            writer.writerow((text, *(f"{scores[name]:.6g}" for name in PROXIES)))

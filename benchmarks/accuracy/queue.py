@@ -90,17 +90,17 @@ def give_decoder(begun: Begun, train: Split) -> None:
 def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Job:
     """The training of a task, as `zoo train` would set it up."""
     protocol = PROTOCOLS[task.protocol]
-    how = protocol.recipe(task.seed, decoder=task.encoder is not None)
+    recipe = protocol.recipe(task.seed, decoder=task.encoder is not None)
     train, val = splits(data)
     start = None
     if task.encoder:
-        kept = read_weights(results / f"{task.encoder.name}.safetensors")
-        state = {name: tensor.float() for name, tensor in kept.state.items()}
-        start = Start(state, kept.outputs, kept.labels, kept.preprocessing)
-    begun = begin(task.stand_in, train.labels, how.size, task.seed, start)
+        weights = read_weights(results / f"{task.encoder.name}.safetensors")
+        state = {name: tensor.float() for name, tensor in weights.state.items()}
+        start = Start(state, weights.outputs, weights.labels, weights.preprocessing)
+    begun = begin(task.stand_in, train.labels, recipe.size, task.seed, start)
     if start and not (work / task.name / STATE).exists():
         give_decoder(begun, train)
-    teacher = StoredTeacher(answers(protocol.teacher, data, work), how.augmentation) if protocol.teacher else None
+    teacher = StoredTeacher(answers(protocol.teacher, data, work), recipe.augmentation) if protocol.teacher else None
     about = {
         "model": task.name,
         "spec": as_dict(begun.spec),
@@ -109,7 +109,7 @@ def job_of(task: Task, data: Path, work: Path, results: Path, device: str) -> Jo
     }
     run = work / task.name
     run.mkdir(parents=True, exist_ok=True)
-    return Job(begun.module, begun.preprocessing, train, val, how, run, about, device, 1, SCORED_EVERY, teacher)
+    return Job(begun.module, begun.preprocessing, train, val, recipe, run, about, device, 1, SCORED_EVERY, teacher)
 
 
 def run_task(task: Task, data: Path, work: Path, results: Path, device: str) -> None:
@@ -160,7 +160,7 @@ def write_result(task: Task, trainer: Trainer, job: Job, spent: Mapping[str, Any
         "params": job.module.graph.params,  # type: ignore[union-attr]
         "miou": round(own.miou, 3),
         "per_class_iou": [None if value is None else round(value, 2) for value in own.per_class_iou],
-        "miou_at": {f"{w}x{h}": round(found.miou, 3) for (h, w), found in scores.items()},
+        "miou_at": {f"{w}x{h}": round(score.miou, 3) for (h, w), score in scores.items()},
         "curve": {str(row.epoch): round(row.miou, 2) for row in trainer.rows if row.miou is not None},
         "epochs": trainer.epoch,
         "cpu_seconds": round(spent["cpu_seconds"]),
@@ -212,9 +212,11 @@ def status(work: Path, results: Path) -> None:
     for task in tasks():
         row = result_of(task, results)
         log = work / task.name / "log.csv"
-        done = sum(1 for _ in log.open()) - 1 if log.exists() else 0
-        told = f"mIOU {row['miou']:.2f} after {row['cpu_seconds'] / 3600:.2f} core-hours" if row else f"{done} epochs"
-        print(f"{task.name}: {told}")
+        epochs = sum(1 for _ in log.open()) - 1 if log.exists() else 0
+        state = (
+            f"mIOU {row['miou']:.2f} after {row['cpu_seconds'] / 3600:.2f} core-hours" if row else f"{epochs} epochs"
+        )
+        print(f"{task.name}: {state}")
 
 
 def main(arguments: list[str] | None = None) -> int:

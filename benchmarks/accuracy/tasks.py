@@ -31,8 +31,8 @@ class Task:
         """The training of the encoder that a decoder's starts from; None for a network without decoder."""
         if self.spec.variant != "ESPNet":
             return None
-        seen: Literal["B", "C"] = "B" if self.spec.image_path == "none" else "C"
-        return replace(self, spec=replace(self.spec, variant=seen, decoder_sees_image=False))
+        variant: Literal["B", "C"] = "B" if self.spec.image_path == "none" else "C"
+        return replace(self, spec=replace(self.spec, variant=variant, decoder_sees_image=False))
 
     @property
     def name(self) -> str:

@@ -95,8 +95,8 @@ def seconds_ahead(todo: Plan, settings: Settings, clock: Callable[[], float] = t
     timer.time_block(todo.call)  # the first call of a runtime loads it
     block_visits = [(block_work(block), seconds(timer.time_block, block)) for block in blocks]
     network_visits = [(network_work(*network), seconds(time_network, lower(*network))) for network in networks]
-    again = _chance_again(pairs, MOST_PASSES)
-    return seconds_of(todo, block_visits, network_visits, PASSES + _geometric(again, MOST_PASSES - PASSES))
+    repeat_chance = _chance_again(pairs, MOST_PASSES)
+    return seconds_of(todo, block_visits, network_visits, PASSES + _geometric(repeat_chance, MOST_PASSES - PASSES))
 
 
 def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress) -> None:

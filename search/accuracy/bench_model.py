@@ -102,13 +102,16 @@ class BenchModel:
             "why": _why(table_bench),
             "noise_sd": _short(model.noise_sd),
             "misfit_sd": model.misfit,
-            "figures": [_figure(one, k) for one in table_bench.networks for k in range(len(one.runs))],
+            "figures": [
+                _figure(form_result, k) for form_result in table_bench.networks for k in range(len(form_result.runs))
+            ],
             "points": _points(table_bench),
             "effects": _effects(model),
             "leave_one_out": left_out(table_bench.chosen),
             "leave_value_out": None,
             "compared": [
-                {"form": one.form.title, "mae": _short(one.mae), "rmse": _short(one.rmse)} for one in table_bench.judged
+                {"form": form_result.form.title, "mae": _short(form_result.mae), "rmse": _short(form_result.rmse)}
+                for form_result in table_bench.judged
             ],
         }
 
