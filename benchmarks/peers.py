@@ -94,7 +94,7 @@ def markdown(by_kind: Mapping[str, Mapping[str, float]]) -> str:
             ),
             (
                 f"Optuna's {name}: CPU time of its proposals over that of the exact search",
-                *(_cell(by_kind[kind], f"{name}, time", "{:.1f} ×") for kind in kinds),
+                *(_cell(by_kind[kind], f"{name}, time", "{:.2g} ×") for kind in kinds),
             ),
         ]
     head = (f"what one would pick instead; `espnet-8` at {size}, CPU time of one thread", *kinds)

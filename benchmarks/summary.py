@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks import peers
@@ -177,10 +176,15 @@ def measure(names: Sequence[str]) -> None:
         column = document.setdefault(kind(), {"values": {}, "loads": {}, "how": ""})
         column["values"] |= values
         column["loads"][name] = other_load.share()
-        loads = [load for load in column["loads"].values() if load is not None]
-        busy = f", while other processes took {median(loads):.0%} of the CPUs" if loads else ""
-        column["how"] = f"CPU time, user and system, measured on {now()}{busy}; {machine(PACKAGES)}."
+        column["how"] = how(column["loads"])
         KEPT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def how(loads: Mapping[str, float | None]) -> str:
+    """How the values of this machine came to be; loads: share of the CPUs that others took, by part."""
+    shares = [f"{load:.0%} ({name})" for name, load in loads.items() if load is not None]
+    busy = f", while other processes took of the CPUs: {', '.join(shares)}" if shares else ""
+    return f"CPU time, user and system, the last measured on {now()}{busy}; {machine(PACKAGES)}."
 
 
 def measure_peers(name: str) -> None:
