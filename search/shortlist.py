@@ -150,7 +150,7 @@ class Candidates:
 def _count(graph: Graph, name: str) -> float:
     if name == "memory_bytes":
         return float(graph.weight_bytes + graph.peak_activation_bytes)
-    return float({"params": graph.params, "macs": graph.macs, "weight_bytes": graph.weight_bytes}[name])
+    return float(getattr(graph, name))
 
 
 @lru_cache(maxsize=64)

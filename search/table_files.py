@@ -6,7 +6,7 @@ anew; where nothing can be written, nothing is kept.
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zoo.errors import ZooError
 from zoo.files import atomic, make_folder
 from zoo.folders import cache_home
+from zoo.own_families import OWN
 from zoo.reading import is_file, read_bytes
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -82,3 +83,8 @@ class TableFiles:
 def table_files() -> TableFiles:
     """The user's own; see `zoo.folders`."""
     return TableFiles(cache_home() / "tables")
+
+
+def table_files_of(families: Iterable[str]) -> TableFiles | None:
+    """The user's own files; None where a family is a module of the user's own, whose code no name of a file covers."""
+    return None if OWN.keys() & set(families) else table_files()

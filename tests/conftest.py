@@ -128,6 +128,7 @@ SLOW_TESTS = frozenset(
         "test_proxies_cover_the_design_and_are_reproduced",
         "test_the_comparison_has_every_predictor",
         # pages, charts and browsers
+        "test_a_chart_is_kept_under_the_files_that_it_shows",
         "test_a_hostile_run_stays_text_in_chromium",
         "test_a_run_without_miou_is_drawn_by_what_it_knows",
         "test_a_study_in_chromium",

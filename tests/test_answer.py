@@ -10,8 +10,9 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+import search.exact
 from hw_models.predictors import predictor
-from search import kept_shortlist
+from search import kept_answer
 from search.accuracy import accuracy_model
 from search.accuracy.linear import points
 from search.certificate import NotVerified
@@ -21,16 +22,17 @@ from search.differences import check_csv
 from search.exact import search as exact
 from search.query import Query
 from search.runs.reader import conditions_of
-from search.runs.writer import read_json, write
+from search.runs.writer import read_json, write, write_texts
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
-from search.table_files import TableFiles
+from search.table_files import TableFiles, table_files_of
 from search.verification import Again, verify
 from search.with_weights import with_weights
 from zoo.bulk.choices import Choices
 from zoo.cli import main
 from zoo.config import Limits
 from zoo.errors import NegativeAnswer
+from zoo.own_families import OWN
 from zoo.registry import lower
 
 pytestmark = pytest.mark.usefixtures("shared_tables")
@@ -179,22 +181,65 @@ def test_a_shortlist_is_short_and_its_members_differ(result):
     assert shortlist_of(result.query, result.specs, result.clocks) == found
 
 
-def test_a_shortlist_is_found_once_and_read_again(result, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept_shortlist, "LEAST", 2)
+@pytest.fixture
+def texts(run):
+    return {name: (run / name).read_text(encoding="utf-8") for name in kept_answer.ANSWER_FILES}
+
+
+def test_an_answer_is_kept_under_its_query_and_all_it_rests_on(texts, tmp_path, monkeypatch):
     files = TableFiles(tmp_path)
-    expected = shortlist_of(result.query, result.specs, result.clocks)
-    asked = (result.query, result.specs, result.clocks, files)
-    assert kept_shortlist.kept_shortlist(*asked) == expected
-    monkeypatch.setattr(kept_shortlist, "shortlist_of", lambda *front: pytest.fail("found again"))
-    assert kept_shortlist.kept_shortlist(*asked) == expected
+    assert kept_answer.kept_answer(ASKED, files) is None
+    kept_answer.keep_answer(ASKED, texts, files)
+    assert kept_answer.kept_answer(ASKED, files) == texts
+    assert kept_answer.kept_answer(ASKED, None) is None
+    for other in (
+        replace(ASKED, confidence=0.8),
+        replace(ASKED, limits=Limits(max_power_w=2.4, max_params=400_000)),
+        replace(ASKED, objectives=("miou", "size")),
+        ASKED.at([DeviceAt("tx2", 850.0)]),
+    ):
+        assert kept_answer.kept_answer(other, files) is None
     (path,) = tmp_path.iterdir()
-    with pytest.raises(pytest.fail.Exception):  # another front is another shortlist
-        kept_shortlist.kept_shortlist(result.query, result.specs[:-1], result.clocks[:-1], files)
-    with pytest.raises(pytest.fail.Exception):  # and so is that of another query
-        kept_shortlist.kept_shortlist(replace(result.query, confidence=0.97), *asked[1:])
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_answer, "sources_digest", lambda: "another code")
+        assert kept_answer.kept_answer(ASKED, files) is None
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(pytest.fail.Exception):  # what is damaged is found anew
-        kept_shortlist.kept_shortlist(*asked)
+    assert kept_answer.kept_answer(ASKED, files) is None
+
+
+def test_a_kept_answer_with_other_files_is_none(texts, tmp_path):
+    files = TableFiles(tmp_path)
+    kept_answer.keep_answer(ASKED, {name: texts[name] for name in list(texts)[:-1]} | {"../x": "x"}, files)
+    assert kept_answer.kept_answer(ASKED, files) is None
+
+
+def test_what_is_written_of_a_kept_answer_verifies_and_is_the_same(texts, run, tmp_path):
+    document = write_texts(texts, tmp_path)
+    assert document == read_json(run / "front.json")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        name: (run / name).read_bytes() for name in kept_answer.ANSWER_FILES
+    }
+
+
+def test_a_second_search_finds_its_answer_and_without_the_cache_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    words = ["search", "--space", "tiny", "--device", "tx2@1300", "--no-plots", "--json"]
+    assert main([*words, "-o", str(tmp_path / "first")]) == 0
+    first = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(search.exact, "answer", lambda *asked: pytest.fail("answered again"))
+    assert main([*words, "-o", str(tmp_path / "second")]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert first | {"run": None} == second | {"run": None}
+    with pytest.raises(pytest.fail.Exception):
+        main([*words, "--no-cache", "-o", str(tmp_path / "third")])
+    with pytest.raises(pytest.fail.Exception):
+        main([*words, "--max-params", "300k", "-o", str(tmp_path / "fourth")])
+
+
+def test_nothing_is_kept_of_a_family_of_the_users_own(monkeypatch):
+    assert table_files_of(["espnet"]) is not None
+    monkeypatch.setitem(OWN, "mine", "my_module")
+    assert table_files_of(["espnet", "mine"]) is None
 
 
 def test_most_members_are_taken_far_apart_first():

@@ -27,11 +27,13 @@ from search.query import DEVICE_METRICS, Query
 from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread
+from search.report.kept_chart import keep_chart, kept_chart
 from search.runs.model_card import write_papers
 from search.runs.reader import axis, load_run, values
 from search.runs.writer import claimed, write
 from search.sensitivity import SENSITIVITIES, regrets, sensitivity, staircase
 from search.space import SearchSpace
+from search.table_files import TableFiles
 from search.union import union_of
 from zoo.bulk.choices import Choices
 from zoo.cli import main
@@ -461,6 +463,36 @@ def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
     for kind in ("svg", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+
+
+def test_a_chart_is_kept_under_the_files_that_it_shows(run, tmp_path, monkeypatch):
+    report, query = charts("figures"), load_run(run).query
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    outputs, files = [folder / "a.png", folder / "a.svg"], TableFiles(tmp_path / "kept")
+    assert not kept_chart(folder, query, outputs, files)
+    report.draw([folder], outputs)
+    drawn = [output.read_bytes() for output in outputs]
+    keep_chart(folder, query, outputs, files)
+    moved = tmp_path / "elsewhere"  # the name of the folder is not in the chart
+    shutil.copytree(run, moved)
+    assert kept_chart(moved, query, [moved / "a.png", moved / "a.svg"], files)
+    assert [(moved / output.name).read_bytes() for output in outputs] == drawn
+    report.draw([moved], [moved / "b.png", moved / "b.svg"])
+    assert [(moved / f"b{output.suffix}").read_bytes() for output in outputs] == drawn
+    assert not kept_chart(folder, query, outputs[:1], files)
+    with monkeypatch.context() as patched:
+        patched.setenv("MATPLOTLIBRC", "mine")
+        assert not kept_chart(folder, query, outputs, files)
+    sample = folder / "sample.csv"
+    sample.write_text("\n".join(sample.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+    assert not kept_chart(folder, query, outputs, files)
+
+
+def test_a_chart_that_was_not_drawn_is_not_kept(run, tmp_path):
+    files = TableFiles(tmp_path / "kept")
+    keep_chart(run, load_run(run).query, [tmp_path / "absent.png"], files)
+    assert not files.folder.exists()
 
 
 @pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])

@@ -6,7 +6,7 @@ The file at the root of this repository ships with the package. A user's own fil
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
@@ -223,6 +223,31 @@ def _load(own: Path | None) -> Config:
     return _Reader(raw, sources).config()
 
 
+@dataclass(frozen=True, slots=True, eq=False)  # equal to any mapping of equal items
+class Lazy(Mapping[str, T]):
+    """A mapping whose values are made when they are asked for first, since a value may import a family."""
+
+    names: tuple[str, ...]
+    make: Callable[[str], T]
+    made: dict[str, T] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self.names:
+            raise KeyError(name)
+        if name not in self.made:
+            self.made[name] = self.make(name)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+
 PARTS: Mapping[str, type[Any]] = {"limits": Limits, "study": StudySection}
 """Mappings inside a named search."""
 
@@ -261,11 +286,19 @@ class _Reader:
 
     def config(self) -> Config:
         return Config(
-            models={name: self.model(name, ()) for name in self.raw["models"]},
+            models=self._lazy("models", lambda name: self.model(name, ())),
             devices={name: self.device(name) for name in self.raw["devices"]},
-            spaces={name: self.space(name) for name in self.raw["spaces"]},
+            spaces=self._lazy("spaces", self.space),
             searches={name: self.search(name) for name in self.raw["searches"]},
         )
+
+    def _lazy(self, section: str, read: Callable[[str], T]) -> Mapping[str, T]:
+        """Entries of a section, read when they are asked for: those that ship at last, the user's own at once."""
+        entries = Lazy(tuple(self.raw[section]), read)
+        for name in entries:
+            if self.sources[section, name] != shipped_file():
+                entries[name]
+        return entries
 
     def location(self, section: str, name: str) -> str:
         return f"{self.sources[section, name].name}: {section}.{name}"

@@ -2,14 +2,11 @@
 
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from zoo.errors import ZooError
 from zoo.reading import kind_of, parse_json, read_text, reason
@@ -47,6 +44,8 @@ def held(
 
     Raises ZooError where another process keeps it, and where `path` cannot be written or is no ordinary file.
     """
+    from filelock import FileLock, Timeout  # it takes longer to import than most commands need that lock nothing
+
     lock = FileLock(checked_lock(path))
     try:
         try:
@@ -73,6 +72,8 @@ def held(
 
 def is_free(path: Path) -> bool:
     """Whether no process holds the lock at `path`; True where there is none, False where it cannot be known."""
+    from filelock import FileLock, Timeout
+
     try:
         if not path.exists():
             return True
@@ -99,6 +100,8 @@ def _about(path: Path) -> Path:
 
 
 def _self(activity: str) -> dict[str, object]:
+    import socket
+
     command = Path(sys.argv[0]).name if sys.argv else ""
     return {
         "what": activity,

@@ -7,7 +7,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -98,13 +97,16 @@ MOVED: Mapping[str, str] = {
 """Old name -> new name."""
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds a module that moved, as the module that it became."""
+class _Finder:
+    """Finds a module that moved, as the module that it became.
+
+    It has the methods of `importlib.abc.MetaPathFinder` and `Loader`; their module takes longer to import than ours.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+        return ModuleSpec(fullname, self) if fullname in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = MOVED[spec.name]
@@ -116,7 +118,7 @@ class _Finder(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The import system has put the alias's spec into the module; it keeps its own.
         spec = module.__spec__
-        if spec is not None and spec.loader is self:
+        if spec is not None and spec.loader is self:  # type: ignore[comparison-overlap]
             module.__spec__ = spec.loader_state
 
 

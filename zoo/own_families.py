@@ -47,7 +47,7 @@ def add_family_of(spec: Spec) -> None:
     module = sys.modules.get(type(spec).__module__)
     family = getattr(module, ATTRIBUTE, None)
     if spec.family not in FAMILIES and isinstance(family, Family) and family.spec is type(spec):
-        FAMILIES[spec.family] = family  # type: ignore[index]
+        FAMILIES[spec.family] = family
         OWN[spec.family] = type(spec).__module__
 
 
@@ -63,12 +63,11 @@ def _add(name: Any, source: Path, location: str) -> str:
             f"{location}: module {name} has no {ATTRIBUTE}, a zoo.lowering.Family; see docs/adding-a-family.md"
         )
     kind = family.spec.family
-    registered = {**FAMILIES, PrunedSpec.family: None}
-    if kind in registered and OWN.get(kind) != name:
+    if kind in (*FAMILIES, PrunedSpec.family) and OWN.get(kind) != name:
         raise ConfigError(
             f"{location}: family {kind!r} of module {name} has the name of another; rename it in its spec"
         )
-    FAMILIES[kind] = family  # type: ignore[index]
+    FAMILIES[kind] = family
     OWN[kind] = name
     return kind
 

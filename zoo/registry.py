@@ -1,85 +1,84 @@
 """The families of networks, by name, and the one way from a spec to a graph."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 from typing import Any
 
 from zoo.errors import SpecError, did_you_mean
 from zoo.graph import Graph, Shape
 from zoo.lowering import Family, lower_stages
-from zoo.models import (
-    alexnet,
-    cfpnet,
-    cgnet,
-    dabnet,
-    ddrnet,
-    deeplab,
-    densenet,
-    edanet,
-    enet,
-    erfnet,
-    espnet,
-    espnetv2,
-    espnetv2_classifier,
-    espnetv2_ssd,
-    fast_scnn,
-    fcn,
-    fddwnet,
-    fpenet,
-    googlenet,
-    lednet,
-    mixnet,
-    mobilenetv2,
-    mobilenetv3,
-    pidnet,
-    pspnet,
-    resnet,
-    segnet,
-    shufflenetv2,
-    sqnet,
-    squeezenet,
-    vgg,
-    yolox,
-)
 from zoo.models.pruned import PrunedSpec, narrowed, pruned_spec
 from zoo.specs import Spec, field_types
 from zoo.text import one_line
 
-FAMILIES: Mapping[str, Family] = {
-    "espnet": espnet.FAMILY,
-    "espnetv2": espnetv2.FAMILY,
-    "espnetv2-classifier": espnetv2_classifier.FAMILY,
-    "espnetv2-ssd": espnetv2_ssd.FAMILY,
-    "enet": enet.FAMILY,
-    "erfnet": erfnet.FAMILY,
-    "segnet": segnet.FAMILY,
-    "sqnet": sqnet.FAMILY,
-    "fcn": fcn.FAMILY,
-    "deeplab": deeplab.FAMILY,
-    "pspnet": pspnet.FAMILY,
-    "vgg": vgg.FAMILY,
-    "resnet": resnet.FAMILY,
-    "fpenet": fpenet.FAMILY,
-    "cgnet": cgnet.FAMILY,
-    "cfpnet": cfpnet.FAMILY,
-    "dabnet": dabnet.FAMILY,
-    "edanet": edanet.FAMILY,
-    "fddwnet": fddwnet.FAMILY,
-    "fast-scnn": fast_scnn.FAMILY,
-    "lednet": lednet.FAMILY,
-    "ddrnet": ddrnet.FAMILY,
-    "pidnet": pidnet.FAMILY,
+OURS = (
+    "espnet",
+    "espnetv2",
+    "espnetv2-classifier",
+    "espnetv2-ssd",
+    "enet",
+    "erfnet",
+    "segnet",
+    "sqnet",
+    "fcn",
+    "deeplab",
+    "pspnet",
+    "vgg",
+    "resnet",
+    "fpenet",
+    "cgnet",
+    "cfpnet",
+    "dabnet",
+    "edanet",
+    "fddwnet",
+    "fast-scnn",
+    "lednet",
+    "ddrnet",
+    "pidnet",
     # Reference networks: devices are calibrated on their published times. zoo.yaml names none of them.
-    "alexnet": alexnet.FAMILY,
-    "densenet": densenet.FAMILY,
-    "googlenet": googlenet.FAMILY,
-    "mixnet": mixnet.FAMILY,
-    "mobilenetv2": mobilenetv2.FAMILY,
-    "mobilenetv3": mobilenetv3.FAMILY,
-    "shufflenetv2": shufflenetv2.FAMILY,
-    "squeezenet": squeezenet.FAMILY,
-    "yolox": yolox.FAMILY,
-}
+    "alexnet",
+    "densenet",
+    "googlenet",
+    "mixnet",
+    "mobilenetv2",
+    "mobilenetv3",
+    "shufflenetv2",
+    "squeezenet",
+    "yolox",
+)
+"""Families, each a module of `zoo.models` with a FAMILY."""
+
+
+class _Families(MutableMapping[str, Family]):
+    """Families by name. One of ours is imported when it is asked for first: all take longer than many a command."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Family | None] = dict.fromkeys(OURS)
+
+    def __getitem__(self, name: str) -> Family:
+        known = self._known[name]
+        if known is None:
+            known = self._known[name] = import_module(f"zoo.models.{name.replace('-', '_')}").FAMILY
+        return known
+
+    def __setitem__(self, name: str, family: Family) -> None:
+        self._known[name] = family
+
+    def __delitem__(self, name: str) -> None:
+        del self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+
+FAMILIES: MutableMapping[str, Family] = _Families()
 
 MAX_SIDE = 65_536
 """Longest side of an image in pixels."""

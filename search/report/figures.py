@@ -5,7 +5,7 @@ rest of the front, a sample of what was feasible, the limits, the published netw
 one. Another chart shows what a limit costs: the best mIOU for every value of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -67,11 +67,13 @@ def draw(
     outputs: Sequence[Path],
     axes: Sequence[tuple[str, str]] | None = None,
     width_mm: float | None = None,
+    save: Callable[[Figure, Sequence[Path]], None] | None = None,
 ) -> None:
     """Draw one panel for each pair of axes (x, y) and write it to every output; several runs are overlaid.
 
     An axis may name a device of several, as `latency@titanx`. width_mm: of the whole chart; panels narrower than
-    NARROWEST_MM stand one below the other. Raises ConfigError for an axis, a run or a file format that cannot be.
+    NARROWEST_MM stand one below the other. save: writes a figure to outputs, by default `layout.save`. Raises
+    ConfigError for an axis, a run or a file format that cannot be.
     """
     check_formats(outputs)
     runs = [load_run(folder) for folder in folders]
@@ -93,7 +95,7 @@ def draw(
         for panel, (names, marks) in zip(panels, panel_marks, strict=True):
             _thin_out(panel)
             place(panel, names, marks)
-        layout.save(figure, outputs)
+        (save or layout.save)(figure, outputs)
 
 
 def default_axes(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hw_models.predictors import predict
+from hw_models.predictors import Predictor, predictor
 from search.accuracy import MODELS, published_points
 from search.device_at import DeviceAt
 from search.exact import PARTS
@@ -20,6 +20,7 @@ from search.query import DEVICE_METRICS, EXACT_METRICS, Query
 from search.runs.writer import query_from, read_json
 from zoo.bulk.choices import Choices
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.graph import Graph
 from zoo.quantities import QUANTITIES
 from zoo.reading import csv_reader, exists
 from zoo.registry import lower, spec_from_dict
@@ -286,6 +287,7 @@ def _published(run: Run) -> list[dict[str, Any]]:
     query = run.query
     if not run.enumerable or query.accuracy != "published":
         return out
+    prices = {str(at): predictor(at.name, at.clock_mhz) for at in query.devices}
     for point in published_points():
         if point.size != query.space.size or not any(_kin(point.spec, m.choices) for m in query.space.members):
             continue
@@ -293,12 +295,6 @@ def _published(run: Run) -> list[dict[str, Any]]:
             graph = lower(point.spec, query.space.size)
         except ZooError:
             continue
-        devices = {}
-        for at in query.devices:
-            cost = predict(graph, at.name, at.clock_mhz, confidence=query.confidence)
-            devices[str(at)] = {
-                metric: {part: getattr(getattr(cost, metric), part) for part in PARTS} for metric in DEVICE_METRICS
-            }
         out.append(
             {
                 "name": point.name,
@@ -308,7 +304,13 @@ def _published(run: Run) -> list[dict[str, Any]]:
                 "macs": graph.macs,
                 "weight_bytes": graph.weight_bytes,
                 "memory_bytes": graph.weight_bytes + graph.peak_activation_bytes,
-                "devices": devices,
+                "devices": {at: _cost(prices[at], graph, query.confidence) for at in prices},
             }
         )
     return out
+
+
+def _cost(prices: Predictor, graph: Graph, confidence: float) -> dict[str, dict[str, float]]:
+    """Predictions for a network, by metric and part."""
+    costs = prices.finish(prices.terms(graph.layers), confidence)
+    return {metric: {part: float(getattr(costs, f"{metric}_{part}")) for part in PARTS} for metric in DEVICE_METRICS}

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from typing import Any
 from search.certificate import certify, described, scale
 from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
-from search.kept_shortlist import kept_shortlist
 from search.pricing import accuracy_of
 from search.query import Query
-from search.shortlist import entries_of
+from search.shortlist import entries_of, shortlist_of
 from search.space import digest
-from search.table_files import TableFiles
 from search.union import read_space
 from zoo import claims, reading
 from zoo.config import Limits
@@ -28,6 +27,9 @@ from zoo.errors import ConfigError, ZooError
 from zoo.files import atomic
 from zoo.reading import exists
 from zoo.text import csv_cell, one_line, shown
+
+WORTH = 50
+"""Candidates of a front from which a process finds their shortlist."""
 
 MAX_BYTES = 512 * 2**20
 """Longest document of a run that is read."""
@@ -50,13 +52,21 @@ def claimed(folder: Path, query: Query) -> Iterator[None]:
         yield
 
 
-def write(open_query: Query, result: Result, folder: Path, table_files: TableFiles | None = None) -> dict[str, Any]:
-    """Write the front, the sample and, last, the certificate. Returns the document of front.json.
+def write(open_query: Query, result: Result, folder: Path) -> dict[str, Any]:
+    """Write the front, the sample and, last, the certificate. Returns the document of front.json."""
+    return write_texts(texts_of(open_query, result), folder)
 
-    `open_query` is the query as it was put, `result.query` the same with every clock settled. table_files:
-    where a shortlist that was computed before is looked up.
+
+def texts_of(open_query: Query, result: Result, pool: Executor | None = None) -> dict[str, str]:
+    """The files of an answer by name, the certificate last.
+
+    `open_query` is the query as it was put, `result.query` the same with every clock settled where one answers it.
+    pool: of processes, in one of which the shortlist is found meanwhile.
     """
-    front = list(entries(result))
+    candidates = (result.query, result.specs, result.clocks)
+    future = pool.submit(shortlist_of, *candidates) if pool and len(result.aliases) >= WORTH else None
+    front, sample = list(entries(result)), _csv(_sample(result))
+    shortlist = future.result() if future else shortlist_of(*candidates)
     document = {
         "query": result.query.describe(),
         "settings": [[str(device) for device in setting] for setting in result.settings],
@@ -65,20 +75,23 @@ def write(open_query: Query, result: Result, folder: Path, table_files: TableFil
         "complete": True,
         "chosen": 1,
         "accuracy": basis_of_miou(result.query),
-        "shortlist": entries_of(
-            result.query, kept_shortlist(result.query, result.specs, result.clocks, table_files), front
-        ),
+        "shortlist": entries_of(result.query, shortlist, front),
         "front": front,
     }
     files = {
         "front.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
         "front.csv": _csv(front),
-        "sample.csv": _csv(_sample(result)),
+        "sample.csv": sample,
     }
-    for name, text in files.items():
-        _write(folder / name, text)
     certificate = certify(open_query, result, front, {name: text.encode() for name, text in files.items()})
-    _write(folder / "certificate.json", json.dumps(certificate, indent=1, allow_nan=False) + "\n")
+    return files | {"certificate.json": json.dumps(certificate, indent=1, allow_nan=False) + "\n"}
+
+
+def write_texts(texts: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    """Write the files of an answer in their order. Returns the document of front.json."""
+    for name, text in texts.items():
+        _write(folder / name, text)
+    document: dict[str, Any] = json.loads(texts["front.json"])
     return document
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from search.device_at import DeviceAt
     from search.query import Query
+    from search.table_files import TableFiles
     from zoo.config import Config, Limits, SearchConfig
 
     Progress = Callable[[int, int], None]
@@ -60,9 +61,7 @@ def _configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-weights", action="store_true", help="list networks whose weights exist instead")
     add_size(parser, default=None)
     parser.add_argument("--top", type=int, metavar="N", help="rows of the front to print after the shortlist")
-    parser.add_argument(
-        "--no-cache", action="store_true", help="lower and price every candidate anew; keep no table of them"
-    )
+    parser.add_argument("--no-cache", action="store_true", help="lower, price and answer anew; keep nothing")
     parser.add_argument("--no-plots", action="store_true", help="do not draw pareto.png and pareto.svg")
     parser.add_argument("-o", dest="folder", metavar="RUN", help="folder of the run (default: one of its own in runs/)")
     add_force(parser)
@@ -139,26 +138,20 @@ def _search(args: Arguments) -> int:
         return _list_with_weights(args)
     if is_study(args):
         return run_study(args, _study_query, progress, draw_here)
-    from search.exact import NothingFeasible, answer
-    from search.runs.writer import claimed, default_folder, write
-    from search.table_files import table_files
-    from search.tables import lowering_pool, tables_of
+    from search.kept_answer import kept_answer
+    from search.runs.writer import claimed, default_folder, write_texts
+    from search.table_files import table_files_of
 
     query = _query(args)
     _say_what_power_rests_on(query)
     folder = Path(args.folder) if args.folder else default_folder(query)
     check_run_folder(args, folder)
-    with claimed(folder, query), drawing(not args.no_plots) as draw:
-        try:
-            with lowering_pool() as pool, progress("enumerating") as bar:
-                tables = tables_of(query.space, None if args.no_cache else table_files(), pool)
-                result = answer(query, bar, tables)
-        except NothingFeasible as infeasible:
-            if args.json:
-                print(json.dumps({"run": str(folder)} | infeasible.report, allow_nan=False, indent=2))
-            raise
-        document = write(query, result, folder, None if args.no_cache else table_files())
-        draw(folder)
+    files = None if args.no_cache else table_files_of(query.families)
+    with claimed(folder, query):
+        texts = kept_answer(query, files)
+        with drawing(None if args.no_plots else query, files, known=texts is not None) as draw:
+            document = write_texts(texts or _answer(args, query, folder, files), folder)
+            draw(folder)
     document = {"run": str(folder)} | document
 
     def show(console: "Console") -> None:
@@ -166,6 +159,25 @@ def _search(args: Arguments) -> int:
 
     emit(args, document, show)
     return 0
+
+
+def _answer(args: Arguments, query: "Query", folder: Path, files: "TableFiles | None") -> dict[str, str]:
+    """The files of the answer, found and kept. Raises NothingFeasible, whose report `--json` prints."""
+    from search.exact import NothingFeasible, answer
+    from search.kept_answer import keep_answer
+    from search.runs.writer import texts_of
+    from search.tables import lowering_pool, tables_of
+
+    try:
+        with lowering_pool() as pool, progress("enumerating") as bar:
+            result = answer(query, bar, tables_of(query.space, files, pool))
+            texts = texts_of(query, result, pool)
+    except NothingFeasible as infeasible:
+        if args.json:
+            print(json.dumps({"run": str(folder)} | infeasible.report, allow_nan=False, indent=2))
+        raise
+    keep_answer(query, texts, files)
+    return texts
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,8 @@ def labels_of(logits: Tensor, size: Size) -> NDArray[np.uint8]:
     """
     # torch's max is several times as fast as its argmax along the first axis, and hands on what is no number.
     largest = logits.max(0)
-    if not largest.values.isfinite().all():
+    # The ends of the largest say the same of all of them, in a sixth of the time; both hand on what is no number.
+    if not torch.stack(largest.values.aminmax()).isfinite().all():
         raise ZooError("the network's output is not finite; its weights do not suit this input")
     coarse = largest.indices.to(torch.uint8)
     if tuple(logits.shape[1:]) == size:
