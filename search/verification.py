@@ -24,7 +24,8 @@ from search.exact import entry
 from search.pareto import dominated_by, levels
 from search.pricing import Columns, Evaluator, accuracy_of, join
 from search.query import Query
-from search.runs.writer import _csv, basis_of_miou, query_from, read_json
+from search.runs.folder import read_json
+from search.runs.writer import _csv, basis_of_miou, query_from
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest
 from search.structure import structure
