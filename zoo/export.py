@@ -27,7 +27,8 @@ from zoo.files import atomic
 from zoo.graph import Graph
 from zoo.inference.preprocess import network_input
 from zoo.memory import inference_bytes, refuse_beyond
-from zoo.network import FIXED_SIZES, Network
+from zoo.network import Network
+from zoo.op_modules import FIXED_SIZES
 from zoo.passes import rewritten
 from zoo.registry import lower
 from zoo.specs import as_dict
