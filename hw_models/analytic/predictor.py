@@ -63,6 +63,17 @@ class Predictor:
     """Prices networks on one device at one clock and batch; made by `predictor`.
 
     `terms` is memoised by op and shapes, so that the pieces of a search space are cheap.
+
+    >>> from hw_models.predictors import predictor
+    >>> from zoo import lower
+    >>> prices = predictor("tx2")
+    >>> terms = prices.terms(lower("espnet-c", (512, 1024)).layers)  # they add up over parts of a network
+    >>> cost = prices.finish(terms, confidence=0.9)
+    >>> bool(cost.latency_s_low < cost.latency_s_mean < cost.latency_s_high)
+    True
+    >>> limit_s = float(prices.quantile(terms, "latency_s", 0.95))  # passed with probability 0.05
+    >>> round(float(prices.exceeding(terms, "latency_s", limit_s)), 3)
+    0.05
     """
 
     width = TERMS
