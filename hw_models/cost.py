@@ -74,10 +74,30 @@ class KernelCost:
 class Cost:
     """Predicted cost of one frame (of a batch: latency, power and energy are the whole batch's).
 
-    provenance: shares of device time by what they rest on; they sum to 1. memory_bytes: weights and the
-    largest sum of live activations. host_bound: the host's dispatch takes longer than the device. readings: the
-    source, by metric, of a published value that was looked up for this very network. unread: by metric, the part of
-    the variance of the network's error that no published reading tells of: 0 for what was read, 1 far from all.
+    Args:
+        device: its name.
+        clock_mhz: its clock.
+        batch: images at once.
+        confidence: of the intervals.
+        latency_s: seconds of a batch.
+        power_w: watts while it runs.
+        energy_j: joules of a batch.
+        fps: images a second.
+        memory_bytes: weights and the largest sum of live activations.
+        provenance: shares of device time by what they rest on; they sum to 1.
+        kernels: what runs, in order.
+        host_bound: the host's dispatch takes longer than the device.
+        dispatches: operations that the host issues.
+        readings: the source, by metric, of a published value that was looked up for this very network.
+        unread: by metric, the part of the variance of the network's error that no published reading tells of: 0 for
+            what was read, 1 far from all.
+
+    >>> from hw_models import predict
+    >>> cost = predict("espnet-c", "tx2")
+    >>> cost.device, cost.batch, round(sum(kernel.share for kernel in cost.kernels), 6)
+    ('tx2', 1, 1.0)
+    >>> cost.latency_s.low <= cost.latency_s.mean <= cost.latency_s.high
+    True
     """
 
     device: str

@@ -33,9 +33,26 @@ SAMPLE = 1500
 class Result:
     """A complete answer: every candidate of the front, best first in the order of the objectives.
 
-    A candidate is a network at a setting of the clocks. query: with its clocks filled in where one setting was
-    tried. enumerated: valid specs in the space. feasible: those within all limits, with the probability asked for,
-    at some setting. aliases: how many feasible specs are the same network, by rank.
+    A candidate is a network at a setting of the clocks.
+
+    Args:
+        query: what was asked, with its clocks filled in where one setting was tried.
+        settings: of the clocks, that were tried.
+        enumerated: valid specs in the space.
+        feasible: those within all limits, with the probability asked for, at some setting.
+        columns: values of the front, by rank.
+        sample: values of some feasible candidates, to show what the front dominates.
+        aliases: how many feasible specs are the same network, by rank.
+
+    >>> from search.device_at import DeviceAt
+    >>> from search.space import SearchSpace
+    >>> from zoo.bulk.choices import Choices
+    >>> space = SearchSpace(Choices("espnet", {"variant": ("C",), "alpha3": (3, 5, 8)}), (512, 1024))
+    >>> result = answer(Query(space=space, devices=(DeviceAt("tx2"),)))
+    >>> result.enumerated, result.feasible, [spec.alpha3 for spec in result.specs]
+    (3, 3, [8, 5, 3])
+    >>> result.front[0]["rank"], result.front[0]["spec"]["alpha3"]
+    (1, 8)
     """
 
     query: Query

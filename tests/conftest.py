@@ -151,6 +151,7 @@ SLOW_TESTS = frozenset(
         "test_every_form_of_a_file_brings_notes_and_a_script_that_fit_it",
         "test_examples_of[zoo.compress.quantise]",
         "test_examples_of[zoo.counters]",
+        "test_examples_of[zoo.export]",
         "test_familys_test_passes",
         "test_file_of_an_optimized_network",
         "test_onnx_file_carries_the_same_papers",

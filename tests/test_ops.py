@@ -14,7 +14,8 @@ from hw_models.measured import blocks
 from zoo import graph as ops
 from zoo.errors import SpecError
 from zoo.graph import Graph, GraphBuilder, Shape
-from zoo.network import MODULES, averaging, module_from_graph
+from zoo.network import module_from_graph
+from zoo.op_modules import MODULES, averaging
 
 OPS = [
     value

@@ -14,7 +14,8 @@ from torch import nn
 from zoo import graph as ops
 from zoo.errors import ZooError, did_you_mean
 from zoo.graph import Graph, Layer
-from zoo.network import Linear, Network, build
+from zoo.network import Network, build
+from zoo.op_modules import Linear
 from zoo.specs import Spec
 
 

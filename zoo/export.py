@@ -27,7 +27,8 @@ from zoo.files import atomic
 from zoo.graph import Graph
 from zoo.inference.preprocess import network_input
 from zoo.memory import inference_bytes, refuse_beyond
-from zoo.network import FIXED_SIZES, Network
+from zoo.network import Network
+from zoo.op_modules import FIXED_SIZES
 from zoo.passes import rewritten
 from zoo.registry import lower
 from zoo.specs import as_dict
@@ -70,12 +71,29 @@ def export_onnx(
 ) -> Export:
     """Write a network for images of `size` = (height, width), by default that of its preprocessing.
 
-    Input `image` (1, 3, height, width), float32, preprocessed; outputs as in `module.graph.outputs`. With
-    `dynamic` the batch, height and width are free, and a second size is checked too. With `optimize` the file
-    holds the network as `zoo.passes` rewrites it, checked against the network as it is. `metadata` is added to
-    what the file says of itself (see `papers`). The module is left in evaluation mode. Raises ZooError
-    where the opset or the size cannot be, where the network cannot be exported, or where onnxruntime's
-    output differs from torch's by more than `TOLERANCE`; nothing is written then.
+    The input is `image`, (1, 3, height, width), float32, preprocessed; the outputs are `module.graph.outputs`. The file
+    is checked by onnxruntime against torch before it is written. The module is left in evaluation mode.
+
+    Args:
+        module: the network.
+        path: the file.
+        size: (height, width); by default that of its preprocessing.
+        opset: of ONNX.
+        dynamic: leave batch, height and width free; then a second size is checked too.
+        optimize: write the network as `zoo.passes` rewrites it, checked against the network as it is.
+        metadata: added to what the file says of itself (see `papers`).
+
+    Returns:
+        The path, the opset, the largest difference of a logit, the passes, and what the file says of itself.
+
+    Raises:
+        ZooError: the opset or the size cannot be, the network cannot be exported, or onnxruntime's output differs from
+            torch's by more than `TOLERANCE`; nothing is written then.
+
+    >>> from zoo import build
+    >>> export = export_onnx(build("espnet-c"), Path("network.onnx"), size=(64, 96))
+    >>> export.opset, export.max_abs_diff < 1e-3, export.path.exists()
+    (13, True, True)
     """
     if opset not in OPSETS:
         raise ZooError(f"opset {opset} cannot be written; choose one from {OPSETS[0]} to {OPSETS[-1]}, such as 13")

@@ -103,7 +103,17 @@ __all__ = [
 class Layer:
     """One step of a network: an op, where it reads from, and its shapes.
 
-    `name` is the dotted path of the module in the authors' released checkpoints where they have one.
+    Args:
+        name: the dotted path of the module in the authors' released checkpoints where they have one.
+        op: what it computes.
+        inputs: names of the layers that it reads.
+        in_shapes: their shapes.
+        out_shape: its own.
+
+    >>> from zoo import lower
+    >>> layer = lower("espnet-c", (512, 1024)).layers[1]
+    >>> layer.kind, layer.params, layer.out_shape
+    ('Conv', 432, Shape(channels=16, height=256, width=512))
     """
 
     name: str

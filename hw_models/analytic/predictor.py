@@ -1,13 +1,7 @@
 """Latency, power and energy of a network on a device, each with an interval and with what it rests on.
 
-Per kernel, `hw_models.analytic.roofline` gives the device time. A frame takes the larger of the device's time
-and the time in which the host issues the operations, and a constant:
-
-    T = max(sum of kernel times, operations · dispatch) + overhead
-
-The maximum is a smooth one (p-norm, p = 8), because a queue that is nearly empty stalls now and then.
-Power is idle power plus the energy of the arithmetic and of the bytes over T, bent towards the power limit
-(`hw_models.analytic.features`); energy is power times T.
+Per kernel, `hw_models.analytic.roofline` gives the device time; `hw_models.analytic.features` makes latency and power
+of a network of the sums over its kernels; energy is power times latency.
 
 Everything that a network's cost needs is a sum over its kernels (`Predictor.terms`), so that a search
 prices each distinct piece once and then only adds. `hw_models.predict` is the same sum with the kernels
@@ -69,6 +63,17 @@ class Predictor:
     """Prices networks on one device at one clock and batch; made by `predictor`.
 
     `terms` is memoised by op and shapes, so that the pieces of a search space are cheap.
+
+    >>> from hw_models.predictors import predictor
+    >>> from zoo import lower
+    >>> prices = predictor("tx2")
+    >>> terms = prices.terms(lower("espnet-c", (512, 1024)).layers)  # they add up over parts of a network
+    >>> cost = prices.finish(terms, confidence=0.9)
+    >>> bool(cost.latency_s_low < cost.latency_s_mean < cost.latency_s_high)
+    True
+    >>> limit_s = float(prices.quantile(terms, "latency_s", 0.95))  # passed with probability 0.05
+    >>> round(float(prices.exceeding(terms, "latency_s", limit_s)), 3)
+    0.05
     """
 
     width = TERMS

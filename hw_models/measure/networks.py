@@ -15,9 +15,10 @@ from hw_models.device import Device
 from hw_models.measure.environment import AS_PUBLISHED, conditions, cpu_time, others_load
 from hw_models.measure.power_meters import Counter, Reading, Sensor, measured
 from hw_models.measure.runtimes import Settings, entries_of, network_sample, settled
-from hw_models.measure.timing import Effort, Timing, refuse_noise, time_of
+from hw_models.measure.timing import Effort, Sample, Timing, refuse_noise, time_of
 from hw_models.predictors import predict
 from zoo.export import export_onnx
+from zoo.graph import Graph
 from zoo.network import Network, build
 from zoo.passes import PASSES, optimize
 from zoo.specs import Spec, as_dict
@@ -64,6 +65,26 @@ class Bench:
         }
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A network that is ready to be timed, its inputs, the file for a runtime that takes one, its graph as it was."""
+
+    network: Network
+    entries: list[torch.Tensor]
+    model_file: bytes | None
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was timed, and its times; memory_bytes as of `Bench`; others_load: cores that other programs took."""
+
+    sample: Sample
+    timing: Timing
+    memory_bytes: int | None
+    others_load: float | None
+
+
 def bench(
     model: str,
     spec: Spec,
@@ -78,11 +99,47 @@ def bench(
     max_spread: float = 0.25,
     optimized: bool = False,
 ) -> Bench:
-    """Time a network; `weights` is a module whose parameters it takes, else it has untrained ones.
+    """Time a network on this machine: prepare it, run it until its quietest runs agree, read its power.
 
-    `optimized`: as `zoo.passes` rewrite it. What is predicted is of the network as it is.
-    Raises NegativeAnswer where runs of the same network lie too far apart to say anything.
+    Args:
+        model: its name in the result.
+        spec: the network.
+        size: (height, width) of the input.
+        settings: backend, threads and batch.
+        weights: a module whose parameters it takes; by default they are random, and its normalisations those of the
+            input.
+        device: predicts the latency, for comparison.
+        clock_mhz: of `device`; by default its own.
+        effort: when timing ends.
+        meter: reads power or energy; without one both are None.
+        max_spread: largest relative difference of the quietest runs that is accepted.
+        optimized: time it as `zoo.passes` rewrite it. What is predicted is of the network as it is.
+
+    Raises:
+        NegativeAnswer: runs of the same network lie farther apart than `max_spread`.
     """
+    prepared = _prepare(spec, size, settings, weights, optimized=optimized)
+    run = _measure(prepared, settings, effort)
+    refuse_noise(model, run.timing.spread, max_spread)
+    reading = _energy(run.sample, run.timing, meter) if meter else None
+    watts = reading.watts if reading else None
+    cost = predict(prepared.graph, device, clock_mhz, batch=settings.batch) if device else None
+    return Bench(
+        model=model,
+        spec=spec,
+        size=size,
+        timing=run.timing,
+        throughput=settings.batch / run.timing.median_s,
+        memory_bytes=run.memory_bytes,
+        power_w=watts,
+        energy_j=None if watts is None else watts * run.timing.median_s,
+        predicted=cost.latency_s if cost else None,
+        protocol=_protocol(settings, run, reading, trained=weights is not None, optimized=optimized),
+    )
+
+
+def _prepare(spec: Spec, size: Size, settings: Settings, weights: Network | None, *, optimized: bool) -> _Prepared:
+    """Build the network, give it weights, rewrite it, and write the file for a runtime that takes one."""
     network = build(spec, size)
     if weights is not None:
         network.load_state_dict(weights.state_dict())
@@ -93,41 +150,37 @@ def bench(
     graph = network.graph
     if optimized:
         network = optimize(network)
-    model_file = _onnx(network, size, settings.batch) if settings.backend in ("onnxruntime", "openvino") else None
+    takes_file = settings.backend in ("onnxruntime", "openvino")
+    return _Prepared(network, entries, _onnx(network, size, settings.batch) if takes_file else None, graph)
+
+
+def _measure(prepared: _Prepared, settings: Settings, effort: Effort) -> _Measured:
+    """Load the network into its runtime and time it, with the memory that both add."""
     before = _reset_peak(settings.backend)
-    sample = network_sample(network, entries, settings, model_file)
+    sample = network_sample(prepared.network, prepared.entries, settings, prepared.model_file)
     started = cpu_time()
     timing = time_of(sample, effort)
     load = others_load(started, cpu_time())
-    memory = _peak(settings.backend, before)
-    refuse_noise(model, timing.spread, max_spread)
-    reading = _energy(sample, timing, meter) if meter else None
-    watts = reading.watts if reading else None
+    return _Measured(sample, timing, _peak(settings.backend, before), load)
+
+
+def _protocol(
+    settings: Settings, run: _Measured, reading: Reading | None, *, trained: bool, optimized: bool
+) -> dict[str, Any]:
+    """How it was measured, as plain values."""
     now = conditions(settings.backend, settings.threads, settings.batch)
-    return Bench(
-        model=model,
-        spec=spec,
-        size=size,
-        timing=timing,
-        throughput=settings.batch / timing.median_s,
-        memory_bytes=memory,
-        power_w=watts,
-        energy_j=None if watts is None else watts * timing.median_s,
-        predicted=predict(graph, device, clock_mhz, batch=settings.batch).latency_s if device else None,
-        protocol=now.document()
-        | {
-            "precision": "fp32",
-            "network": f"rewritten by {', '.join(PASSES)}" if optimized else AS_PUBLISHED,
-            "weights": "trained" if weights is not None else "untrained, normalised by the input",
-            "input": "noise with the spectrum of photographs",
-            "subnormals": "flushed",
-            "statistic": "median of the quietest burst of runs, with its 90 % interval",
-            "runs": timing.n,
-            "spread": timing.spread,
-            "others_load": None if load is None else round(load, 2),
-            "power_covers": reading.covers if reading else None,
-        },
-    )
+    return now.document() | {
+        "precision": "fp32",
+        "network": f"rewritten by {', '.join(PASSES)}" if optimized else AS_PUBLISHED,
+        "weights": "trained" if trained else "untrained, normalised by the input",
+        "input": "noise with the spectrum of photographs",
+        "subnormals": "flushed",
+        "statistic": "median of the quietest burst of runs, with its 90 % interval",
+        "runs": run.timing.n,
+        "spread": run.timing.spread,
+        "others_load": None if run.others_load is None else round(run.others_load, 2),
+        "power_covers": reading.covers if reading else None,
+    }
 
 
 def _onnx(network: Network, size: Size, batch: int) -> bytes:
@@ -138,7 +191,7 @@ def _onnx(network: Network, size: Size, batch: int) -> bytes:
         return path.read_bytes()
 
 
-def _energy(sample: Any, timing: Timing, meter: Counter | Sensor) -> Reading:
+def _energy(sample: Sample, timing: Timing, meter: Counter | Sensor) -> Reading:
     with measured(meter) as reading:
         for _ in range(max(3, round(ENERGY_S / timing.median_s))):
             sample()

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from zoo import graph as g
 from zoo.errors import ZooError
 from zoo.graph import Layer, Shape
-from zoo.network import Network, averaging
+from zoo.network import Network
+from zoo.op_modules import averaging
 
 OPSET = 13
 IR_VERSION = 8

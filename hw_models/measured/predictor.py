@@ -1,9 +1,15 @@
 """Predictor of a measured device: reads `blocks.csv`, prices networks by their blocks.
 
-A network is the sum of its blocks (`hw_models.measured.blocks`): those measured are looked up, the others are
-interpolated (`hw_models.measured.block_model`). A whole network reaches a share of the speed of its single blocks;
-the shares of the kinds of blocks are learned from the whole networks in `points.csv`
-(`hw_models.measured.network_speed`).
+A block b of kind k(b) took t_b seconds on its own, measured or interpolated (`hw_models.measured.block_model`). A
+network is the sum of its blocks (`hw_models.measured.blocks`), each at a share of the speed that it has alone:
+
+    T = Σ_b t_b / s_k(b) + o
+
+The shares s_k of the kinds of blocks are learned from the whole networks in `points.csv`
+(`hw_models.measured.network_speed`). Two units of 4 ms and a share of 0.8 give 10 ms and the overhead o of a frame.
+The terms have the places of `hw_models.analytic.features`, with two differences: SHARE_GRADIENT, −dT / d log s, takes
+the place of GRADIENT, as a measured device has no roofline, and BLOCK_ERRORS, t_b times the relative error of t_b by
+kind, stand after the others.
 
 The interval is that which holds the networks that were measured whole, each predicted from the others. It
 widens where a network's own blocks are less sure than theirs. For that, the errors of blocks of one kind
@@ -40,7 +46,7 @@ TABLE = BLOCKS
 NETWORK = "network"
 """Whole networks, among the kinds of `Device.held_out`."""
 SHARE_GRADIENT = slice(GRADIENT.start, GRADIENT.start + len(SHARES))
-"""Places of the derivatives by the logarithms of SHARES, in s."""
+"""Places of the derivatives by the logarithms of SHARES, in s; no longer than GRADIENT."""
 BLOCK_ERRORS = slice(TERMS, TERMS + len(KINDS))
 """Places of the errors of blocks by kind, in s."""
 

@@ -18,7 +18,14 @@ __all__ = ["Accuracy", "AccuracyModel", "PublishedPoint", "accuracy_model", "ass
 
 
 class AccuracyModel(Protocol):
-    """Predicts mIOU in percent. Intervals are central: the two bounds are equally likely to be passed."""
+    """Predicts mIOU in percent. Intervals are central: the two bounds are equally likely to be passed.
+
+    >>> from zoo import spec
+    >>> model = accuracy_model("published")
+    >>> mean, low, high = model.predict_spec(spec("espnet-c"), confidence=0.9)
+    >>> 0 < low < mean < high < 100
+    True
+    """
 
     name: str
 

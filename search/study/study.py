@@ -40,10 +40,33 @@ def start(
     watch: Watch | None = None,
     resume: bool = False,
 ) -> StudyState:
-    """Run a study to its end, or go on with one. Raises ZooError, and NothingFeasible with a report.
+    """Run a study to its end, or go on with one. Whatever stops it, every trial that was told is kept.
 
-    say: is told every event. watch: is shown how the study stands, about once a second. Whatever stops it, every
-    trial that was told is kept, and `resume` continues where it was.
+    Args:
+        query: candidates, limits and objectives; one of these is mIOU.
+        config: evaluator, sampler, number of trials, budget, seed.
+        folder: where the study is kept.
+        engine: makes what evaluates trials, by default processes on this machine.
+        say: is told every event.
+        progress: is told how far the candidates are enumerated.
+        watch: is shown how the study stands, about once a second.
+        resume: go on with the study in `folder`.
+
+    Returns:
+        The study with its trials; `search.study.results` makes a front of them.
+
+    Raises:
+        NothingFeasible: no candidate is within the limits; with a report.
+        ZooError: the folder holds another study, nothing can be measured, or every trial failed.
+
+    >>> from search.device_at import DeviceAt
+    >>> from search.space import SearchSpace
+    >>> from zoo.bulk.choices import Choices
+    >>> space = SearchSpace(Choices("espnet", {"variant": ("C",), "alpha3": (3, 5, 8)}), (512, 1024))
+    >>> query = Query(space=space, devices=(DeviceAt("tx2"),))
+    >>> study = start(query, StudyConfig(accuracy="published", trials=2), Path("study"))
+    >>> [trial.state for trial in study.searched]
+    ['complete', 'complete']
     """
     if not resume and exists(folder / STUDY_FILE):
         raise ZooError(

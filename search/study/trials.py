@@ -1,8 +1,17 @@
 """Trials of one stage of a study, kept in an Optuna study: ask, report, tell.
 
-A trial comes into being with everything that defines it in one record, and ends with one record, so that a
-process may die between any two. What it was evaluating then belongs to nobody and is taken over by the
-next process that asks, under the same number and seed.
+    ask ──→ running ──tell──→ complete | stopped | failed
+              │ ↑
+              └─┘ taken over by the next process that asks, where the process that evaluates it is gone
+
+A trial comes into being with everything that defines it in one record, and ends with one record, so that a process may
+die between any two: it leaves no trial half made, and one that runs for nobody until it is taken over, under the same
+number and seed. For example, a process dies in trial 3 of a study with 5 trials; the next `ask` of any process returns
+trial 3 again, and the one after that creates trial 5.
+
+What a record holds stands in the user attributes of Optuna's trial: `row` (the candidate's number in the space),
+`seed`, `notes` (of the sampler), `worker` and `since` (who evaluates it, from when), and once it has ended `outcome`
+and `latency_s`. `search.study.optuna_study` is the only module that reaches into Optuna's storage.
 """
 
 import time
@@ -25,9 +34,13 @@ from zoo.specs import as_dict
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A trial. state: running, complete, stopped or failed. reports: mIOU after each epoch, in percent.
+    """A trial as it stands now.
 
-    latency: as this machine runs the network, where it was timed.
+    number: in the study, from 0. state: running, complete, stopped or failed. index: of the candidate in the feasible
+    set. miou: in percent, as told of a complete trial, the best of a stopped one, else None. reports: mIOU after each
+    epoch. notes: what the sampler noted. seconds: of evaluation. error: why it failed. worker: who evaluates it, as
+    `search.study.workers` names it. age_s: seconds since it began. void: it counts for nothing, since another process
+    asked for the same at the same time. latency: as this machine runs the network, where it was timed.
     """
 
     number: int
@@ -55,7 +68,13 @@ Propose = Callable[[list[Trial]], Proposal | None]
 
 
 class Trials:
-    """One Optuna study; `shared` says that processes without this folder's lock may use it too."""
+    """The trials of one stage, of all processes; `ask`, `report` and `tell` each hold the folder's lock.
+
+    shared: whether processes without that lock use the study too, as on other machines through a database. Then two
+    may create the same trial between a look and the next; `ask` looks again, and the later of the two is void.
+    limit_s: after about twice that many seconds a trial on another machine counts as lost.
+    Raises ConfigError where the study was made for another search than `search`.
+    """
 
     def __init__(
         self,
@@ -72,7 +91,7 @@ class Trials:
         import optuna
 
         self.feasible, self.lock, self.worker, self.shared, self.limit_s = feasible, lock, worker, shared, limit_s
-        self.name, self.mine = name, set[int]()
+        self.name, self._running_here = name, set[int]()
         directions = ["maximize" if sign < 0 else "minimize" for _, _, sign in feasible.query.axes()]
         with self._held():
             self.study = OptunaStudy(storage, name, directions)
@@ -93,6 +112,7 @@ class Trials:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
+        """The lock of the folder, with errors of the storage as one sentence."""
         with self.lock(), reachable(self.name):
             yield
 
@@ -129,26 +149,30 @@ class Trials:
         """
         with self._held():
             trials = self.all()
-            for trial in trials:
-                if not trial.ended and trial.number not in self.mine and self._seen(trial).gone:
-                    return self._take_over(trial)
-            while True:
-                proposal = propose(trials)
-                if proposal is None:
-                    return None
-                task = self._create(proposal)
-                trials = self.all()
-                if not self.shared or _first(trials, task.number, most):
-                    return task
-                void = Outcome("failed", None, 0.0, "asked by another process at the same time")
-                self._end(task.number, void, void=True)
+            lost = next((trial for trial in trials if self._is_lost(trial)), None)
+            return self._propose(trials, propose, most) if lost is None else self._take_over(lost)
+
+    def _propose(self, trials: list[Trial], propose: Propose, most: int | None) -> Task | None:
+        """Create what is proposed, again and again where another machine was first; None for no proposal."""
+        while proposal := propose(trials):
+            task = self._create(proposal)
+            trials = self.all()
+            if not self.shared or _first(trials, task.number, most):
+                return task
+            void = Outcome("failed", None, 0.0, "asked by another process at the same time")
+            self._end(task.number, void, void=True)
+        return None
+
+    def _is_lost(self, trial: Trial) -> bool:
+        """Whether it runs, and neither here nor in any other process."""
+        return not trial.ended and trial.number not in self._running_here and self._seen(trial).gone
 
     def _seen(self, trial: Trial) -> Sight:
         return seen(trial.worker, self.worker.folder, trial.age_s, self.limit_s)
 
     def waiting(self) -> list[tuple[int, Sight]]:
         """Trials that other processes evaluate, with what is seen of these."""
-        return [(e.number, self._seen(e)) for e in self.all() if not e.ended and e.number not in self.mine]
+        return [(e.number, self._seen(e)) for e in self.all() if not e.ended and e.number not in self._running_here]
 
     def _task(self, number: int, index: int, seed: int) -> Task:
         return Task(number, self.feasible.query.space.spec(int(self.feasible.rows[index])), seed)
@@ -156,7 +180,7 @@ class Trials:
     def _take_over(self, trial: Trial) -> Task:
         self.study.set_attr(trial.number, "worker", self.worker.name)
         self.study.set_attr(trial.number, "since", time.time())
-        self.mine.add(trial.number)
+        self._running_here.add(trial.number)
         return self._task(trial.number, trial.index, trial.seed)
 
     def _create(self, proposal: Proposal) -> Task:
@@ -180,7 +204,7 @@ class Trials:
                 "since": time.time(),
             },
         )
-        self.mine.add(number)
+        self._running_here.add(number)
         return self._task(number, index, proposal.seed)
 
     def report(self, number: int, epoch: int, miou: float) -> None:
@@ -194,7 +218,7 @@ class Trials:
             self._end(number, outcome, latency=latency)
 
     def _end(self, number: int, outcome: Outcome, *, latency: Interval | None = None, void: bool = False) -> None:
-        self.mine.remove(number)
+        self._running_here.remove(number)
         if self.study.finished(number):
             return
         index = self.feasible.index(self.study.attrs_of(number)["row"])

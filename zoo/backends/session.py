@@ -37,15 +37,27 @@ class Engine:
 
     Takes images (N, 3, H, W), float32, preprocessed, on the CPU; gives the first output (N, classes, h, w),
     which belongs to the engine: the calling thread's next call may overwrite it. Images of a batch run one
-    after the other, in the memory of one. `streams` threads run it at once; others wait for their turn.
+    after the other, in the memory of one.
 
-    preprocessing: where given, a backend that can do so (OpenVINO) has all of it but resizing in its graph; images
-    are then what `input_of` makes.
+    Args:
+        network: in evaluation mode.
+        backend: a name of `zoo segment --backend`; `auto` takes the fastest of those that are installed and take the
+            network. They are timed for a second at the first size, and the answer is kept in the user's cache.
+        threads: for each stream; by default the cores, shared out.
+        streams: threads that run it at once; others wait for their turn.
+        say: is told which backend `auto` took and how fast it is.
+        preprocessing: where given, a backend that can do so (OpenVINO) has all of it but resizing in its graph; images
+            are then what `input_of` makes.
 
-    backend: `auto` takes the fastest of those that are installed and take the network. They are timed for a second
-    at the first size, and the answer is kept in the user's cache; `say` is told which it is and how fast.
-    threads: for each stream. Raises ZooError for a backend that is not installed or refuses the network, and
-    SpecError for a size that does not suit it.
+    Raises:
+        ZooError: the backend is not installed or refuses the network, or the network is in training mode.
+        SpecError: a size does not suit the network; raised when it is run.
+
+    >>> import torch
+    >>> from zoo import build
+    >>> run = Engine(build("espnet-c").eval(), "torch", threads=1)
+    >>> run(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 20, 8, 12])
     """
 
     def __init__(

@@ -24,7 +24,14 @@ class DataError(ZooError, ValueError):
 
 
 class Split(Protocol):
-    """What training and evaluation read: samples of classes in order."""
+    """What training and evaluation read: samples of classes in order.
+
+    >>> from zoo.data.synthetic import Scenes
+    >>> data: Split = Scenes("val", count=2, size=(48, 64))
+    >>> image, classes = data.load(0)
+    >>> len(data), image.shape, classes.shape
+    (2, (48, 64, 3), (48, 64))
+    """
 
     @property
     def name(self) -> str:
@@ -56,11 +63,24 @@ class Sample:
 class DataSet:
     """A split that lies in files.
 
-    codes: class index, or VOID, of each value that a mask may hold; another value is an error.
-    colours: the value for which each colour of an RGB mask stands, where masks are RGB. window: the values
-    of 16-bit grey images that become black and white; without one the upper 8 bits are kept. upright: whether
-    images and masks are turned as
-    the EXIF tag of each says.
+    Args:
+        name: of the data set.
+        split: of the split.
+        labels: the classes.
+        samples: an image and a mask each.
+        codes: class index, or VOID, of each value that a mask may hold; another value is an error.
+        colours: the value for which each colour of an RGB mask stands, where masks are RGB.
+        window: the values of 16-bit grey images that become black and white; without one the upper 8 bits are kept.
+        upright: whether images and masks are turned as the EXIF tag of each says.
+
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> Image.new("RGB", (4, 2)).save("image.png")
+    >>> Image.fromarray(np.array([[7, 7, 8, 8], [8, 8, 7, 7]], np.uint8)).save("mask.png")
+    >>> labels = LabelSet("two", ("road", "sky"), ((0, 0, 0), (255, 255, 255)))
+    >>> data = DataSet("mine", "val", labels, (Sample(Path("image.png"), Path("mask.png")),), codes={7: 0, 8: 1})
+    >>> data.load(0)[1].tolist()
+    [[0, 0, 1, 1], [1, 1, 0, 0]]
     """
 
     name: str

@@ -131,16 +131,32 @@ def segment(
     workers: int = 1,
     probabilities: Probabilities | None = None,
 ) -> Pixels:
-    """Class indices (H, W) of an image (H, W, 3) in RGB, or (h, w) at the network's size.
+    """Class indices of an image: of each pixel the class with the largest logit.
 
-    `module` is in evaluation mode and gives logits (N, classes, h', w'), of which the index of the largest
-    is a pixel's class; `preprocessing` is the module's own unless given. `run` runs the network in place of
-    the module itself, such as a `zoo.backends.session.Engine`, while `workers` images are at work; its `input_of`,
-    where it has one, makes what it takes of an image. Memory beside
-    image and labels: the network's activations at its input size, and `labelling.BAND_BYTES`; with tiles, at
-    the size of one tile, whatever the size of the image. `probabilities` is filled with those of the classes, at
-    the labels' size. Raises ZooError where the network cannot take the
-    size or memory does not suffice.
+    Memory beside image and labels: the network's activations at its input size, and `label_map.BAND_BYTES`; with tiles,
+    at the size of one tile, whatever the size of the image.
+
+    Args:
+        module: in evaluation mode; gives logits (N, classes, h', w').
+        pixels: the image, (H, W, 3) in RGB.
+        settings: input size, tiles, and the size of the labels.
+        preprocessing: of the image; by default the module's own.
+        track: is given the tiles in order, to show how far they are.
+        run: runs the network in place of the module itself, such as a `zoo.backends.session.Engine`; its `input_of`,
+            where it has one, makes what it takes of an image.
+        workers: images that are at work at the same time, for the check of memory.
+        probabilities: is filled with those of the classes, at the labels' size.
+
+    Returns:
+        (H, W), or (h, w) where `settings.labels_at` is "network".
+
+    Raises:
+        ZooError: the network is in training mode or cannot take the size, or memory does not suffice.
+
+    >>> from zoo import build
+    >>> labels = segment(build("espnet-c").eval(), np.zeros((64, 96, 3), np.uint8))
+    >>> labels.shape, labels.dtype
+    ((64, 96), dtype('uint8'))
     """
     if module.training:
         raise ZooError("the network is in training mode; call module.eval() first")

@@ -10,7 +10,14 @@ from zoo.registry import spec_from_dict
 
 
 class AccuracyModelContract:
-    """What holds for every accuracy model. `make` returns one; `choices` are of a family that it knows."""
+    """What holds for every accuracy model. `make` returns one; `choices` are of a family that it knows.
+
+    >>> from search.accuracy import accuracy_model
+    >>> class TestPublished(AccuracyModelContract):
+    ...     def make(self):
+    ...         return accuracy_model("published")
+    >>> TestPublished().test_intervals_hold_the_mean_and_are_percentages()  # pytest runs all of them
+    """
 
     choices = Choices("espnet", {"variant": ("C", "ESPNet"), "k": (4, 5, 8), "alpha2": (1, 2), "alpha3": (1, 3, 8)})
 

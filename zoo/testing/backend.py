@@ -13,7 +13,13 @@ from zoo.specs import Spec
 
 
 class BackendContract:
-    """What holds for every backend. `make` prepares a network, which is in evaluation mode, for images of any size."""
+    """What holds for every backend. `make` prepares a network, which is in evaluation mode, for images of any size.
+
+    >>> class TestEager(BackendContract):
+    ...     def make(self, network):
+    ...         return network
+    >>> TestEager().test_a_batch_is_its_images()  # pytest runs all of them
+    """
 
     specs: ClassVar[tuple[Spec, ...]] = (
         ESPNetSpec(variant="C", alpha2=1, alpha3=1, classes=5),

@@ -7,7 +7,14 @@ from zoo.evaluate.metrics import VOID
 
 
 class DataSetContract:
-    """What holds for every split of a data set. `make` returns one with at least one sample."""
+    """What holds for every split of a data set. `make` returns one with at least one sample.
+
+    >>> from zoo.data.synthetic import Scenes
+    >>> class TestScenes(DataSetContract):
+    ...     def make(self):
+    ...         return Scenes("val", count=1, size=(48, 64))
+    >>> TestScenes().test_every_sample_is_an_image_and_its_classes()  # pytest runs all of them
+    """
 
     def make(self) -> Split:
         """A split."""

@@ -26,7 +26,14 @@ class Scripted(Published):
 
 
 class EngineContract:
-    """What holds for every engine. `make` returns one; it may be slow to start a trial, up to `patience_s`."""
+    """What holds for every engine. `make` returns one; it may be slow to start a trial, up to `patience_s`.
+
+    >>> from search.study.engines.local import Inline
+    >>> class TestInline(EngineContract):
+    ...     def make(self, evaluator, decide):
+    ...         return Inline(evaluator, decide)
+    >>> TestInline().test_a_trial_that_raises_fails_alone()  # pytest runs all of them
+    """
 
     patience_s = 120.0
 

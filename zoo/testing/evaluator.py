@@ -12,6 +12,12 @@ class EvaluatorContract:
     """What holds for every evaluator of candidates. `make` returns one that can measure `spec`.
 
     deterministic: the same spec, number and seed give the same mIOU.
+
+    >>> from search.study.evaluators import Published
+    >>> class TestPublished(EvaluatorContract):
+    ...     def make(self):
+    ...         return Published()
+    >>> TestPublished().test_it_travels_to_other_processes()  # pytest runs all of them
     """
 
     spec: Spec = ESPNetSpec(variant="C", alpha2=1, alpha3=1, widths=(4, 8, 8), k=2)

@@ -43,6 +43,11 @@ class FamilyContract:
 
     examples: small specs that between them use all parts of the family. size: (height, width) that suits them.
     odd_sizes: tried as well; each works or is refused with a size that works.
+
+    >>> from zoo.models.espnet import ESPNetSpec
+    >>> class TestMine(FamilyContract):
+    ...     examples = (ESPNetSpec(variant="C", alpha2=1, alpha3=1, classes=5),)
+    >>> TestMine().test_images_of_a_batch_do_not_see_each_other(TestMine.examples[0])  # pytest runs all of them
     """
 
     examples: ClassVar[tuple[Spec, ...]]

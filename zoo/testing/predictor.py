@@ -20,6 +20,12 @@ class PredictorContract:
 
     clocks_mhz: clocks, ascending, at which it can be made; one where the device has no other. size: of the images of
     its test networks. metrics: those that the device predicts.
+
+    >>> from hw_models.predictors import predictor
+    >>> class TestTX2(PredictorContract):
+    ...     def make(self, clock_mhz=None, batch=1):
+    ...         return predictor("tx2", clock_mhz, batch)
+    >>> TestTX2().test_terms_add_up()  # pytest runs all of them
     """
 
     clocks_mhz: tuple[float, ...] = ()

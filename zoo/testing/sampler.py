@@ -24,7 +24,14 @@ def feasible() -> FeasibleSet:
 
 
 class SamplerContract:
-    """What holds for every sampler. `make` returns a new one; `trials` are asked of it."""
+    """What holds for every sampler. `make` returns a new one; `trials` are asked of it.
+
+    >>> from search.study.samplers import Random
+    >>> class TestRandom(SamplerContract):
+    ...     def make(self, setting):
+    ...         return Random(setting)
+    >>> TestRandom().test_candidates_that_are_running_are_not_proposed()  # pytest runs all of them
+    """
 
     trials = 12
 

@@ -43,6 +43,14 @@ class Recipe:
     the cross-entropy. class_weights: 1 / ln(1.10 + frequency). ema: decay of the weights' running mean,
     which is what is scored and kept; 0 for none. amp: bfloat16 autocast; with "auto" where the processor has
     instructions for it. encoder_lr: factor on the learning rate of a network's encoder, which may be trained already.
+    Raises ZooError for values that cannot be.
+
+    >>> short = Recipe(epochs=10, batch=4)
+    >>> short.optimizer, short.size
+    ('adamw', (360, 480))
+    >>> Recipe(batch=0)
+    Traceback (most recent call last):
+    zoo.errors.ZooError: ...
     """
 
     epochs: int = 60

@@ -47,7 +47,16 @@ class Outcome:
 
 
 class Engine(Protocol):
-    """Runs up to `slots` evaluations at a time."""
+    """Runs up to `slots` evaluations at a time. Made from an evaluator and `Decide`, which may stop a trial early.
+
+    >>> from search.study.evaluators import Published
+    >>> from zoo import spec
+    >>> engine = Inline(Published(), decide=lambda number, epoch, miou: True)
+    >>> engine.start(Task(number=0, spec=spec("espnet-c"), seed=0))
+    >>> [(task.number, outcome.state) for task, outcome in engine.finished(timeout_s=1.0)]
+    [(0, 'complete')]
+    >>> engine.close()
+    """
 
     evaluator: Evaluator
 
