@@ -10,11 +10,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import peers
 from benchmarks.machine import Others, kind, machine, now
 from zoo.markdown import table
 
@@ -99,6 +100,9 @@ def folders() -> dict[str, float]:
 
 PARTS: Mapping[str, Runs] = {"commands": commands, "inference": inference, "folders": folders}
 
+PEERS: Mapping[str, Callable[[], Iterator[peers.Value]]] = {"networks": peers.networks, "samplers": peers.samplers}
+"""Parts whose values are kept one by one, as each takes minutes."""
+
 AIMS: Mapping[str, tuple[str, str, str]] = {
     "search, cold": ("README's search with its chart, first time", "≤ 3 s", "{:.1f} s"),
     "search, warm": ("the same, second time", "≤ 1 s", "{:.1f} s"),
@@ -123,9 +127,13 @@ TRIED = (
     "maps compressed by runs (3.5 ms, now 1.3), one copy less of the decoded image (0.8 ms, now 0.2). Not taken: the "
     "arg-max in OpenVINO's graph (8 ms more, where torch needs 5). What is left is the arg-max, and decoding PNG: 7.9 "
     "ms in Pillow, 2.5 of them zlib; libspng and FFmpeg need 4.3 and OpenCV 6.4, which is not worth another decoder.",
-    "Search, second time: half of the CPU time went into lowering every candidate of the front for the shortlist, "
-    "which is kept in the cache now. The rest is the query itself, writing the run, and the chart in a process of its "
-    "own.",
+    "Search, second time: the files of an answer and its chart are kept in the cache, under the hash of all that they "
+    "rest on. What is left is Python, numpy and our modules, and the hash of the code.",
+    "Search, first time: PNG and SVG are one figure, drawn once and written by two processes; the published networks "
+    "in it share one predictor; the shortlist is found in a process beside the rows. Lowering, pricing and comparing "
+    "remain, and the chart, for which matplotlib is imported meanwhile.",
+    "Commands: a family is imported when it is asked for, and so are filelock and the bench's accuracy model. What is "
+    "left is numpy, our classes, and what readings of the device say of a network.",
     "Inference: the passes of [the fast path](fast-path.md), of which each one's gain is below. On AVX2 the distance "
     "to the aim is open.",
 )
@@ -153,12 +161,16 @@ def markdown(document: Mapping[str, Any]) -> str:
         for machine_kind in kinds
     ]
     lists = "\n\n".join("\n".join(f"* {item}" for item in items) for items in (notes, TRIED))
-    return f"{table(('', 'aim', *kinds), rows, 1 + len(kinds))}\n\n{lists}"
+    beside = peers.markdown({machine_kind: document[machine_kind].get("peers", {}) for machine_kind in kinds})
+    return "\n\n".join(part for part in (table(("", "aim", *kinds), rows, 1 + len(kinds)), beside, lists) if part)
 
 
 def measure(names: Sequence[str]) -> None:
     """Measure some parts on this machine, and keep each as soon as it is there."""
     for name in names:
+        if name in PEERS:
+            measure_peers(name)
+            continue
         other_load = Others()
         values = PARTS[name]()
         document = kept()
@@ -171,10 +183,18 @@ def measure(names: Sequence[str]) -> None:
         KEPT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def measure_peers(name: str) -> None:
+    """Measure what one would pick instead on this machine, and keep each value as soon as it is there."""
+    for key, value in PEERS[name]():
+        document = kept()
+        document.setdefault(kind(), {"values": {}, "loads": {}, "how": ""}).setdefault("peers", {})[key] = value
+        KEPT.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.summary", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    names = parser.parse_args(argv).parts or list(PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join([*PARTS, *PEERS])} (default: all)")
+    names = parser.parse_args(argv).parts or [*PARTS, *PEERS]
     measure(names)
     from benchmarks.page import rewritten
 

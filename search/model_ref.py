@@ -177,7 +177,7 @@ def candidate(text: str) -> Spec:
 def front_entry(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The document of a run's front, and the entry that `RUN#RANK` names. Raises ConfigError."""
     folder, _, rank = text.rpartition("#")
-    from search.runs.writer import read_json
+    from search.runs.folder import read_json
 
     document = read_json(Path(folder) / FRONT)
     front = document.get("front", [])

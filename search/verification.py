@@ -21,10 +21,12 @@ from search.certificate import FORMAT, NotVerified, basis, scale, valid_specs
 from search.clocks import settings_of, settled
 from search.differences import check_csv, same
 from search.exact import entry
+from search.forking import forked_map
 from search.pareto import dominated_by, levels
 from search.pricing import Columns, Evaluator, accuracy_of, join
 from search.query import Query
-from search.runs.writer import _csv, basis_of_miou, query_from, read_json
+from search.runs.folder import read_json
+from search.runs.writer import _csv, basis_of_miou, query_from
 from search.shortlist import entries_of, shortlist_of
 from search.space import digest
 from search.structure import structure
@@ -37,7 +39,8 @@ Progress = Callable[[int, int], None]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-"""Two ways of adding the same numbers up may differ by this much."""
+TOGETHER = 64
+"""Members of a front that one worker computes in a go."""
 
 
 def verify(folder: Path, *, one_by_one: bool = False, progress: Progress | None = None) -> int:
@@ -89,9 +92,11 @@ class Again:
         self.place = {spec: i for i, spec in enumerate(self.specs)}
         rows = np.array([row for row, _ in numbered])
         with lowering_pool() as pool:  # and no files: what a search kept proves nothing
-            evaluators = Evaluator(self.query, tables_of(query.space, pool=pool)).at_settings(self.settings)
-            parts = [[evaluator(part) for evaluator in evaluators] for part in query.space.parts(rows)]
-        self.columns: list[Columns] = [join(list(columns)) for columns in zip(*parts, strict=True)]
+            first, *others = Evaluator(self.query, tables_of(query.space, pool=pool)).at_settings(self.settings)
+            parts = list(query.space.parts(rows))
+            fastest = join([first(part) for part in parts])  # which also lowers, once for all settings
+        slower = forked_map(lambda evaluator: join([evaluator(part) for part in parts]), others)
+        self.columns: list[Columns] = [fastest, *slower]
         self.points = np.stack([self._points(columns) for columns in self.columns])
         self.within = np.stack([columns.within for columns in self.columns])
         self._structures: dict[int, Any] = {}
@@ -167,11 +172,16 @@ class Again:
         """What front.json must be for these members; of the members asked last it is kept."""
         if self._last and self._last[0] == places:
             return self._last[1]
-        front = []
-        for rank, (s, i) in enumerate(places):
-            own = single_entry(self.query, self.settings[s], self.specs[i], rank + 1)
-            front.append(own | {"aliases": len(self.aliases[rank])})
         specs, settings = [self.specs[i] for _, i in places], [self.settings[s] for s, _ in places]
+
+        def entry_of(rank: int) -> dict[str, Any]:
+            own = single_entry(self.query, settings[rank], specs[rank], rank + 1)
+            return own | {"aliases": len(self.aliases[rank])}
+
+        def entries_from(first: int) -> list[dict[str, Any]]:
+            return [entry_of(rank) for rank in range(first, min(first + TOGETHER, len(places)))]
+
+        front = [entry for part in forked_map(entries_from, range(0, len(places), TOGETHER)) for entry in part]
         expected = {
             "query": self.query.describe(),
             "settings": self._labels(),

@@ -21,8 +21,9 @@ from search.device_at import DeviceAt
 from search.differences import check_csv
 from search.exact import search as exact
 from search.query import Query
+from search.runs.folder import read_json, write_texts
 from search.runs.reader import conditions_of
-from search.runs.writer import read_json, write, write_texts
+from search.runs.writer import write
 from search.shortlist import Candidates, entries_of, knowledge_gradient, shortlist, shortlist_of
 from search.space import SearchSpace, digest
 from search.table_files import TableFiles, table_files_of

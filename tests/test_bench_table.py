@@ -19,7 +19,7 @@ from benchmarks.accuracy import curves
 from benchmarks.accuracy.compare import BLOCK, compare, long_runs, markdown, settling, written
 from benchmarks.accuracy.compare import main as compare_main
 from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
-from search.accuracy import accuracy_model
+from search.accuracy import SCALES, accuracy_model
 from search.accuracy.bench.cross_validation import judge
 from search.accuracy.bench.design import ANCHORS, Entry, design, with_repeats
 from search.accuracy.bench.model import Fit, fit, forms, inputs_at, inputs_of, inputs_of_spec
@@ -667,3 +667,7 @@ def test_the_model_that_ships_knows_its_networks(shipped: tuple[Run, ...]) -> No
         held.append(low <= one.mean <= high)
     assert np.mean(held) >= 0.85
     assert noise_sd(measured(shipped)) < 5
+
+
+def test_the_scale_of_the_bench_is_its_protocol():
+    assert SCALES["bench"] == SHORT

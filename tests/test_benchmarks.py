@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page, plots, summary
+from benchmarks import page, peers, plots, summary
 from benchmarks.apart import Apart
 from benchmarks.machine import busy_and_own, machine, peak_bytes
 from benchmarks.page import Measured, Section
@@ -164,6 +164,27 @@ def test_the_page_begins_with_the_aims_that_were_kept() -> None:
     kept = summary.kept()
     assert {"AVX-512", "AVX2"} <= set(kept)
     assert all(set(one["values"]) <= set(summary.AIMS) for one in kept.values())
+
+
+def test_what_was_not_measured_of_a_peer_stays_empty() -> None:
+    assert peers.markdown({"AVX2": {}}) == ""
+    lines = peers.markdown({"AVX2": {peers.RUNTIME: 1.234}, "AVX-512": {"tpe, share": 0.98}}).splitlines()
+    assert any(line.startswith(f"| {peers.RUNTIME}") and "1.23 ×" in line for line in lines)
+    assert any("tpe, 300 trials" in line and line.endswith("| 0.980 |") for line in lines)
+    assert all(line.count("|") == 4 for line in lines)
+
+
+def test_values_of_peers_are_kept_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[tuple[str, float]]:
+        yield "first", 1.0
+        raise RuntimeError
+
+    monkeypatch.setattr(summary, "KEPT", tmp_path / "summary.json")
+    monkeypatch.setitem(summary.PEERS, "networks", broken)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError):
+        summary.measure(["networks"])
+    (column,) = summary.kept().values()
+    assert column["peers"] == {"first": 1.0}
 
 
 @pytest.fixture

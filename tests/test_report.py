@@ -28,9 +28,10 @@ from search.report import html as html_report
 from search.report.html import policy, render, write_report
 from search.report.html_data import canonical, report_data, spread
 from search.report.kept_chart import keep_chart, kept_chart
+from search.runs.folder import claimed
 from search.runs.model_card import write_papers
 from search.runs.reader import axis, load_run, values
-from search.runs.writer import claimed, write
+from search.runs.writer import write
 from search.sensitivity import SENSITIVITIES, regrets, sensitivity, staircase
 from search.space import SearchSpace
 from search.table_files import TableFiles
@@ -463,6 +464,22 @@ def test_charts_in_every_format_are_the_same_every_time(run, joint, tmp_path):
     for kind in ("svg", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+
+
+def test_a_name_stands_at_the_first_of_all_cheapest_spots():
+    pytest.importorskip("matplotlib")
+    from matplotlib.transforms import Bbox
+
+    from search.report import text_placement
+
+    rng, inside = np.random.default_rng(0), Bbox.from_bounds(0, 0, 400, 300)
+    for _ in range(20):
+        occupied = [Bbox.from_bounds(*rng.uniform(0, 300, 2), *rng.uniform(5, 60, 2)) for _ in range(30)]
+        names = [next(text_placement._spots(tuple(rng.uniform(0, 300, 2)), (40, 10), 2.0)) for _ in range(3)]
+        spots = list(text_placement._spots(tuple(rng.uniform(0, 300, 2)), (50, 12), 2.0))
+        costs = [text_placement._cost(spot, occupied, names, inside, 2.0) for spot in spots]
+        found = text_placement._cheapest(iter(spots), occupied, names, inside, 2.0)
+        assert found is spots[costs.index(min(costs))]
 
 
 def test_a_chart_is_kept_under_the_files_that_it_shows(run, tmp_path, monkeypatch):

@@ -25,7 +25,8 @@ from search.model_ref import candidate
 from search.pareto import levels, nondominated
 from search.pricing import Evaluator
 from search.query import Query, limits_from_si
-from search.runs.writer import claimed, query_from, read_json, write
+from search.runs.folder import claimed, read_json
+from search.runs.writer import query_from, write
 from search.space import SearchSpace, digest, space_from
 from search.structure import structure
 from search.union import union_of

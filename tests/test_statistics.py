@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from zoo.gp import Posterior, squared_exponential
 from zoo.statistics import (
+    jackknife_se,
     kendall,
-    kendall_se,
     nonnegative_least_squares,
     normal_cdf,
     normal_pdf,
@@ -61,12 +61,12 @@ def test_the_standard_error_of_kendall_shrinks_with_more_values() -> None:
     errors = []
     for count in (12, 48, 192):
         x = rng.normal(size=count)
-        errors.append(kendall_se(x, x + rng.normal(size=count)))
+        errors.append(jackknife_se(kendall, x, x + rng.normal(size=count)))
     assert errors[0] > errors[1] > errors[2] > 0
     # Against the spread of tau over many samples of 24.
     samples = [(x := rng.normal(size=24), x + rng.normal(size=24)) for _ in range(300)]
     spread = np.std([kendall(a, b) for a, b in samples])
-    assert np.mean([kendall_se(a, b) for a, b in samples]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([jackknife_se(kendall, a, b) for a, b in samples]) == pytest.approx(spread, rel=0.2)
 
 
 @given(st.integers(1, 8), st.integers(0, 1000))

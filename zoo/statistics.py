@@ -1,7 +1,7 @@
 """Small-sample statistics without scipy, which the tests use as their oracle."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -50,17 +50,20 @@ def kendall(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float |
     return float((x * y).sum() / untied) if untied else None
 
 
-def kendall_se(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float | None:
-    """Jackknife standard error of Kendall's tau-b; None below three values or where tau is undefined.
+def jackknife_se(
+    statistic: Callable[[Floats, Floats], float | None],
+    a: Sequence[float] | Floats,
+    b: Sequence[float] | Floats,
+) -> float | None:
+    """Jackknife standard error of a statistic of N pairs; None below three pairs or where it is undefined.
 
-    Each of the N values is left out once: sqrt((N - 1) / N * sum of (tau_i - mean tau)²) (Efron and Tibshirani,
-    1993, equation 11.5).
+    Each pair is left out once: sqrt((N - 1) / N * sum of (s_i - mean s)²) (Efron and Tibshirani, 1993, equation 11.5).
     """
     x, y = np.asarray(a, float), np.asarray(b, float)
-    taus = [kendall(np.delete(x, i), np.delete(y, i)) for i in range(len(x))]
-    if len(x) < 3 or kendall(x, y) is None or any(tau is None for tau in taus):
+    left_out = [statistic(np.delete(x, i), np.delete(y, i)) for i in range(len(x))]
+    if len(x) < 3 or statistic(x, y) is None or any(value is None for value in left_out):
         return None
-    spread = np.array(taus, float)
+    spread = np.array(left_out, float)
     return float(np.sqrt((len(x) - 1) / len(x) * ((spread - spread.mean()) ** 2).sum()))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy.candidates import labels_text
+from benchmarks.accuracy.judgement import held_out_text
 from benchmarks.accuracy.proxy_scores import PROXIES, read_proxies
 from search.accuracy.bench.cross_validation import CONFIDENCE, Judged, best, judge
 from search.accuracy.bench.model import FAMILY, Inputs, forms, inputs_of
@@ -171,6 +172,7 @@ def markdown(comparison: Mapping[str, Any]) -> dict[str, str]:
         "long": _long(comparison),
         "settling": _settling(comparison),
         "labels": labels_text(),
+        "held_out": held_out_text(),
     }
 
 

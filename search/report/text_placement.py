@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import hypot
 
 from matplotlib.axes import Axes
@@ -60,9 +61,7 @@ def place(panel: Axes, names: Sequence[Name], marks: Sequence[tuple[float, float
     inside = panel.get_window_extent()
     for i in sorted(range(len(names)), key=lambda i: (len(names[i][0]), i)):
         size = _written(panel, names[i][0], at[i])
-        spots = list(_spots(at[i], size, pixels))
-        costs = [_cost(spot, occupied, list(placed.values()), inside, pixels) for spot in spots]
-        placed[i] = spots[costs.index(min(costs))]
+        placed[i] = _cheapest(_spots(at[i], size, pixels), occupied, list(placed.values()), inside, pixels)
         occupied.append(placed[i].box.padded(PADDING * pixels))
         _write(panel, names[i], placed[i], pixels)
     return [placed[i].box for i in range(len(names))]
@@ -115,6 +114,23 @@ def _spots(point: tuple[float, float], size: tuple[float, float], pixels: float)
             yield Spot(box, point, end)
 
 
+def _cheapest(
+    spots: Iterator[Spot], occupied: Sequence[Bbox], names: Sequence[Spot], inside: Bbox, pixels: float
+) -> Spot:
+    """The first of the cheapest; a spot whose leader alone costs as much as another in all is not looked at."""
+    best, least = next(spots), float("inf")
+    for spot in chain([best], spots):
+        if _way(spot, pixels) < least:
+            cost = _cost(spot, occupied, names, inside, pixels)
+            best, least = (spot, cost) if cost < least else (best, least)
+    return best
+
+
+def _way(spot: Spot, pixels: float) -> float:
+    """What the way from the point costs."""
+    return spot.length / pixels / 10
+
+
 def _cost(spot: Spot, occupied: Sequence[Bbox], names: Sequence[Spot], inside: Bbox, pixels: float) -> float:
     """Overlaps first, then crossings, then the way from the point."""
     box = spot.box
@@ -122,4 +138,4 @@ def _cost(spot: Spot, occupied: Sequence[Bbox], names: Sequence[Spot], inside: B
     crossings = sum(spot.leader.intersects_bbox(name.box, filled=False) for name in names)
     crossings += sum(name.leader.intersects_bbox(box, filled=False) for name in names)
     crossings += sum(spot.leader.intersects_path(name.leader, filled=False) for name in names)
-    return 1000.0 * outside + 20.0 * box.count_overlaps(list(occupied)) + 6.0 * crossings + spot.length / pixels / 10
+    return 1000.0 * outside + 20.0 * box.count_overlaps(list(occupied)) + 6.0 * crossings + _way(spot, pixels)

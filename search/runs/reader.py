@@ -17,7 +17,8 @@ from search.accuracy import MODELS, published_points
 from search.device_at import DeviceAt
 from search.exact import PARTS
 from search.query import DEVICE_METRICS, EXACT_METRICS, Query
-from search.runs.writer import query_from, read_json
+from search.runs.folder import read_json
+from search.runs.writer import query_from
 from zoo.bulk.choices import Choices
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.graph import Graph

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.runs.writer import read_json
+from search.runs.folder import read_json
 from zoo.errors import ConfigError
 from zoo.reading import is_file
 from zoo.text import shown

@@ -7,9 +7,8 @@ certificate is complete), `pareto.png`, `pareto.svg`. A folder belongs to one qu
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +17,15 @@ from search.device_at import DeviceAt
 from search.exact import Result, entries, entry
 from search.pricing import accuracy_of
 from search.query import Query
+from search.runs.folder import write_texts
 from search.shortlist import entries_of, shortlist_of
-from search.space import digest
 from search.union import read_space
-from zoo import claims, reading
 from zoo.config import Limits
-from zoo.errors import ConfigError, ZooError
-from zoo.files import atomic
-from zoo.reading import exists
-from zoo.text import csv_cell, one_line, shown
+from zoo.errors import ConfigError
+from zoo.text import csv_cell, one_line
 
 WORTH = 50
 """Candidates of a front from which a process finds their shortlist."""
-
-MAX_BYTES = 512 * 2**20
-"""Longest document of a run that is read."""
-
-
-def default_folder(query: Query) -> Path:
-    """runs/ and the query's own name, so that the same question goes to the same folder."""
-    return Path("runs") / f"search-{digest(query.describe())[:10]}"
-
-
-@contextmanager
-def claimed(folder: Path, query: Query) -> Iterator[None]:
-    """Hold a folder for writing. Raises ZooError where another run holds it or where it answers another query."""
-    with claims.claimed(folder, claims.SEARCH):
-        certificate = folder / "certificate.json"
-        if exists(certificate) and read_json(certificate).get("asked") != query.describe():
-            raise ZooError(
-                f"{shown(folder)}: holds the answer to another search; choose another folder with -o, or remove it"
-            )
-        yield
 
 
 def write(open_query: Query, result: Result, folder: Path) -> dict[str, Any]:
@@ -85,14 +61,6 @@ def texts_of(open_query: Query, result: Result, pool: Executor | None = None) ->
     }
     certificate = certify(open_query, result, front, {name: text.encode() for name, text in files.items()})
     return files | {"certificate.json": json.dumps(certificate, indent=1, allow_nan=False) + "\n"}
-
-
-def write_texts(texts: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """Write the files of an answer in their order. Returns the document of front.json."""
-    for name, text in texts.items():
-        _write(folder / name, text)
-    document: dict[str, Any] = json.loads(texts["front.json"])
-    return document
 
 
 def basis_of_miou(query: Query) -> dict[str, Any]:
@@ -150,11 +118,6 @@ def _sample(result: Result) -> list[dict[str, Any]]:
     ]
 
 
-def _write(path: Path, text: str) -> None:
-    with atomic(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def _csv(rows: list[dict[str, Any]]) -> str:
     flat = [_flat(row) for row in rows]
     out = io.StringIO()
@@ -194,20 +157,6 @@ def _joined(values: Sequence[Any]) -> str:
     """
     texts = list(map(str, values))
     return ("; " if any(" " in text for text in texts) else " ").join(texts)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file of a run. Raises ZooError, naming the file, where it is missing or damaged."""
-    if not exists(path):
-        raise ConfigError(f"{shown(path)}: does not exist; {shown(path.parent)} is not the folder of a finished search")
-    try:
-        document = reading.read_json(path, limit=MAX_BYTES)
-    except ConfigError as error:
-        why = str(error).removeprefix(f"{shown(path)}: ")
-        raise ConfigError(f"{shown(path)}: is damaged or cannot be read ({why}); run the search again") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: is not the document of a search; run the search again")
-    return document
 
 
 def query_from(document: Mapping[str, Any]) -> Query:

@@ -19,8 +19,9 @@ from search.accuracy.linear import percent
 from search.exact import entry
 from search.pareto import nondominated
 from search.pricing import UnknownAccuracy
+from search.runs.folder import write_text
 from search.runs.weights import described
-from search.runs.writer import _csv, _write
+from search.runs.writer import _csv
 from search.study.measured_latency import keeps_limits
 from search.study.observations import observed
 from search.study.open_study import StudyState
@@ -259,13 +260,13 @@ def write_results(study: StudyState, folder: Path) -> dict[str, Any]:
     """Write the files of a study that has ended; returns the document of front.json."""
     findings = StudyResults(study, folder)
     document = findings.document()
-    _write(
+    write_text(
         folder / "front.csv",
         _csv([{k: v for k, v in e.items() if k not in ("runs", "weights")} for e in document["front"]]),
     )
-    _write(folder / "trials.csv", _csv(findings.trials()))
-    _write(folder / "sample.csv", _csv(findings.sample()))
-    _write(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "trials.csv", _csv(findings.trials()))
+    write_text(folder / "sample.csv", _csv(findings.sample()))
+    write_text(folder / "front.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     return document
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from search.query import Query
-from search.runs.writer import query_from, read_json
+from search.runs.folder import read_json
+from search.runs.writer import query_from
 from search.study.config import STUDY_FILE, StudyConfig, config_from
 from search.study.course import Course, MakeEngine, Say, local, run
 from search.study.feasible import FeasibleSet, Progress

@@ -166,6 +166,9 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; exit codes: 0 done, 1 an error to put right, 2 usage, 3 a legitimate no."""
+    if argv is None:
+        # Before numpy is loaded: matrices are small here, and each worker process would start threads of its own.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     lost = terminal.open_missing_descriptors()
     terminal.log_warnings()
     try:

@@ -139,7 +139,7 @@ def _search(args: Arguments) -> int:
     if is_study(args):
         return run_study(args, _study_query, progress, draw_here)
     from search.kept_answer import kept_answer
-    from search.runs.writer import claimed, default_folder, write_texts
+    from search.runs.folder import claimed, default_folder, write_texts
     from search.table_files import table_files_of
 
     query = _query(args)
@@ -193,7 +193,7 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
 
 def _verify(args: Arguments) -> int:
     from search.certificate import FORMAT, NotVerified
-    from search.runs.writer import read_json
+    from search.runs.folder import read_json
     from search.verification import verify
     from zoo.errors import ConfigError
 

@@ -166,7 +166,7 @@ def _job(args: Arguments) -> "Job":
 def _take_up(args: Arguments) -> None:
     """Fill in MODEL, --dataset and --data of a run that goes on. Raises UsageError where they are missing."""
     if args.resume and args.out and not (args.model and args.dataset):
-        from search.runs.writer import read_json
+        from search.runs.folder import read_json
 
         path = args.out / OPTIONS_FILE
         begun = read_json(path) if path.is_file() else {}
