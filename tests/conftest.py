@@ -123,6 +123,7 @@ SLOW_TESTS = frozenset(
         "test_the_interval_holds_as_often_as_it_says",
         "test_validation_prints_the_promised_keys",
         # the bench of short trainings
+        "test_what_may_be_held_out_is_labelled_nowhere",
         "test_intervals_hold_what_they_say",
         "test_one_real_run",
         "test_proxies_cover_the_design_and_are_reproduced",
@@ -162,7 +163,10 @@ SLOW_TESTS = frozenset(
 )
 """Tests of other files that take a second or more, by name, with or without their parameters."""
 
-SLOW_CLASSES = frozenset({"TestSampler_gp", "Test_onnxruntime", "Test_openvino"})
+LIKE_DEVICES = ("agx-orin", "agx-xavier", "gtx960m", "orin-nano", "rpi4", "titanx", "tx2-tensorrt", "xavier-nx")
+"""Devices whose kind, which is stack and precision, the fast run has in another device."""
+
+SLOW_CLASSES = frozenset({"TestSampler_gp", "Test_onnxruntime", "Test_openvino", *(f"Test_{d}" for d in LIKE_DEVICES)})
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def run_of(spec: Any, miou: float, seed: int = 0, **changes: Any) -> Run:
     return Run(**(values | changes))
 
 
+@cache
 def made_up(spread: float = 1.0, noise: float = 0.3, share: float = 0.5, seed: int = 0) -> tuple[Run, ...]:
     """A table over the design whose truth is a share of the published differences, a misfit, and noise."""
     rng = np.random.default_rng(seed)
@@ -359,6 +361,12 @@ def fit_of(form: str, rows: Any, sd: float = 0.5, misfit: float | None = None) -
     return found if misfit is None else replace(found, misfit=misfit)
 
 
+@cache
+def fit_of_all(form: str) -> Fit:
+    """The fit of the whole made-up table, which no test changes."""
+    return fit_of(form, made_up())
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_more_data_never_widens(form: str) -> None:
     rows = made_up()
@@ -375,7 +383,7 @@ def test_a_measured_network_is_predicted_as_measured(form: str) -> None:
     model = fit_of(form, rows, sd=0.05, misfit=4.0)
     found = model.predict(inputs_of(networks), 0.9)
     assert found.mean == pytest.approx([one.mean for one in networks], abs=0.05)
-    noisy = fit_of(form, rows)
+    noisy = fit_of_all(form)
     centre, _ = noisy.points_at(inputs_of(networks))
     prior = inputs_of(networks)
     far = np.abs(centre - noisy.miou)
@@ -442,7 +450,7 @@ UNSEEN = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", UNSEEN)
 def test_intervals_grow_where_the_bench_says_nothing(form: str, name: str) -> None:
-    model = fit_of(form, made_up())
+    model = fit_of_all(form)
     known, strange = ESPNetSpec(), replace(ESPNetSpec(), **UNSEEN[name])
     (near,), (far,) = (model.points_at(inputs_of_spec(spec))[1] for spec in (known, strange))
     assert far > near + 0.3
