@@ -115,6 +115,7 @@ SLOW_TESTS = frozenset(
         "test_the_printed_relaxation_typed_literally_is_feasible_and_the_smallest",
         # devices calibrated and validated
         "test_a_calibrated_device_is_validated_by_its_own_points",
+        "test_a_network_left_out_of_its_family_and_a_clock_left_out_of_a_network",
         "test_a_trtexec_log_makes_a_device_in_one_command",
         "test_one_log_of_trtexec_on_an_orin_nano_predicts_the_next_network",
         "test_published_points_do_not_pull",

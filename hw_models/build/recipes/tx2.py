@@ -21,56 +21,22 @@ from hw_models.build.sources import sysidentif, sysidentif_power, tophub
 from hw_models.device import Clocks, Number
 from hw_models.tables import KernelRow
 
+NETWORKS = (("ESPNet", ESPNET), ("ENet", ENET), ("ERFNet", ERFNET))
+
 
 def _tx2_points() -> tuple[Mapping[str, Any], ...]:
-    poster: dict[str, Any] = {"device": "JetsonTX2(256)", "part": "poster"}
-    text: dict[str, Any] = {"device": "JetsonTX2(256)", "part": "824mhz"}
-    points = []
-    for clock in (828, 1134, 1300):
-        for network, spec in (("ESPNet", ESPNET), ("ENet", ENET), ("ERFNet", ERFNET)):
-            points.append(
-                wanted_point(
-                    network.lower(),
-                    network,
-                    spec,
-                    metric="fps",
-                    sd=0.03,
-                    clock_mhz=clock,
-                    row_clock=str(clock),
-                    **poster,
-                )
-            )
-    for clock in (828, 1134):
-        for network, spec in (("ESPNet", ESPNET), ("ENet", ENET), ("ERFNet", ERFNET)):
-            points.append(
-                wanted_point(
-                    network.lower(),
-                    network,
-                    spec,
-                    metric="power_w",
-                    sd=0.1,
-                    clock_mhz=clock,
-                    row_clock=str(clock),
-                    **text,
-                )
-            )
+    board: dict[str, Any] = {"device": "JetsonTX2(256)"}
+    speed: dict[str, Any] = board | {"metric": "fps", "sd": 0.03, "part": "poster"}
+    power: dict[str, Any] = board | {"metric": "power_w", "sd": 0.1, "part": "824mhz"}
+    points = [
+        wanted_point(network.lower(), network, spec, clock_mhz=clock, row_clock=str(clock), **published)
+        for published, clocks in ((speed, (828, 1134, 1300)), (power, (828, 1134)))
+        for clock in clocks
+        for network, spec in NETWORKS
+    ]
+    least: dict[str, Any] = board | {"metric": "fps", "sd": 0.5, "part": "issue", "use": "check", "bound": "lower"}
     for size in ((640, 360), (768, 432)):
-        points.append(
-            wanted_point(
-                "espnet",
-                "ESPNet",
-                ESPNET,
-                device="JetsonTX2(256)",
-                metric="fps",
-                sd=0.5,
-                clock_mhz=1300,
-                row_clock="1300",
-                size=size,
-                part="issue",
-                use="check",
-                bound="lower",
-            )
-        )
+        points.append(wanted_point("espnet", "ESPNet", ESPNET, clock_mhz=1300, row_clock="1300", size=size, **least))
     return tuple(points)
 
 
