@@ -1,9 +1,10 @@
 """Whole networks of today's devices: which row of the source is which reference network, and which are kept back.
 
 The source (`hw/today_whole_networks.csv`) has no segmentation network. YOLOX comes nearest to one: its images have
-640x640 pixels, and it joins three scales. All its rows are therefore kept back: they calibrate nothing, the list was
-committed before any device was fitted, and no prediction of them was computed until the engines' priors were final
-(docs/hardware.md, "Kept back"). Their times stand in the same table as the others' and could be read there.
+640x640 pixels, and it joins three scales. All its rows but those in INT8 (`Rows.keep_back`) are therefore kept back:
+they calibrate nothing, the list was committed before any device was fitted, and no prediction of them was computed
+until the engines' priors were final (docs/hardware.md, "Kept back"). Their times stand in the same table as the
+others' and could be read there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,7 @@ class Rows:
 
     names: the device's names there. clocks: GPU clock in MHz by what the column `software` says, "" for others.
     other_version: families whose times under torch2trt are another version's of the engine, and only check.
+    keep_back: whether the networks of KEPT_BACK only check; where they are a third of the evidence, they calibrate.
     """
 
     names: tuple[str, ...]
@@ -82,6 +84,7 @@ class Rows:
     precision: str
     clocks: Mapping[str, float]
     other_version: tuple[str, ...] = ()
+    keep_back: bool = True
 
 
 def points(folder: Path, selection: Rows) -> list[Point]:
@@ -134,7 +137,7 @@ def _points(r: Mapping[str, str], selection: Rows, call_s: float) -> Iterator[Po
             metric=metric,
             value=significant(value),
             relative_sd=READING_SD,
-            use="check" if name in KEPT_BACK or other_version else "calibration",
+            use="check" if (name in KEPT_BACK and selection.keep_back) or other_version else "calibration",
             bound="none",
             source=source,
         )
