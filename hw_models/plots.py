@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hw_models.predictors import Interval
 from hw_models.sweep import Step
@@ -10,11 +9,12 @@ from hw_models.validate import Validation
 from zoo.charts import save_figure
 from zoo.errors import ZooError
 
-if TYPE_CHECKING:
-    pass
-
 FORMATS = (".png", ".svg", ".pdf")
 AXIS_LABELS = {"clock": "GPU clock (MHz)", "size": "image (pixels)", "batch": "images at once"}
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D")
+"""Of devices: Okabe and Ito's palette, which the colour-blind can tell apart, once for each shape."""
 
 
 def draw_sweep(steps: Sequence[Step], title: str, axis: str, path: Path) -> Path:
@@ -48,9 +48,11 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
     """Left-out predictions against published values, one panel a metric, with 90 % intervals."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    figure = Figure(figsize=(9, 5.0), layout="constrained")
     panels = figure.subplots(1, 2)
-    colours = {name: f"C{i}" for i, name in enumerate(results)}
+    looks = {
+        name: (COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)]) for i, name in enumerate(results)
+    }
     for panel, (metric, label, scale) in zip(
         panels, (("latency_s", "latency (ms)", 1e3), ("power_w", "power (W)", 1.0)), strict=True
     ):
@@ -67,11 +69,11 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
                 published,
                 middle,
                 yerr=[below, above],
-                fmt="o",
+                fmt=looks[device][1],
                 markersize=4,
                 linewidth=1,
                 label=device,
-                color=colours[device],
+                color=looks[device][0],
             )
             drawn_values += published + middle
         ends = [min(drawn_values) * 0.7, max(drawn_values) * 1.4]
@@ -80,5 +82,8 @@ def draw_validation(results: Mapping[str, Validation], path: Path) -> Path:
             xscale="log", yscale="log", xlabel=f"published {label}", ylabel=f"predicted, network left out: {label}"
         )
         panel.grid(alpha=0.3)
-        panel.legend()
+    entries = {
+        name: handle for panel in panels for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=len(COLOURS), fontsize=8)
     return save_figure(figure, path)
