@@ -12,9 +12,9 @@ from zoo._version import version
 ROOT = Path(__file__).resolve().parent.parent
 """Folder of the packages."""
 
-SOURCES = (
-    ("zoo", ("ops.py", "graph.py", "lowering.py", "specs.py", "registry.py", "models/*.py", "bulk/*.py")),
-    ("hw_models", ("*.py", "analytic/*.py", "measured/*.py")),
+TABLE_SOURCES = (
+    *(f"zoo/{name}" for name in ("ops.py", "graph.py", "lowering.py", "specs.py", "registry.py")),
+    *("zoo/models/*.py", "zoo/bulk/*.py", "hw_models/*.py", "hw_models/analytic/*.py", "hw_models/measured/*.py"),
 )
 """Files of code that decide what is in a table."""
 
@@ -26,11 +26,9 @@ def folder_digest(folder: Path) -> str:
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 over the code that decides what is in a table, its version and numpy's."""
+def code_digest(sources: tuple[str, ...] = TABLE_SOURCES) -> str:
+    """SHA-256 over names and contents of our files that fit patterns, our version and numpy's."""
     whole = sha256(f"{version()} {np.__version__}".encode())
-    for package, patterns in SOURCES:
-        root = ROOT / package
-        for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-            whole.update(f"{path.relative_to(root)}".encode() + sha256(path.read_bytes()).digest())
+    for path in sorted({path for pattern in sources for path in ROOT.glob(pattern)}):
+        whole.update(path.relative_to(ROOT).as_posix().encode() + sha256(path.read_bytes()).digest())
     return whole.hexdigest()

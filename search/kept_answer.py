@@ -1,13 +1,11 @@
 """The files of an answer in the user's cache: found once for one query, named by all that they rest on."""
 
 from collections.abc import Mapping
-from functools import cache
-from hashlib import sha256
 
 import numpy as np
 
 from hw_models.device import load_device
-from search.digests import ROOT, code_digest, folder_digest
+from search.digests import TABLE_SOURCES, code_digest, folder_digest
 from search.query import Query
 from search.space import digest
 from search.table_files import TableFiles
@@ -18,8 +16,8 @@ FORMAT = 1
 ANSWER_FILES = ("front.json", "front.csv", "sample.csv", "certificate.json")
 """Files of an answer in the order in which they are written."""
 
-SOURCES = ("zoo/*.py", "zoo/*.csv", "zoo/bulk/*.py", "search/**/*.py", "search/**/*.csv")
-"""Files, beside those of a table, that decide what an answer is and how it is written."""
+ANSWER_SOURCES = (*TABLE_SOURCES, "zoo/*.py", "zoo/*.csv", "search/**/*.py", "search/**/*.csv")
+"""Files that decide what an answer is and how it is written and drawn."""
 
 
 def kept_answer(query: Query, files: TableFiles | None) -> dict[str, str] | None:
@@ -39,13 +37,4 @@ def keep_answer(query: Query, texts: Mapping[str, str], files: TableFiles | None
 
 def _name(query: Query) -> str:
     devices = {device.name: folder_digest(load_device(device.name).folder) for device in query.devices}
-    return digest(["answer", FORMAT, code_digest(), sources_digest(), query.describe(), devices])
-
-
-@cache
-def sources_digest() -> str:
-    """SHA-256 over SOURCES, their names and contents."""
-    whole = sha256()
-    for path in sorted({path for pattern in SOURCES for path in ROOT.glob(pattern)}):
-        whole.update(path.relative_to(ROOT).as_posix().encode() + sha256(path.read_bytes()).digest())
-    return whole.hexdigest()
+    return digest(["answer", FORMAT, code_digest(ANSWER_SOURCES), query.describe(), devices])

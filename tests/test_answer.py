@@ -202,7 +202,7 @@ def test_an_answer_is_kept_under_its_query_and_all_it_rests_on(texts, tmp_path, 
         assert kept_answer.kept_answer(other, files) is None
     (path,) = tmp_path.iterdir()
     with monkeypatch.context() as patched:
-        patched.setattr(kept_answer, "sources_digest", lambda: "another code")
+        patched.setattr(kept_answer, "code_digest", lambda sources: "another code")
         assert kept_answer.kept_answer(ASKED, files) is None
     path.write_bytes(path.read_bytes()[:-1])
     assert kept_answer.kept_answer(ASKED, files) is None

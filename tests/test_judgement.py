@@ -56,7 +56,7 @@ class Linear:
 def finished(specs: list[ESPNetSpec], protocol: str, miou: Any, folder: Path) -> None:
     for i, spec in enumerate(specs):
         task = Task(protocol, spec)
-        row = {"spec": as_dict(spec), "miou": float(miou(i)), "cpu_seconds": 3600}
+        row = {"protocol": protocol, "spec": as_dict(spec), "miou": float(miou(i)), "cpu_seconds": 3600}
         (folder / f"{task.name}.json").write_text(json.dumps(row), encoding="utf-8")
 
 
@@ -73,14 +73,16 @@ def test_nothing_is_judged_before_the_last_is_trained(tmp_path: Path) -> None:
     assert "trained as" not in text and "Noise" not in text
     finished(specs, CANDIDATES[0], lambda i: 50 - i, tmp_path)
     again = Task("truth", specs[0], 1).name
-    (tmp_path / f"{again}.json").write_text(json.dumps({"spec": as_dict(specs[0]), "miou": 61.0}), encoding="utf-8")
+    (tmp_path / f"{again}.json").write_text(
+        json.dumps({"protocol": "truth", "spec": as_dict(specs[0]), "miou": 61.0}), encoding="utf-8"
+    )
     text = held_out_text(model, tmp_path)
     assert f"| trained as `{CANDIDATES[0]}` | -1.00 ± 0.00 | -1.00 ± 0.00 | – | – | -1.00 | 11.0 |" in text
     assert "Noise of one truth 0.71 points: Kendall at most 0.9" in text
 
 
 def test_the_noise_of_the_truth_is_that_of_its_repeats_alone() -> None:
-    row = {"spec": {"family": "espnet"}, "miou": 60.0}
-    rows = {"truth-a": row, "truth-b": row | {"miou": 62.0}, "half-size-a": row | {"miou": 10.0}}
+    row = {"protocol": "truth", "spec": {"family": "espnet"}, "miou": 60.0}
+    rows = {"a": row, "b": row | {"miou": 62.0}, "c": row | {"protocol": "half-size", "miou": 10.0}}
     assert truth_noise(rows) == pytest.approx(2**0.5)
-    assert truth_noise({"truth-a": row}) is None
+    assert truth_noise({"a": row}) is None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy.candidates import rows
 from benchmarks.accuracy.held_out import held_out
+from benchmarks.accuracy.protocols import PROTOCOLS
 from benchmarks.accuracy.tasks import CANDIDATES, RESULTS, Task
 from search.accuracy import AccuracyModel, accuracy_model
 from zoo.markdown import table
@@ -23,7 +24,7 @@ from zoo.statistics import jackknife_se, kendall, pooled_sd, spearman
 
 Floats = NDArray[np.float64]
 
-SIZE = (360, 480)
+SIZE = PROTOCOLS["truth"].size
 """Height and width at which the truth is trained and scored."""
 DRAWS, SEED = 4000, 0
 """Repetitions of all truths from which the ceiling of the noise is computed."""
@@ -128,8 +129,8 @@ def trained_as(
 def truth_noise(finished: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Standard deviation of one run of the truth in points, from those that ran with several seeds."""
     seeds: dict[str, list[float]] = {}
-    for name, row in finished.items():
-        if name.startswith("truth-"):
+    for row in finished.values():
+        if row["protocol"] == "truth":
             seeds.setdefault(str(sorted(row["spec"].items())), []).append(row["miou"])
     pooled = pooled_sd(seeds.values())
     return pooled[0] if pooled else None
@@ -141,7 +142,8 @@ def held_out_text(model: AccuracyModel | None = None, results: Path = RESULTS) -
     specs = [spec for group in groups.values() for spec in group]
     trained = [finished[name] for spec in specs if (name := Task("truth", spec).name) in finished]
     if len(trained) < len(specs) or model is None:
-        return f"{len(trained)} of the {len(specs)} are trained; nothing is predicted before the last is."
+        reason = "" if model else " There is no model of the truth protocol yet."
+        return f"{len(trained)} of the {len(specs)} are trained; nothing is predicted before the last is.{reason}"
     truth = np.array([row["miou"] for row in trained])
     reasons = [reason for reason, group in groups.items() for _ in group]
     band = [i for i, reason in enumerate(reasons) if reason == "band"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from hw_models.device import load_device
 from search.digests import code_digest, folder_digest
-from search.kept_answer import sources_digest
+from search.kept_answer import ANSWER_SOURCES
 from search.query import Query
 from search.space import digest
 from search.table_files import TableFiles
@@ -59,8 +59,9 @@ def _name(folder: Path, query: Query, outputs: Sequence[Path]) -> str | None:
     if _own_settings():
         return None
     devices = {device.name: folder_digest(load_device(device.name).folder) for device in query.devices}
-    code = [code_digest(), sources_digest()]
-    return digest(["chart", FORMAT, code, versions, drawn, devices, [output.name for output in outputs]])
+    return digest(
+        ["chart", FORMAT, code_digest(ANSWER_SOURCES), versions, drawn, devices, [output.name for output in outputs]]
+    )
 
 
 def _own_settings() -> bool:

@@ -47,7 +47,7 @@ class Spot:
 
 
 def place(panel: Axes, names: Sequence[Name], marks: Sequence[tuple[float, float]]) -> list[Bbox]:
-    """Write names next to their points, off each other, off `marks` and inside the panel.
+    """Write names next to their points, off each other, off `marks` and what is written already, inside the panel.
 
     The layout must be final. Returns the boxes of the names, in pixels, in the order of `names`.
     """
@@ -57,6 +57,7 @@ def place(panel: Axes, names: Sequence[Name], marks: Sequence[tuple[float, float
     at = [(float(x), float(y)) for x, y in panel.transData.transform([(x, y) for _, x, y in names] or [(0, 0)])]
     mark_points = [(float(x), float(y)) for x, y in panel.transData.transform(list(marks) or [(0, 0)])]
     occupied = [_around(point, MARK * pixels / 2) for point in [*at, *mark_points]]
+    occupied += [text.get_window_extent() for text in panel.texts if text.get_visible()]
     placed: dict[int, Spot] = {}
     inside = panel.get_window_extent()
     for i in sorted(range(len(names)), key=lambda i: (len(names[i][0]), i)):
