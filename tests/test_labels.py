@@ -8,7 +8,8 @@ from benchmarks.accuracy.design import design, held_out_pool, labels
 from benchmarks.accuracy.held_out import LIST, held_out, truths
 from benchmarks.accuracy.protocols import PROTOCOLS
 from benchmarks.accuracy.schedule import tasks
-from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, yardstick
+from benchmarks.accuracy.tasks import CANDIDATES, YARDSTICK, peers, yardstick
+from zoo.registry import lower
 
 
 def test_every_decoder_comes_after_its_encoder() -> None:
@@ -33,7 +34,7 @@ def test_the_label_set_is_what_the_issue_of_trust_asks_for() -> None:
 
 def test_protocols_can_be_asked_for_alone() -> None:
     assert {task.protocol for task in tasks(("truth",))} == {"truth"}
-    assert tasks(("truth",)) == [*(task for task in yardstick() if task.protocol == "truth"), *truths()]
+    assert tasks(("truth",)) == [*(task for task in yardstick() if task.protocol == "truth"), *peers(), *truths()]
     assert {task.protocol for task in tasks()} <= PROTOCOLS.keys()
 
 
@@ -51,3 +52,15 @@ def test_the_held_out_list_is_the_one_that_was_fixed(tmp_path: Path, monkeypatch
     monkeypatch.setattr("benchmarks.accuracy.held_out.LIST", other)
     with pytest.raises(ValueError, match="not the list that was fixed"):
         held_out()
+
+
+def test_a_decoder_that_starts_from_a_trained_encoder_may_be_trained_for_less() -> None:
+    protocol = PROTOCOLS["half-size-distilled-brief"]
+    assert [protocol.recipe(0, decoder=decoder).epochs for decoder in (False, True)] == [30, 12]
+    assert "for 30 epochs" in str(protocol) and "all trained, for 12 epochs" in str(protocol)
+    assert PROTOCOLS["truth"].recipe(0, decoder=True).epochs == 60
+
+
+def test_peers_are_small_and_trained_in_one_stage_with_names_of_their_own() -> None:
+    assert all(lower(task.spec, (360, 480)).params <= 4e5 and task.encoder is None for task in peers())
+    assert len({task.name for task in tasks()}) == len(tasks())

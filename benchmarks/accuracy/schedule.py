@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from benchmarks.accuracy.design import labels
 from benchmarks.accuracy.held_out import truths
-from benchmarks.accuracy.tasks import CANDIDATES, Task, yardstick
+from benchmarks.accuracy.tasks import CANDIDATES, Task, peers, yardstick
 
 
 def tasks(protocols: Collection[str] = ()) -> list[Task]:
     """All trainings in their order, or those under some protocols: the yardstick's, labels, held-out ones."""
     deciding = [task for task in yardstick() if task.protocol in ("truth", CANDIDATES[0])]
-    ordered = dict.fromkeys([*deciding, *labels(CANDIDATES[0]), *truths(), *yardstick()])
+    ordered = dict.fromkeys([*deciding, *labels(CANDIDATES[0]), *peers(), *truths(), *yardstick()])
     return [task for task in ordered if not protocols or task.protocol in protocols]
