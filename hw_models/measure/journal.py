@@ -154,6 +154,10 @@ def journal_path(name: str) -> Path:
     return data_home() / "measuring" / f"{checked_name(name)}.jsonl"
 
 
+AGREE = 0.05
+"""Relative difference up to which two visits agree; otherwise there is another."""
+
+
 def difference(timings: Sequence[Timing]) -> float:
     """Relative difference of the two quietest visits."""
     quietest = sorted(timing.median_s for timing in timings)

@@ -14,7 +14,7 @@ from hw_models import device_writer as own_folder
 from hw_models.device import Device, read_device
 from hw_models.device_writer import Power
 from hw_models.measure.environment import Conditions
-from hw_models.measure.journal import Visits, combined, difference
+from hw_models.measure.journal import AGREE, Visits, combined, difference
 from hw_models.measure.plan import Plan
 from hw_models.measure.timing import Timing, refuse_noise
 from hw_models.measured import predictor as own_device
@@ -49,7 +49,7 @@ def finish(name: str, todo: Plan, visits: Visits, conditions: Conditions, max_sp
     timings = {text: combined(visit_timings) for text, visit_timings in visits.blocks.items()}
     # Most blocks must agree: half of them are small, and small blocks find a quiet moment on any machine.
     spread = float(np.quantile([difference(visit_timings) for visit_timings in visits.blocks.values()], 0.8))
-    refuse_noise(name, spread, max_spread)
+    refuse_noise(name, spread, max_spread, remedy="end other programs and go on with --resume")
     unrest = max(spread, visits.drift)
     call_s = timings[todo.call.text].median_s
     usable = {text: timing for text, timing in timings.items() if timing.median_s > 1.2 * call_s}
@@ -219,7 +219,12 @@ def _notes(conditions: Conditions, visits: Visits, spread: float, max_spread: fl
         f"Measuring took {length_of_time(visits.seconds)}; the reference block drifted by {visits.drift:.0%}.",
         f"Visits of one block lay {spread:.0%} apart, and {max_spread:.0%} was allowed (--max-spread); no interval is "
         "narrower than the drift and this.",
+        f"{_unsettled(visits)} of {len(visits.blocks)} blocks were not seen twice within {AGREE:.0%}.",
     ]
+
+
+def _unsettled(visits: Visits) -> int:
+    return sum(difference(visit_timings) > AGREE for visit_timings in visits.blocks.values())
 
 
 def _values(block: Block) -> int:

@@ -176,21 +176,28 @@ def _spread(ordered: Sequence[_Item], count: int) -> list[_Item]:
     return [ordered[place] for place in np.unique(np.linspace(0, len(ordered) - 1, count).round().astype(int))]
 
 
-def seconds_of(todo: Plan, blocks: Sequence[Visit], networks: Sequence[Visit], visits: float) -> float:
+def seconds_of(
+    todo: Plan,
+    blocks: Sequence[Visit],
+    networks: Sequence[Visit],
+    block_visits: Sequence[float],
+    network_visits: Sequence[float],
+) -> float:
     """A guess of what measuring takes, from visits to some blocks and networks: between them, along their work.
 
-    visits: how many a block or network gets on average, two on a quiet machine and up to four on a restless one.
+    block_visits, network_visits: how many each block and network of the plan still gets, two on a quiet machine and
+    up to four on a restless one.
     """
-    per_block = _seconds([block_work(block) for block in todo.blocks], blocks)
-    per_network = _seconds([network_work(*network) for network in todo.networks], networks)
-    return (1 + REFERENCE_SHARE) * visits * (per_block + per_network)
+    seconds = _seconds([block_work(block) for block in todo.blocks], blocks, block_visits)
+    seconds += _seconds([network_work(*network) for network in todo.networks], networks, network_visits)
+    return (1 + REFERENCE_SHARE) * seconds
 
 
-def _seconds(works: Sequence[float], visits: Sequence[Visit]) -> float:
+def _seconds(works: Sequence[float], visits: Sequence[Visit], counts: Sequence[float]) -> float:
     if not works or not visits:
         return 0.0
     known_works, seconds = np.array(sorted(visits)).T
-    return float(np.interp(works, known_works, seconds).sum())
+    return float(np.interp(works, known_works, seconds) @ np.asarray(counts))
 
 
 def block_work(block: Block) -> float:

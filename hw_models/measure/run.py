@@ -1,6 +1,7 @@
 """Times the blocks and networks of a plan on this machine (`zoo measure`).
 
-Every block is visited in at least two passes with all others in between, and keeps its quietest visit; a
+Every block is visited in two passes with all others in between. What disagrees is visited again, the worst first,
+as long as the time that was announced allows. A block keeps its quietest visit; a
 reference block every few visits shows how the machine drifts. Whole networks are timed among the blocks:
 they show what share of its single blocks' speed a network reaches.
 """
@@ -8,11 +9,12 @@ they show what share of its single blocks' speed a network reaches.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from functools import partial
+from math import inf
 from typing import Any
 
 from hw_models.measure import power_meters
-from hw_models.measure.journal import Journal, Visits, difference
+from hw_models.measure.journal import AGREE, Journal, Visits, difference
 from hw_models.measure.plan import Plan, block_work, network_work, pilots, seconds_of
 from hw_models.measure.runtimes import Settings, block_sample, entries_of, network_sample, settled
 from hw_models.measure.timing import Effort, Timing, time_of
@@ -24,8 +26,6 @@ from zoo.specs import Spec
 
 PASSES = 2
 MOST_PASSES = 4
-AGREE = 0.05
-"""Relative difference up to which two visits of a block agree; otherwise it is visited again."""
 REFERENCE_EVERY = 10
 IDLE_S = 3.0
 """Seconds over which idle power is read."""
@@ -66,41 +66,53 @@ class Timer:
         return timing, busy.watts
 
 
-LONG_VISIT_S = 1.0
-"""A visit this long hardly shows what is done only the first time."""
+OVERTIME = 1.4
+"""Share of the announced time after which nothing is visited a third time; two visits are always made."""
 
 
-def seconds_ahead(todo: Plan, settings: Settings, clock: Callable[[], float] = time.monotonic) -> float:
-    """A guess of what measuring all of a plan takes, from visits to a few of its blocks and networks.
+def seconds_ahead(todo: Plan, visits: Visits, settings: Settings, clock: Callable[[], float] = time.monotonic) -> float:
+    """A guess of what measuring the rest of a plan takes, from visits to a few of its blocks and networks.
 
-    A short pilot is visited twice, as each block will be: the first visit loads and compiles, the second does not,
-    and whether the two agree tells how many visits this machine needs.
+    These pilots are visited in two rounds, as all blocks will be: the first visit loads and compiles, the second does
+    not, and whether the two agree tells how many visits this machine needs.
+
+    visits: those of an interrupted measurement, or none.
     """
     timer = Timer(settings, power_meters.source())
-    pairs: list[list[Timing]] = []
 
-    def seconds(time_item: Callable[[Any], Timing], item: Any) -> float:
-        visits: list[tuple[float, Timing]] = []
-        while len(visits) < PASSES and not (visits and visits[0][0] >= LONG_VISIT_S):
-            start = clock()
-            timing = time_item(item)
-            visits.append((clock() - start, timing))
-        pairs.append([timing for _, timing in visits])
-        return fmean(spent for spent, _ in visits)
-
-    def time_network(graph: Graph) -> Timing:
-        return timer.time_network(graph)[0]
+    def time_network(network: tuple[Spec, tuple[int, int]]) -> Timing:
+        return timer.time_network(lower(*network))[0]
 
     blocks, networks = pilots(todo)
+    pilot_calls: list[Callable[[], Timing]] = [partial(timer.time_block, block) for block in blocks]
+    pilot_calls += [partial(time_network, network) for network in networks]
+    timings: list[list[Timing]] = [[] for _ in pilot_calls]
+    seconds = [0.0] * len(pilot_calls)
     timer.time_block(todo.call)  # the first call of a runtime loads it
-    block_visits = [(block_work(block), seconds(timer.time_block, block)) for block in blocks]
-    network_visits = [(network_work(*network), seconds(time_network, lower(*network))) for network in networks]
-    repeat_chance = _chance_again(pairs, MOST_PASSES)
-    return seconds_of(todo, block_visits, network_visits, PASSES + _geometric(repeat_chance, MOST_PASSES - PASSES))
+    for _ in range(PASSES):
+        for i, call in enumerate(pilot_calls):
+            start = clock()
+            timings[i].append(call())
+            seconds[i] += (clock() - start) / PASSES
+    block_seconds, network_seconds = seconds[: len(blocks)], seconds[len(blocks) :]
+    most = _most_visits(visits)
+    repeat_chance = _chance_again(timings, most)
+    return seconds_of(
+        todo,
+        list(zip(map(block_work, blocks), block_seconds, strict=True)),
+        [(network_work(*network), spent) for network, spent in zip(networks, network_seconds, strict=True)],
+        [_visits_ahead(visits.blocks.get(block.text, ()), repeat_chance, most) for block in todo.blocks],
+        [_visits_ahead(visits.networks.get(i, ()), repeat_chance, most) for i in range(len(todo.networks))],
+    )
 
 
-def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress) -> None:
-    """Time all that is still to time, with the runtime that `settings` names, and power."""
+def run(
+    todo: Plan, visits: Visits, journal: Journal, settings: Settings, progress: Progress, announced_s: float = inf
+) -> None:
+    """Time all that is still to time, with the runtime that `settings` names, and power.
+
+    announced_s: what `seconds_ahead` said; third and later visits keep to it.
+    """
     timer = Timer(settings, power_meters.source())
 
     def note(entry: dict[str, Any]) -> None:
@@ -118,7 +130,7 @@ def run(todo: Plan, visits: Visits, journal: Journal, settings: Settings, progre
             note({"watts": watts})
         return timing
 
-    visit(todo, visits, journal, timer.time_block, time_network, time.monotonic, progress)
+    visit(todo, visits, journal, timer.time_block, time_network, time.monotonic, progress, announced_s)
 
 
 def visit(
@@ -129,33 +141,39 @@ def visit(
     time_network: TimeNetwork,
     clock: Callable[[], float],
     progress: Progress = lambda done, planned, left: None,
+    announced_s: float = inf,
 ) -> None:
-    """Time all that is still to time, in passes."""
+    """Time all that is still to time, in passes; those after the second end when OVERTIME is reached."""
 
     def note(entry: dict[str, Any]) -> None:
         journal.append(entry)
         visits.add(entry)
 
-    # What was too noisy before is given a chance when it is resumed.
-    most = max(MOST_PASSES, 2 + max(map(len, visits.blocks.values()), default=0))
+    most = _most_visits(visits)
     forecast = Forecast(todo, visits, most)
+    end = clock() + OVERTIME * announced_s
     for _ in range(most):
-        waiting = list(_waiting(todo, visits, most))
-        if not waiting:
-            return
+        waiting = _waiting(todo, visits, most)
         for i, (item, number) in enumerate(waiting):
             start = clock()
+            if start >= end and len(_timings_of(item, number, visits)) >= PASSES:
+                return
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
             if isinstance(item, Block):
                 entry: dict[str, Any] = {"block": item.text, "timing": _plain(time_block(item))}
             else:
                 entry = {"network": number, "timing": _plain(time_network(lower(*item)))}
-            spent = clock() - start
-            note(entry | {"seconds": spent})
-            forecast.took(item, spent)
-            left = forecast.visits_left()
-            progress(_count(visits), _count(visits) + round(sum(left)), forecast.seconds(left))
+            now = clock()
+            note(entry | {"seconds": now - start})
+            forecast.took(item, now - start)
+            visits_left, seconds_left = forecast.left(end - now)
+            progress(_count(visits), _count(visits) + round(visits_left), seconds_left)
+
+
+def _most_visits(visits: Visits) -> int:
+    """Visits that a block may get; what was too noisy before is given a chance when it is resumed."""
+    return max(MOST_PASSES, PASSES + max(map(len, visits.blocks.values()), default=0))
 
 
 class Forecast:
@@ -175,25 +193,39 @@ class Forecast:
         total[0] += seconds
         total[1] += 1
 
-    def visits_left(self) -> tuple[float, float]:
-        """Expected visits to blocks and to networks."""
-        block_visits = [self._visits.blocks.get(block.text, ()) for block in (self._todo.call, *self._todo.blocks)]
-        whole = [self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))]
-        repeat_chance = _chance_again([*block_visits, *whole], self._most)
-        return sum(self._left(timings, repeat_chance) for timings in block_visits), sum(
-            self._left(timings, repeat_chance) for timings in whole
-        )
+    def left(self, allowed_s: float = inf) -> tuple[float, float]:
+        """Expected visits still to come, and their seconds; those after the second end when `allowed_s` are over."""
+        visited = self._timings()
+        repeat_chance = _chance_again([*visited[0], *visited[1]], self._most)
+        expected = [[_visits_ahead(timings, repeat_chance, self._most) for timings in part] for part in visited]
+        visits, seconds = self._total(expected)
+        if seconds <= allowed_s:
+            return visits, seconds
+        sure_visits, sure_s = self._total([[max(PASSES - len(timings), 0) for timings in part] for part in visited])
+        share = max(allowed_s - sure_s, 0.0) / (seconds - sure_s) if seconds > sure_s else 0.0
+        return sure_visits + share * (visits - sure_visits), sure_s + share * (seconds - sure_s)
 
-    def _left(self, timings: Sequence[Timing], repeat_chance: float) -> float:
-        if len(timings) >= PASSES:
-            settled = len(timings) >= self._most or difference(timings) <= AGREE
-            return 0.0 if settled else 1.0 + _geometric(repeat_chance, self._most - len(timings) - 1)
-        return PASSES - len(timings) + _geometric(repeat_chance, self._most - PASSES)
+    def _timings(self) -> tuple[list[Sequence[Timing]], list[Sequence[Timing]]]:
+        """Timings so far of each block and of each network."""
+        blocks = (self._todo.call, *self._todo.blocks)
+        return [self._visits.blocks.get(block.text, ()) for block in blocks], [
+            self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))
+        ]
 
-    def seconds(self, left: tuple[float, float]) -> float:
-        """What these visits take, by the mean of those so far; networks count as blocks until one was timed."""
+    def _total(self, counts: Sequence[Sequence[float]]) -> tuple[float, float]:
+        """Visits and seconds, by the mean of those so far; networks count as blocks until one was timed."""
         per_block, per_network = (total / n if n else 0.0 for total, n in self._spent.values())
-        return left[0] * (per_block or per_network) + left[1] * (per_network or 4.0 * per_block)
+        of_blocks, of_networks = map(sum, counts)
+        seconds = of_blocks * (per_block or per_network) + of_networks * (per_network or 4.0 * per_block)
+        return of_blocks + of_networks, seconds
+
+
+def _visits_ahead(timings: Sequence[Timing], repeat_chance: float, most: int) -> float:
+    """Expected number of visits to a block or network that was visited so often, of at most `most` in all."""
+    if len(timings) < PASSES:
+        return PASSES - len(timings) + _geometric(repeat_chance, most - PASSES)
+    settled = len(timings) >= most or difference(timings) <= AGREE
+    return 0.0 if settled else 1.0 + _geometric(repeat_chance, most - len(timings) - 1)
 
 
 def _chance_again(visited: Iterable[Sequence[Timing]], most: int) -> float:
@@ -223,24 +255,28 @@ def _plain(timing: Timing) -> dict[str, Any]:
 What = Block | tuple[Spec, tuple[int, int]]
 
 
+def _timings_of(item: What, number: int, visits: Visits) -> Sequence[Timing]:
+    return visits.blocks.get(item.text, ()) if isinstance(item, Block) else visits.networks.get(number, ())
+
+
 def _waiting(todo: Plan, visits: Visits, most: int) -> list[tuple[What, int]]:
-    """What has been visited least often, or whose visits disagree: networks evenly among blocks."""
-    blocks = (todo.call, *todo.blocks)
-    least = min(
-        *(len(visits.blocks.get(block.text, ())) for block in blocks),
-        *(len(visits.networks.get(i, ())) for i in range(len(todo.networks))),
-        PASSES,
-    )
-    waiting_blocks = [(block, -1) for block in blocks if _unsure(visits.blocks.get(block.text, ()), least, most)]
-    whole = [
-        (network, i) for i, network in enumerate(todo.networks) if _unsure(visits.networks.get(i, ()), least, most)
-    ]
-    placed = [((i + 0.5) / len(waiting_blocks), 0, i) for i in range(len(waiting_blocks))]
-    placed += [((i + 0.5) / len(whole), 1, i) for i in range(len(whole))]
-    return [(whole if kind else waiting_blocks)[i] for _, kind, i in sorted(placed)]
+    """What has been visited least often, networks evenly among blocks; then what disagrees, the worst first."""
+    items: list[tuple[What, int]] = [(block, -1) for block in (todo.call, *todo.blocks)]
+    items += [(network, i) for i, network in enumerate(todo.networks)]
+    timings = [_timings_of(*item, visits) for item in items]
+    least = min(map(len, timings))
+    if least >= PASSES:
+        unsure = [
+            (difference(item_timings), i)
+            for i, item_timings in enumerate(timings)
+            if len(item_timings) < most and difference(item_timings) > AGREE
+        ]
+        return [items[i] for _, i in sorted(unsure, key=lambda pair: (-pair[0], pair[1]))]
+    waiting = [item for item, item_timings in zip(items, timings, strict=True) if len(item_timings) <= least]
+    blocks, networks = ([item for item in waiting if isinstance(item[0], Block) is kind] for kind in (True, False))
+    return [item for _, item in sorted([*_evenly(blocks), *_evenly(networks)], key=lambda pair: pair[0])]
 
 
-def _unsure(timings: Sequence[Timing], least: int, most: int) -> bool:
-    if len(timings) < PASSES:
-        return len(timings) <= least
-    return least >= PASSES and len(timings) < most and difference(timings) > AGREE
+def _evenly(items: Sequence[tuple[What, int]]) -> list[tuple[float, tuple[What, int]]]:
+    """Each with its place between 0 and 1."""
+    return [((i + 0.5) / len(items), item) for i, item in enumerate(items)]

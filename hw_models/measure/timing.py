@@ -97,11 +97,10 @@ def _agree(bursts: Sequence[Sequence[float]]) -> bool:
     return len(medians) > 1 and medians[1] <= medians[0] * (1 + AGREE)
 
 
-def refuse_noise(subject: str, spread: float, limit: float) -> None:
+def refuse_noise(subject: str, spread: float, limit: float, *, remedy: str = "end other programs") -> None:
     """Raise NegativeAnswer where a spread is too large to conclude anything."""
     if spread > limit:
         raise NegativeAnswer(
             f"{subject}: the machine is too noisy to measure, runs are {spread:.0%} apart where {limit:.0%} "
-            f"is allowed; "
-            "end other programs, or allow it with --max-spread"
+            f"is allowed; {remedy}, or allow it with --max-spread"
         )

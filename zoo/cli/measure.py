@@ -77,7 +77,6 @@ def _measure(args: Arguments) -> int:
     sizes = tuple(args.sizes or plan.SIZES)
     note("choosing what to time")
     todo = plan.plan(Choices(space.family, space.choices), sizes, args.count or plan.COUNT, networks=args.networks)
-    _say_length(todo, settings)
     recipe = {
         "space": args.space,
         "sizes": [list(size) for size in sizes],
@@ -157,16 +156,6 @@ def settings_of(args: Arguments) -> "Settings":
     return Settings(backend, args.threads or available_cores(), args.batch)
 
 
-def _say_length(todo: "Plan", settings: "Settings") -> None:
-    from hw_models.measure.run import PASSES, seconds_ahead
-
-    ahead = length_of_time(seconds_ahead(todo, settings))
-    note(
-        f"{len(todo.blocks)} blocks and {len(todo.networks)} networks, each at least {PASSES} times: "
-        f"about {ahead}; interrupt it when you like and continue with --resume"
-    )
-
-
 def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, Any]) -> "Report":
     from hw_models.measure import run as measure
     from hw_models.measure.environment import conditions
@@ -177,8 +166,21 @@ def _run(args: Arguments, todo: "Plan", settings: "Settings", recipe: dict[str, 
     journal = Journal(journal_path(args.device))
     with journal.held():
         visits = journal.open(now, recipe, args.resume)
+        announced_s = measure.seconds_ahead(todo, visits, settings)
+        note(
+            f"{len(todo.blocks)} blocks and {len(todo.networks)} networks, each at least {measure.PASSES} times: "
+            f"about {length_of_time(announced_s)}{' more' * args.resume}; interrupt it when you like and continue with "
+            "--resume"
+        )
         with progress("measuring") as bar:
-            measure.run(todo, visits, journal, settings, lambda visits_done, planned, left_s: bar(visits_done, planned))
+            measure.run(
+                todo,
+                visits,
+                journal,
+                settings,
+                lambda visits_done, planned, left_s: bar(visits_done, planned),
+                announced_s,
+            )
         report = finish(args.device, todo, visits, now, args.max_spread, replaces=args.replace)
         journal.path.unlink()
     return report
