@@ -67,7 +67,7 @@ def known_before(feasible: FeasibleSet, *, same_protocol: bool = True) -> Prior:
 
 
 def unknown(feasible: FeasibleSet) -> Prior:
-    return Prior(*uninformed(feasible), feasible.positions)
+    return Prior(*uninformed(feasible.positions), feasible.positions, feasible.space)
 
 
 class Score:

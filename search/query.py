@@ -141,8 +141,7 @@ class Query:
         """The space of a query that has one. Raises ConfigError where it has several."""
         if len(self.space.members) > 1:
             raise ConfigError(
-                f"a study measures candidates of one space, but this query has {len(self.space.members)}; name one "
-                "with --space, or leave --trials and --accuracy train out"
+                f"this needs a query of one space, but the query has {len(self.space.members)}; name one with --space"
             )
         return self.space.members[0]
 

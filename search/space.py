@@ -51,6 +51,16 @@ class SearchSpace:
         """Itself: `search.union` has spaces of several members."""
         return (self,)
 
+    @property
+    def firsts(self) -> Ints:
+        """Number of the first combination of each member."""
+        return np.zeros(1, dtype=np.int64)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name of each member."""
+        return (self.choices.family,)
+
     def local(self, rows: Ints) -> tuple["SearchSpace", Ints]:
         """The space to which `rows` belong, and their numbers in it."""
         return self, rows

@@ -46,6 +46,15 @@ class SpaceUnion:
         """Number of the first combination of each member."""
         return np.cumsum([0, *(member.combinations for member in self.members[:-1])])
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name of each member: its family, numbered from the second space of a family on."""
+        families = [member.choices.family for member in self.members]
+        earlier = [families[:k].count(family) for k, family in enumerate(families)]
+        return tuple(
+            f"{family}-{count + 1}" if count else family for family, count in zip(families, earlier, strict=True)
+        )
+
     def place(self, rows: Ints) -> int:
         """Place of the member to which all `rows` belong."""
         return int(np.searchsorted(self.firsts, rows[0], side="right")) - 1

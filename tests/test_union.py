@@ -295,10 +295,3 @@ def test_a_wrong_list_is_one_sentence(space, sentence, tmp_path, monkeypatch, ca
     (tmp_path / "zoo.yaml").write_text(TWO.replace("[small, second]", space))
     assert main(["search", "both"]) == 1
     assert sentence in capsys.readouterr().err
-
-
-def test_a_study_of_several_spaces_is_refused(capsys, tmp_path):
-    arguments = ["search", "--space", "tiny", "--space", "espnetv2", "--accuracy", "train", "--dataset", "scenes"]
-    assert main([*arguments, "-o", str(tmp_path / "run")]) == 1
-    assert "one space" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()

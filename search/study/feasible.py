@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.accuracy import AccuracyModel, accuracy_model
 from search.accuracy.effects import EFFECTS
 from search.accuracy.joint import JointNormal
 from search.accuracy.linear import Accuracy, points
 from search.clocks import settings_of
 from search.exact import nothing_feasible
-from search.pricing import Columns, Evaluator
+from search.pricing import ByFamily, Columns, Evaluator
 from search.query import Query
+from search.space import SearchSpace
 from zoo.bulk.choices import Choices, Ints
 from zoo.errors import ConfigError
 
@@ -25,12 +27,36 @@ UNKNOWN_MIOU = (5.0, 50.0, 95.0)
 """Low, mean and high of the mIOU, in percent, of a family of which nothing is known."""
 
 
+SPACE = "space"
+"""Name of the parameter that says to which of several spaces a candidate belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The candidates of one space of a feasible set: those at `start` to `stop` - 1; label: names the space."""
+
+    label: str
+    space: SearchSpace
+    start: int
+    stop: int
+
+    @property
+    def at(self) -> slice:
+        """Their places."""
+        return slice(self.start, self.stop)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of choices of each field that varies."""
+        return {name: len(values) for name, values in self.space.choices.values.items() if len(values) > 1}
+
+
 @dataclass(frozen=True)
 class FeasibleSet:
     """Every candidate within the limits. Everything but mIOU is known of them before any is trained.
 
-    query: with every clock settled. rows: numbers in the space, (N,). known: the objectives beside mIOU, to
-    be minimised, (N, axes - 1), in the order of the query. miou: low, mean and high before any trial, in
+    query: with every clock settled. rows: numbers in the space or spaces, (N,), ascending. known: the objectives beside
+    mIOU, to be minimised, (N, axes - 1), in the order of the query. miou: low, mean and high before any trial, in
     percent, (N, 3). failures: probability of passing each limit, (N, limits).
     """
 
@@ -68,17 +94,61 @@ class FeasibleSet:
         return float(self.miou[:, 1].max())
 
     @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """The candidates by space, in the order of the spaces."""
+        space = self.query.space
+        edges = [*np.searchsorted(self.rows, space.firsts).tolist(), len(self)]
+        return tuple(map(Member, space.labels, space.members, edges, edges[1:]))
+
+    @cached_property
+    def space(self) -> Ints:
+        """Place of the space of each candidate among the members, (N,)."""
+        return np.repeat(np.arange(len(self.members)), [member.stop - member.start for member in self.members])
+
+    def member(self, index: int) -> Member:
+        """The space of a candidate."""
+        return self.members[int(self.space[index])]
+
+    def parameter(self, member: Member, name: str) -> str:
+        """Name of a field as a parameter: `field`, or `label.field` where there are several spaces."""
+        return name if len(self.members) == 1 else f"{member.label}.{name}"
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of choices of each parameter; a parameter is a field of a space that varies."""
+        return {self.parameter(member, name): n for member in self.members for name, n in member.counts.items()}
+
+    @cached_property
     def codes(self) -> dict[str, Ints]:
-        """Index into the choices of each field that varies, (N,) each."""
-        choices = self.query.one_space.choices
-        return {name: code for name, code in choices.codes(self.rows).items() if len(choices.values[name]) > 1}
+        """Index into the choices of each parameter, (N,) each; -1 for the candidates of other spaces."""
+        columns = {name: np.full(len(self), -1, dtype=np.int64) for name in self.counts}
+        for member, first in zip(self.members, self.query.space.firsts, strict=True):
+            own = member.space.choices.codes(self.rows[member.at] - first)
+            for name in member.counts:
+                columns[self.parameter(member, name)][member.at] = own[name]
+        return columns
 
     @cached_property
     def positions(self) -> Floats:
-        """The codes from 0 to 1, (N, fields)."""
-        values = self.query.one_space.choices.values
-        columns = [code / (len(values[name]) - 1) for name, code in self.codes.items()]
+        """The codes from 0 to 1, (N, parameters), and 0 for the parameters of other spaces.
+
+        They compare candidates of one space only.
+        """
+        columns = [np.maximum(code, 0) / (self.counts[name] - 1) for name, code in self.codes.items()]
         return np.column_stack(columns) if columns else np.zeros((len(self), 1))
+
+    def params(self, index: int) -> dict[str, Any]:
+        """Parameters of a candidate: the codes of its fields and, of several spaces, the label of its own."""
+        own = {name: int(code[index]) for name, code in self.codes.items() if code[index] >= 0}
+        return own if len(self.members) == 1 else {SPACE: self.member(index).label} | own
+
+    def values(self, index: int) -> dict[str, Any]:
+        """Values of the fields that its space varies, as JSON has them."""
+        member, out = self.member(index), {}
+        for name in member.counts:
+            value = member.space.choices.values[name][int(self.codes[self.parameter(member, name)][index])]
+            out[name] = list(value) if isinstance(value, tuple) else value
+        return out
 
     def index(self, row: int) -> int:
         """The place of a combination of the space. Raises ConfigError for one that the limits exclude."""
@@ -89,7 +159,8 @@ class FeasibleSet:
 
     def columns(self, index: Any) -> Columns:
         """All that is known of some candidates."""
-        return evaluator(self.query)(self.rows[np.asarray(index, dtype=np.int64)])
+        rows, place = np.unique(self.rows[np.asarray(index, dtype=np.int64)], return_inverse=True)
+        return evaluator(self.query)(rows).take(place.ravel())
 
 
 class Unknown:
@@ -121,8 +192,9 @@ class Unknown:
 
 def evaluator(query: Query) -> Evaluator:
     """An evaluator that also prices families without published figures."""
-    modelled = query.one_space.choices.family in EFFECTS
-    return Evaluator(query, accuracy=None if modelled else Unknown())
+    model = accuracy_model(query.accuracy, query.space.size)
+    models: dict[str, AccuracyModel] = {name: model if name in EFFECTS else Unknown() for name in query.families}
+    return Evaluator(query, accuracy=ByFamily(models) if len(models) > 1 else next(iter(models.values())))
 
 
 def feasible_set(query: Query, progress: Progress | None = None) -> FeasibleSet:

@@ -5,7 +5,7 @@ import numpy as np
 from search.accuracy.linear import points
 from search.study.feasible import FeasibleSet
 from search.study.measured_latency import keeps_limits
-from search.study.samplers import History, Tried
+from search.study.proposals import History, Tried
 from search.study.surrogate import Observations, observations_of
 from search.study.trials import Trial
 

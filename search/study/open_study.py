@@ -20,7 +20,8 @@ from search.study.feasible import FeasibleSet, Progress, feasible_set
 from search.study.halving import Halving, rungs
 from search.study.observations import history
 from search.study.promotion import follow_ups
-from search.study.samplers import Exhausted, Proposal, Sampler, Setting, choose
+from search.study.proposals import Exhausted, Proposal, Sampler, Setting
+from search.study.samplers import check_spaces, choose
 from search.study.storage import FolderLock, open_storage
 from search.study.surrogate import Prior, Scale, prior
 from search.study.trials import Propose, Trial, Trials
@@ -48,6 +49,7 @@ class OpenStudy:
 
     def __init__(self, query: Query, config: StudyConfig, folder: Path, *, progress: Progress | None = None) -> None:
         self.config, self.folder = config, folder
+        check_spaces(config.sampler, len(query.space.members))
         self.feasible = feasible_set(query, progress)
         self.short, self.long = config.evaluators(folder, query.space.size)
         self.sampler_name, self.why = self._sampler_name()

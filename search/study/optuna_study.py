@@ -44,7 +44,7 @@ class OptunaStudy:
             frozen: list[Any] = self.study.get_trials(deepcopy=False)
             return frozen
 
-    def create(self, *, params: Mapping[str, int], distributions: Mapping[str, Any], **about: Any) -> int:
+    def create(self, *, params: Mapping[str, Any], distributions: Mapping[str, Any], **about: Any) -> int:
         """A running trial in one write; returns its number. about: user_attrs and constraints."""
         import optuna
 

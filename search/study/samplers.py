@@ -1,108 +1,28 @@
 """Samplers by name: each proposes the next candidate from the history, the seed and the trial's number.
 
-All of them ask inside the feasible set and never twice. Optuna's propose a point of the grid of choices,
-which is moved to the nearest candidate that was not tried yet. Since a proposal depends on its arguments only,
-a study that was interrupted goes on as if it had not been.
+All of them ask inside the feasible set and never twice (`search.study.proposals`).
 """
 
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.pareto import nondominated
 from search.study.ehvi import Surface, surface
-from search.study.feasible import FeasibleSet
-from search.study.surrogate import ENOUGH, Observations, Prior, Scale, Surrogate, fit
+from search.study.optuna_samplers import ONE_SPACE, sampler_of_optuna
+from search.study.proposals import Exhausted, History, Proposal, Sampler, Setting, Tried, generator, untried
+from search.study.surrogate import ENOUGH, Observations, Scale, Surrogate, fit
 from zoo.bulk.choices import Ints
 from zoo.errors import ConfigError, did_you_mean
 
+__all__ = [
+    "SAMPLERS", "Exhausted", "History", "Improvement", "Proposal", "Random", "Sampler", "Setting", "Tried",
+    "check_sampler", "check_spaces", "choose", "generator", "untried",
+]  # fmt: skip
+
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A finished trial: its candidate, mIOU in percent, and what its sampler noted about it."""
-
-    index: int
-    miou: float
-    notes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class History:
-    """Everything that a proposal depends on, in the order of the trials' numbers.
-
-    tried: completed trials, within the limits also where they were timed. observations: completed and stopped ones.
-    running: candidates being evaluated. taken: all that were ever asked.
-    """
-
-    tried: tuple[Tried, ...]
-    observations: Observations
-    running: Ints
-    taken: Ints
-
-    @property
-    def told(self) -> Observations:
-        """The name of `observations` until 0.2, until 1.0."""
-        warnings.warn("history.told is called history.observations since 0.3", DeprecationWarning, stacklevel=2)
-        return self.observations
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A candidate, and what its sampler wants to be told again about it; the study gives the seed."""
-
-    index: int
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-
-
-class Sampler(Protocol):
-    """Proposes candidates. Raises Exhausted where every candidate was asked."""
-
-    name: str
-
-    def __call__(self, history: History, number: int) -> Proposal: ...
-
-
-class Exhausted(Exception):
-    """Every feasible candidate was asked."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What samplers are made from. trials: how many are planned."""
-
-    feasible: FeasibleSet
-    prior: Prior
-    scale: Scale
-    seed: int
-    trials: int
-
-    @property
-    def found(self) -> FeasibleSet:
-        """The name of `feasible` until 0.2, until 1.0."""
-        warnings.warn("setting.found is called setting.feasible since 0.3", DeprecationWarning, stacklevel=2)
-        return self.feasible
-
-
-def generator(seed: int, number: int) -> np.random.Generator:
-    """The randomness of one trial."""
-    return np.random.default_rng([seed, number])
-
-
-def untried(count: int, history: History) -> Ints:
-    """Candidates that were never asked. Raises Exhausted where there are none."""
-    free = np.ones(count, dtype=bool)
-    free[history.taken] = False
-    left = np.flatnonzero(free)
-    if not len(left):
-        raise Exhausted
-    return left
 
 
 class Random:
@@ -245,78 +165,13 @@ def best_of_each_cell(costs: Floats, value: Floats, *, cells: int, keep: int) ->
     return np.sort(by_cell[place_in_cell < keep // bins**axes])
 
 
-class FromOptuna:
-    """One of Optuna's samplers, run on a copy of the study and moved into the feasible set."""
-
-    def __init__(self, name: str, make: Callable[[int], Any], setting: Setting) -> None:
-        self.name, self.make, self.setting = name, make, setting
-        self.counts = {
-            field: len(setting.feasible.query.one_space.choices.values[field]) for field in setting.feasible.codes
-        }
-
-    def __call__(self, history: History, number: int) -> Proposal:
-        import optuna
-
-        left = untried(len(self.setting.feasible), history)
-        randomness = generator(self.setting.seed, number)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that Optuna calls a sampler experimental
-            sampler = self.make(int(randomness.integers(2**31)))
-        study = optuna.create_study(
-            directions=["minimize"] * (self.setting.feasible.known.shape[1] + 1), sampler=sampler
-        )
-        distributions: dict[str, Any] = {
-            name: optuna.distributions.IntDistribution(0, n - 1) for name, n in self.counts.items()
-        }
-        for tried in history.tried:
-            study.add_trial(self._trial(tried, distributions))
-        trial = study.ask(distributions)
-        notes = {k: v for k, v in study.trials[-1].system_attrs.items() if isinstance(v, (int, float, str))}
-        return Proposal(self._nearest(trial.params, left, randomness), notes)
-
-    def _trial(self, tried: Tried, distributions: Mapping[str, Any]) -> Any:
-        import optuna
-
-        feasible = self.setting.feasible
-        return optuna.trial.create_trial(
-            params={name: int(code[tried.index]) for name, code in feasible.codes.items()},
-            distributions=dict(distributions),
-            values=feasible.points(tried.index, tried.miou).tolist(),
-            system_attrs=dict(tried.notes),
-        )
-
-    def _nearest(self, params: Mapping[str, int], left: Ints, randomness: np.random.Generator) -> int:
-        feasible = self.setting.feasible
-        target = np.array([params[name] / (n - 1) for name, n in self.counts.items()] or [0.0])
-        distance = np.abs(feasible.positions[left] - target).sum(axis=1)
-        nearest = left[distance <= distance.min() + 1e-12]
-        return int(randomness.choice(nearest))
-
-
-def _optuna(name: str) -> Callable[[Setting], Sampler]:
-    def make(setting: Setting) -> Sampler:
-        import optuna
-
-        population = int(np.clip(setting.trials // 5, 8, 50))
-        kinds: Mapping[str, Callable[[int], Any]] = {
-            "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
-            "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
-            "nsga3": lambda seed: optuna.samplers.NSGAIIISampler(seed=seed, population_size=population),
-            "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-        }
-        return FromOptuna(name, kinds[name], setting)
-
-    return make
-
-
 SAMPLERS: Mapping[str, Callable[[Setting], Sampler]] = {
     "random": Random,
     "ehvi": Improvement,
-    "tpe": _optuna("tpe"),
-    "nsga2": _optuna("nsga2"),
-    "nsga3": _optuna("nsga3"),
-    "gp": _optuna("gp"),
+    "tpe": sampler_of_optuna("tpe"),
+    "nsga2": sampler_of_optuna("nsga2"),
+    "nsga3": sampler_of_optuna("nsga3"),
+    "gp": sampler_of_optuna("gp"),
 }
 
 MANY = 1000
@@ -341,3 +196,12 @@ def check_sampler(name: str) -> str:
     if name not in SAMPLERS and name != "auto":
         raise ConfigError(f"sampler {name!r} is unknown; {did_you_mean(name, [*SAMPLERS, 'auto'])}")
     return name
+
+
+def check_spaces(name: str, spaces: int) -> None:
+    """Raise ConfigError where a sampler does not take so many spaces."""
+    if spaces > 1 and name in ONE_SPACE:
+        raise ConfigError(
+            f"--sampler {name}: takes one space, since all trials must have the same parameters, but this study has "
+            f"{spaces}; use ehvi, which models each space by itself, or name one --space"
+        )

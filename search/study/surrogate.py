@@ -4,6 +4,9 @@ The mean is the accuracy model: effects of spec fields with the published figure
 free to be another share of itself under another protocol, and an offset between the protocols. What no
 sum of effects explains is a Gaussian process over the fields. Everything is Gaussian in points
 (`search.accuracy.linear`), so that a posterior is linear algebra (Rasmussen and Williams, 2006, sections 2.2 and 2.7).
+
+Of several spaces, those of one family with published figures share its effects, and nothing else is shared: every other
+space has its own mean and slopes, and the Gaussian process of each space is independent of the others'.
 """
 
 from collections.abc import Sequence
@@ -83,39 +86,98 @@ class Scale:
 
 @dataclass(frozen=True)
 class Prior:
-    """Effects of every candidate (N, P), the coefficients' mean (P,) and covariance (P, P), fields (N, F)."""
+    """What is believed of the candidates before any trial.
+
+    features: effects of every candidate, (N, P), with coefficients of mean (P,) and covariance (P, P). positions: the
+    fields, (N, F). space: place of the space, (N,).
+    """
 
     features: Floats
     mean: Floats
     covariance: Floats
     positions: Floats
+    space: Ints
 
 
 def prior(feasible: FeasibleSet, *, same_protocol: bool) -> Prior:
     """What is believed before any trial; same_protocol: the trials are what the accuracy model predicts."""
-    family = feasible.query.one_space.choices.family
-    features, mean, covariance = _published(feasible) if family in EFFECTS else uninformed(feasible)
+    blocks = [_block(feasible, *group) for group in _groups(feasible)]
     if not same_protocol:
-        covariance = covariance + np.diag((SHARE * mean) ** 2)
-        covariance[0, 0] += OFFSET_SD**2
-    return Prior(features, mean, covariance, feasible.positions)
+        blocks = [(features, mean, _other_protocol(mean, covariance)) for features, mean, covariance in blocks]
+    features, means, covariances = zip(*blocks, strict=True)
+    return Prior(
+        np.concatenate(features, axis=1),
+        np.concatenate(means),
+        block_diagonal(covariances),
+        feasible.positions,
+        feasible.space,
+    )
 
 
-def _published(feasible: FeasibleSet) -> tuple[Floats, Floats, Floats]:
-    choices = feasible.query.one_space.choices
-    model, codes = fitted(choices.family), choices.codes(feasible.rows)
-    columns = [by_fields(choices, codes, effect.value) for effect in model.effects]
-    features = np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])
-    mean, covariance = model.posterior
+def _groups(feasible: FeasibleSet) -> list[tuple[str, list[int]]]:
+    """Spaces with the same coefficients, by place: all of a family with published figures, every other by itself."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, member in enumerate(feasible.members):
+        family = member.space.choices.family
+        groups.setdefault((family, "" if family in EFFECTS else member.label), []).append(place)
+    return [(family, places) for (family, _), places in groups.items()]
+
+
+def _block(feasible: FeasibleSet, family: str, places: list[int]) -> tuple[Floats, Floats, Floats]:
+    """Features of all candidates, which are 0 for those of other spaces; mean and covariance of their coefficients."""
+    if family in EFFECTS:
+        mean, covariance = fitted(family).posterior
+        features = np.zeros((len(feasible), len(mean)))
+        for place in places:
+            features[feasible.members[place].at] = _effects(feasible, place)
+        return features, mean, covariance
+    member = feasible.members[places[0]]
+    varied = [feasible.parameter(member, name) for name in member.counts]
+    columns = [place for place, name in enumerate(feasible.counts) if name in varied]
+    own, mean, covariance = uninformed(feasible.positions[member.at][:, columns])
+    features = np.zeros((len(feasible), len(mean)))
+    features[member.at] = own
     return features, mean, covariance
 
 
-def uninformed(feasible: FeasibleSet) -> tuple[Floats, Floats, Floats]:
-    """Features, mean and covariance of slopes along the fields, of a family of which nothing is known."""
-    features = np.column_stack([np.ones(len(feasible)), feasible.positions - 0.5])
+def _effects(feasible: FeasibleSet, place: int) -> Floats:
+    """Effects of a family with published figures, of the candidates of one space, (n, P)."""
+    member, first = feasible.members[place], feasible.query.space.firsts[place]
+    choices = member.space.choices
+    codes = choices.codes(feasible.rows[member.at] - first)
+    columns = [by_fields(choices, codes, effect.value) for effect in fitted(choices.family).effects]
+    return np.column_stack([np.array(values, dtype=float)[index] for values, index in columns])
+
+
+def _other_protocol(mean: Floats, covariance: Floats) -> Floats:
+    """The covariance of coefficients under another protocol than that of the published figures."""
+    wider = covariance + np.diag((SHARE * mean) ** 2)
+    wider[0, 0] += OFFSET_SD**2
+    return np.asarray(wider, np.float64)
+
+
+def block_diagonal(blocks: Sequence[Floats]) -> Floats:
+    """Square blocks along the diagonal, and 0 elsewhere.
+
+    >>> block_diagonal([np.array([[1.0]]), np.array([[2.0, 3.0], [3.0, 4.0]])]).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 2.0, 3.0], [0.0, 3.0, 4.0]]
+    """
+    ends = np.cumsum([len(block) for block in blocks])
+    whole = np.zeros((ends[-1], ends[-1]))
+    for block, end in zip(blocks, ends, strict=True):
+        whole[end - len(block) : end, end - len(block) : end] = block
+    return whole
+
+
+def uninformed(positions: Floats) -> tuple[Floats, Floats, Floats]:
+    """Features, mean and covariance of slopes along the fields, of a family of which nothing is known.
+
+    positions: of candidates, (n, fields), from 0 to 1.
+    """
+    features = np.column_stack([np.ones(len(positions)), positions - 0.5])
     mean = np.zeros(features.shape[1])
     mean[0] = 50.0
-    return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * feasible.positions.shape[1]])
+    return features, mean, np.diag([OFFSET_SD**2, *[UNKNOWN_SD**2] * positions.shape[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +234,10 @@ class Surrogate:
         return self.prior.covariance / self.scale.weight
 
     def _process(self, a: Any, b: Any) -> Floats:
-        places = self.prior.positions
-        return self.scale.misfit**2 * squared_exponential(places[a], places[b], LENGTH)
+        places, space = self.prior.positions, self.prior.space
+        alike = space[a][:, None] == space[b]
+        process = self.scale.misfit**2 * squared_exponential(places[a], places[b], LENGTH)
+        return np.asarray(np.where(alike, process, 0.0), np.float64)
 
 
 def fit(own: Prior, observations: Observations, default: Scale | None = None) -> Scale:

@@ -9,6 +9,9 @@ die between any two: it leaves no trial half made, and one that runs for nobody 
 number and seed. For example, a process dies in trial 3 of a study with 5 trials; the next `ask` of any process returns
 trial 3 again, and the one after that creates trial 5.
 
+A trial's parameters are the fields that its space varies; of several spaces, `space` and `label.field`, so that trials
+of different spaces have different ones.
+
 What a record holds stands in the user attributes of Optuna's trial: `row` (the candidate's number in the space),
 `seed`, `notes` (of the sampler), `worker` and `since` (who evaluates it, from when), and once it has ended `outcome`
 and `latency_s`. `search.study.optuna_study` is the only module that reaches into Optuna's storage.
@@ -22,10 +25,10 @@ from typing import Any
 
 from hw_models.cost import Interval
 from search.study.engines.local import Outcome, Task
-from search.study.feasible import FeasibleSet
+from search.study.feasible import SPACE, FeasibleSet
 from search.study.measured_latency import failures, latency_from
 from search.study.optuna_study import OptunaStudy
-from search.study.samplers import Proposal
+from search.study.proposals import Proposal
 from search.study.storage import FolderLock, reachable
 from search.study.workers import Sight, Worker, seen
 from zoo.errors import ConfigError
@@ -106,9 +109,9 @@ class Trials:
             if saved != search:
                 self.study.keep("asked", dict(search))
         self._distributions: dict[str, Any] = {
-            field: optuna.distributions.IntDistribution(0, len(feasible.query.one_space.choices.values[field]) - 1)
-            for field in feasible.codes
+            name: optuna.distributions.IntDistribution(0, count - 1) for name, count in feasible.counts.items()
         }
+        self._distributions[SPACE] = optuna.distributions.CategoricalDistribution(feasible.query.space.labels)
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -187,17 +190,15 @@ class Trials:
         feasible, index = self.feasible, proposal.index
         row = int(feasible.rows[index])
         assert proposal.seed is not None
+        params = feasible.params(index)
         number = self.study.create(
-            params={field: int(code[index]) for field, code in feasible.codes.items()},
-            distributions=self._distributions,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
             constraints=constraints(feasible, feasible.failures[index]),
             user_attrs={
                 "row": row,
                 "spec": as_dict(feasible.query.space.spec(row)),
-                **{
-                    f"spec.{field}": plain_value(feasible, field, int(code[index]))
-                    for field, code in feasible.codes.items()
-                },
+                **{f"spec.{field}": value for field, value in feasible.values(index).items()},
                 "seed": proposal.seed,
                 "notes": dict(proposal.notes),
                 "worker": self.worker.name,
@@ -235,12 +236,6 @@ class Trials:
             costs = self.feasible.points(index, outcome.miou, latency and latency.mean)
             values = [sign * v for sign, v in zip(signs, costs, strict=True)]
         self.study.finish(number, outcome.state, values)
-
-
-def plain_value(feasible: FeasibleSet, field: str, code: int) -> Any:
-    """The value of a field that a code stands for, as optuna-dashboard shows it."""
-    value = feasible.query.one_space.choices.values[field][code]
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _search(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def view(outlook: "StudyProgress") -> Any:
     parts: list[Any] = []
     if members:
         columns = feasible.columns([m.index for m in members])
-        _, specs = apart([_spec(outlook, m.index) for m in members], list(feasible.codes))
+        _, specs = apart([_spec(outlook, m.index) for m in members])
         rows = [
             (
                 spec,
@@ -120,9 +120,12 @@ def view(outlook: "StudyProgress") -> Any:
 
 
 def _spec(outlook: "StudyProgress", index: int) -> dict[str, Any]:
-    """The fields that vary."""
-    values = outlook.feasible.query.one_space.choices.values
-    return {name: values[name][int(code[index])] for name, code in outlook.feasible.codes.items()}
+    """The fields that vary, and of several spaces the space."""
+    from search.study.feasible import SPACE
+
+    feasible = outlook.feasible
+    space = {SPACE: feasible.member(index).label} if len(feasible.members) > 1 else {}
+    return space | feasible.values(index)
 
 
 def _state(outlook: "StudyProgress", trial: "Trial") -> str:

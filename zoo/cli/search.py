@@ -91,7 +91,6 @@ def _query(args: Arguments) -> "Query":
 def _study_query(args: Arguments) -> "Query":
     """The question to a study, whose belief starts from the published figures: the bench is of another protocol."""
     query = _query(args)
-    query.one_space  # noqa: B018 - raises for several
     if query.accuracy == "bench":
         raise usage(
             "--accuracy bench is known of every candidate at once, so that a study has nothing to measure; search "

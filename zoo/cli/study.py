@@ -183,10 +183,14 @@ def _given(args: Arguments) -> dict[str, Any]:
 
 
 def _configured(args: Arguments, query: "Query") -> "tuple[Query, StudyConfig, Path]":
+    from search.accuracy.published_scores import evidence
     from search.space import digest
     from search.study.config import StudyConfig
 
     config = StudyConfig(**((named_study(args) or {}) | _given(args)))
+    if config.accuracy == "published":
+        for family in query.families:
+            evidence(family)  # raises where there is none, before anything is enumerated
     name = digest(query.describe() | config.document())[:10]
     return query, config, Path(args.folder) if args.folder else Path("runs") / f"study-{name}"
 
