@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.machine import installed_environment
 from benchmarks.page import Section
 from benchmarks.side_by_side import MAX_OTHERS, Comparison, duration, markdown, side_by_side
 
@@ -37,7 +38,9 @@ LONG = ("zoo search --device tx2 …", "zoo verify RUN", "zoo pareto RUN", "zoo 
 def zoo(folder: Path, *argv: str) -> None:
     """One command in a folder. Raises RuntimeError with its message where it fails."""
     command = [sys.executable, *(("-m", "zoo", *argv) if argv else ("-c", "pass"))]
-    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        command, cwd=folder, env=installed_environment(), capture_output=True, text=True, check=False
+    )
     if process.returncode:
         raise RuntimeError(f"zoo {' '.join(argv)} failed: {process.stderr}")
 

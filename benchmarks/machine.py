@@ -155,3 +155,8 @@ def fresh(module: str, *argv: str, threads: int | None = None) -> str:
     if process.returncode:
         raise RuntimeError(f"python -m {module} {' '.join(argv)} failed: {process.stderr[-2000:]}")
     return process.stdout
+
+
+def installed_environment() -> dict[str, str]:
+    """The environment of a command as users have it: modules are compiled once, and read as bytecode after that."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
