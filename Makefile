@@ -16,6 +16,9 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo
 IMAGE ?=
 
+# Where an environment forbids bytecode, each test process would compile everything and rewrite all assertions anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-fast check lint coverage lowest bench docs site clean
 
 demo: $(VENV)/.demo

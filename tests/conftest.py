@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.set_threshold(20_000, 20, 20)  # at the default of 700, a tenth of all time goes into looking for garbage
 pytest.register_assert_rewrite("contract")
 
 SLOW_FILES = frozenset(
@@ -175,6 +177,16 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; read the diff")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether a file need not be read: all its tests are slow, and the run leaves slow tests out."""
+    return True if config.option.markexpr == "not slow" and collection_path.stem in SLOW_FILES else None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of garbage collection, which would look through it again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,8 @@ from search.report.html_data import report_data
 from search.runs.reader import load_run
 from zoo.cli import commands, main
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 GOLDEN = Path(__file__).parent / "golden"
 DIGITS = 9
 """Significant digits that are compared: the last ones differ between processors."""

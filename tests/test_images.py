@@ -124,9 +124,7 @@ def test_truncated_file_is_an_error_wherever_it_ends(name: str, options: dict[st
             read_image(path)
 
 
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=70, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_file_is_an_image_or_an_error(tmp_path: Path, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"]))

@@ -28,7 +28,8 @@ few = st.integers(1, 6)
 sizes = st.integers(1, 12)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
 paddings = st.tuples(st.integers(0, 3), st.integers(0, 3))
-laws = settings(max_examples=60, deadline=None, derandomize=True)
+laws = settings(max_examples=25, deadline=None, derandomize=True)
+laws_of_many_fields = settings(laws, max_examples=60)
 
 
 @st.composite
@@ -78,7 +79,7 @@ def test_every_op_is_priced_and_has_a_name_in_tables(table: Any) -> None:
     assert {op for op in OPS if op is not ops.Input} == set(table)
 
 
-@laws
+@laws_of_many_fields
 @given(st.data())
 def test_conv(data: st.DataObject) -> None:
     groups = data.draw(st.integers(1, 3))
@@ -103,7 +104,7 @@ def test_conv(data: st.DataObject) -> None:
     agrees(op, x)
 
 
-@laws
+@laws_of_many_fields
 @given(st.data())
 def test_transposed_conv(data: st.DataObject) -> None:
     groups = data.draw(st.integers(1, 3))
@@ -247,7 +248,7 @@ def test_average_pool(x: Shape, kernel: ops.Pair, stride: ops.Pair, padding: ops
     agrees(ops.AvgPool(kernel, stride, padding), x)
 
 
-@laws
+@laws_of_many_fields
 @given(shapes(), pairs, pairs, paddings, st.booleans())
 def test_max_pool(x: Shape, kernel: ops.Pair, stride: ops.Pair, padding: ops.Pair, ceil: bool) -> None:
     assume(all(2 * p <= k for p, k in zip(padding, kernel, strict=True)))

@@ -8,6 +8,8 @@ import pytest
 from zoo.cli import main
 from zoo.ownership import is_ours
 
+pytestmark = pytest.mark.usefixtures("shared_tables")
+
 FOREIGN = "my thesis\n"
 
 FILES = {
