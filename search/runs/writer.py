@@ -128,10 +128,16 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _header(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns of all rows, in order; what other rows have in their spec stands beside the spec of the first."""
+    """Columns of all rows, in order; what other rows have in their spec stands beside the spec of the first.
+
+    >>> _header([{"rank": 1, "spec.k": 5, "macs": 9}, {"rank": 2, "spec.scale": 1.5, "macs": 8}])
+    ['rank', 'spec.k', 'spec.scale', 'macs']
+    >>> _header([{"trial": 0, "k": 5}, {"trial": 1, "scale": 1.5}])
+    ['trial', 'k', 'scale']
+    """
     first = list(rows[0])
     later_names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in rows[0]]
-    end = max((i for i, name in enumerate(first) if name.startswith("spec.")), default=-1) + 1
+    end = max((i for i, name in enumerate(first) if name.startswith("spec.")), default=len(first) - 1) + 1
     return [*first[:end], *later_names, *first[end:]]
 
 
