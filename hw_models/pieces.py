@@ -34,9 +34,9 @@ def _by_kernel(pieces: Sequence[Piece], predictors: Sequence[Predictor]) -> list
                 units.append(unit)
             owner.append(i)
             unit_of.append(unit_index[key])
-    out = []
+    out, kernels = [], [predictors[0].kernel(unit) for unit in units]
     for predictor in predictors:
-        unit_terms = np.array([predictor.price(unit) for unit in units]).reshape(-1, predictor.width)
+        unit_terms = np.array([predictor.price_kernel(kernel) for kernel in kernels]).reshape(-1, predictor.width)
         table = np.zeros((len(pieces), predictor.width))
         np.add.at(table, np.array(owner, dtype=np.int64), unit_terms[np.array(unit_of, dtype=np.int64)])
         out.append(table)
