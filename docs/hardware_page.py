@@ -16,7 +16,7 @@ from hw_models.build.recipes import RECIPES
 from hw_models.build.whole_networks import KEPT_BACK
 from hw_models.calibrate import left_out, uncalibrated
 from hw_models.device import POWER_PARAMETERS, Device, Fit, load_device
-from hw_models.kernels import fused
+from hw_models.fusion import fused
 from hw_models.leave_out import LeftOut, clocks_left_out, networks_left_out, summary
 from hw_models.plots import draw_validation
 from hw_models.points import graph_of, usable
@@ -61,7 +61,7 @@ constant. The device's time is the sum over kernels of a roofline whose ceiling 
    (`hw_models/analytic/readings.py`). *predicted* below is always without.
 
 An engine runs a convolution with its BatchNorm and what else it fuses as one kernel (`FUSION` in
-`hw_models/kernels.py`); PyTorch fuses nothing. A stack and a precision are part of a device; `NAME@MHZ` is a device
+`hw_models/fusion.py`); PyTorch fuses nothing. A stack and a precision are part of a device; `NAME@MHZ` is a device
 at a clock.
 
 Few networks were published, and each was looked at while the model was made: the errors of left-out networks are an

@@ -31,7 +31,8 @@ from hw_models.analytic.many import Kernels
 from hw_models.analytic.predictor import RAMP
 from hw_models.analytic.residuals import RowModel, chip_of
 from hw_models.device import Device, Fit
-from hw_models.kernels import Work, fused
+from hw_models.fusion import fused
+from hw_models.kernels import Work
 from hw_models.least_squares import Array, Model, map_fit
 from hw_models.measured import predictor as measured
 from hw_models.points import known_graph, usable

@@ -7,7 +7,7 @@ import numpy as np
 from hw_models.analytic.predictor import Predictor
 from hw_models.calibrated_predictor import CalibratedPredictor
 from hw_models.cost import Array
-from hw_models.kernels import Fused
+from hw_models.fusion import Fused
 from zoo.graph import Layer
 
 Piece = tuple[Layer, ...]

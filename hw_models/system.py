@@ -21,7 +21,8 @@ from hw_models.analytic.roofline import kernel_time
 from hw_models.cost import KernelCost
 from hw_models.cuda_memory import reserved_bytes
 from hw_models.device import Device
-from hw_models.kernels import MULTIPLYING, Work, fused, value_bytes
+from hw_models.fusion import fused
+from hw_models.kernels import MULTIPLYING, Work, value_bytes
 from hw_models.predictors import memory_bytes, predict, predictor
 from hw_models.saved_tensors import saved_bytes
 from hw_models.sweep import clock_sensitivity

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+THREADS = int(os.environ["OMP_NUM_THREADS"])
 gc.set_threshold(20_000, 20, 20)  # at the default of 700, a tenth of all time goes into looking for garbage
 pytest.register_assert_rewrite("contract")
 
@@ -233,6 +234,15 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a home of its own, which is made when something is written to it."""
     monkeypatch.setenv("ZOO_HOME", str(homes / str(next(NUMBERS))))
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """A command that sets torch's threads sets them for its test alone: on cores that other workers use, they spin."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > THREADS:
+        torch.set_num_threads(THREADS)
 
 
 NUMBERS = count()

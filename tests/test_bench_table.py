@@ -28,7 +28,7 @@ from search.accuracy.bench.table import measured, noise, noise_sd, ordered, titl
 from search.accuracy.bench_model import SHORT, BenchModel, bench
 from search.accuracy.linear import percent
 from search.accuracy.published import fitted
-from search.report.figures import _axis_label
+from search.report.panel import axis_label
 from search.runs.reader import AXES, load_run
 from zoo.bulk.choices import Choices
 from zoo.cli import main
@@ -568,10 +568,8 @@ def test_charts_of_two_protocols_say_that_they_do_not_compare(in_use: Path, tmp_
     chart = tmp_path / "both.svg"
     assert main(["pareto", str(tmp_path / "bench"), str(tmp_path / "published"), "-o", str(chart)]) == 0
     runs = [load_run(tmp_path / name) for name in ("bench", "published")]
-    assert "not comparable" in _axis_label(AXES["miou"], runs)
-    assert "CamVid val" in _axis_label(AXES["miou"], runs[:1]) and "Cityscapes val" in _axis_label(
-        AXES["miou"], runs[1:]
-    )
+    assert "not comparable" in axis_label(AXES["miou"], runs)
+    assert "CamVid val" in axis_label(AXES["miou"], runs[:1]) and "Cityscapes val" in axis_label(AXES["miou"], runs[1:])
 
 
 # ---- comparisons -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_the_same_encoder_gets_the_same_network() -> None:
     encoder = {name: tensor for name, tensor in trained.state_dict().items() if name.startswith("encoder.")}
     encoder.pop("encoder.classifier.conv.weight")
     module.load_state_dict(encoder, strict=False)
-    images = [torch.randn(1, 3, *SIZE) for _ in range(12)]
+    images = [torch.randn(1, 3, *SIZE) for _ in range(6)]
     copied = start_decoder(module, trained, images, images, ridge=1e-9)
     assert "up_l3.0.weight" in copied and not any(name.startswith("encoder.") for name in copied)
     image = torch.randn(1, 3, *SIZE)
@@ -37,7 +37,7 @@ def test_the_same_encoder_gets_the_same_network() -> None:
 @torch.no_grad()
 def test_another_encoder_comes_nearer() -> None:
     trained, module = network(2, 0), network(1, 1, k=4)
-    images = [torch.randn(1, 3, *SIZE) for _ in range(12)]
+    images = [torch.randn(1, 3, *SIZE) for _ in range(6)]
 
     def distance() -> float:
         return sum(float((module(image) - trained(image)).square().mean()) for image in images)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,19 @@ DETECTION = {"scale": (0.5, 2.0), "depth4": (1, 2), "depth5": (1, 2), "classes":
 SPACES = {"espnetv2": SEGMENTATION, "espnetv2-classifier": CLASSIFICATION, "espnetv2-ssd": DETECTION}
 
 
+@cache
+def graphs_of(name: str) -> list[Graph]:
+    """The networks of a space, one by one."""
+    return [lower(spec, (96, 160)) for spec in valid(name, SPACES[name])[1]]
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_a_space_lowers_at_once_as_one_by_one(name: str) -> None:
     axes = SPACES[name]
     rows, specs = valid(name, axes)
     choices = Choices(name, axes)
     bulk = BulkLowering(choices, Shape(3, 96, 160)).lower(choices.codes(np.array(rows)))
-    graphs = [lower(spec, (96, 160)) for spec in specs]
+    graphs = graphs_of(name)
     assert len(specs) >= 16
     assert bulk.params.tolist() == [graph.params for graph in graphs]
     assert bulk.macs.tolist() == [graph.macs for graph in graphs]
@@ -230,5 +237,5 @@ def anatomy(graph: Graph) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_no_two_specs_describe_one_network(name: str) -> None:
-    found = Counter(anatomy(lower(spec, (64, 64))) for spec in valid(name, SPACES[name])[1])
+    found = Counter(map(anatomy, graphs_of(name)))
     assert set(found.values()) == {1}

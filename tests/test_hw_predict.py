@@ -13,8 +13,9 @@ from hw_models.analytic.many import Kernels
 from hw_models.analytic.residuals import chip_of
 from hw_models.analytic.roofline import INDEX, PARAMETERS, Chip, kernel_time
 from hw_models.device import DeviceError
+from hw_models.fusion import fused
 from hw_models.host import with_host_dispatch
-from hw_models.kernels import RULES, PriceError, fused, work_of
+from hw_models.kernels import RULES, PriceError, work_of
 from search.space import space_of
 from zoo import graph as g
 from zoo.bulk.lower import BulkLowering

@@ -186,7 +186,7 @@ def test_files_that_do_not_belong_together(change, said, tmp_path):
 
 def test_train_and_eval_by_command(tmp_path, capsys):
     text, out = tmp_path / "text.txt", tmp_path / "out"
-    text.write_text(periodic(5, 1500), encoding="utf-8")
+    text.write_text(periodic(5, 800), encoding="utf-8")
     options = ["--hidden", "16", "--layers", "1", "--epochs", "2", "--batch", "4", "--length", "20"]
     assert main(["text", "train", str(text), "-o", str(out), *options, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -194,7 +194,7 @@ def test_train_and_eval_by_command(tmp_path, capsys):
     first, second = (row["params"] for row in document["models"])
     assert abs(second / first - 1) <= 0.02
     test = text.with_name("test.txt")
-    test.write_text(periodic(5, 1500)[1425:], encoding="utf-8")
+    test.write_text(periodic(5, 800)[760:], encoding="utf-8")
     assert main(["text", "eval", str(out / "espnetv2-text.safetensors"), str(test), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["perplexity"] == pytest.approx(document["models"][0]["test"]["perplexity"])

@@ -66,7 +66,13 @@ def test_parameters_are_those_of_the_file_and_near_the_published(model: str) -> 
     assert golden == pytest.approx(published * 1e6, rel=near)
 
 
-@pytest.mark.parametrize("model", NETWORKS)
+MODULES = [
+    model if model in ("fast-scnn", "cgnet") else pytest.param(model, marks=pytest.mark.slow) for model in NETWORKS
+]
+"""Of a small network of each family, `FamilyContract` holds modules to their graphs in the fast run."""
+
+
+@pytest.mark.parametrize("model", MODULES)
 def test_module_has_the_graphs_parameters_and_logits_the_images_size(model: str) -> None:
     spec = spec_of(model)
     with torch.device("meta"):

@@ -261,13 +261,13 @@ def test_a_study_is_shown_with_what_it_expects_apart(run, tmp_path):
 
 
 def test_a_studys_chart_tells_trained_from_expected(run, tmp_path):
-    report = charts("figures")
+    report = charts("panel")
     limit_costs = charts("limit_costs")
     from matplotlib.figure import Figure
 
     loaded = load_run(studied(run, tmp_path))
     panel = Figure().add_subplot()
-    names, _ = report._panel(panel, [loaded], axis("size", [loaded]), axis("miou", [loaded]))
+    names, _ = report.draw_panel(panel, [loaded], axis("size", [loaded]), axis("miou", [loaded]))
     assert names == [], "published mIOU is of another protocol"
     assert {"trained", "expected from the trials", "measured, not on the front"} <= set(
         panel.get_legend_handles_labels()[1]
@@ -320,7 +320,7 @@ def test_nothing_of_a_chart_leaves_its_frame(width_mm, tmp_path, monkeypatch):
 
 
 def test_runs_far_apart_share_a_logarithmic_axis(run, tmp_path):
-    report = charts("figures")
+    report = charts("panel")
     from matplotlib.figure import Figure
 
     def slower(factor):
@@ -334,7 +334,7 @@ def test_runs_far_apart_share_a_logarithmic_axis(run, tmp_path):
     for factor, scale in ((3, "linear"), (5, "log")):
         runs = [load_run(run), slower(factor)]
         panel = Figure().add_subplot()
-        report._panel(panel, runs, axis("latency", runs), axis("miou", runs))
+        report.draw_panel(panel, runs, axis("latency", runs), axis("miou", runs))
         assert panel.get_xscale() == scale
 
 
@@ -514,17 +514,17 @@ def test_a_chart_that_was_not_drawn_is_not_kept(run, tmp_path):
 
 @pytest.mark.parametrize(("x", "y"), [("size", "miou"), ("latency", "miou"), ("miou", "energy")])
 def test_names_in_charts_overlap_nothing(x, y, run):
-    report = charts("figures")
+    report = charts("panel")
     from matplotlib.figure import Figure
 
     loaded = load_run(run)
     figure = Figure(figsize=(6.2, 5.2), dpi=150, layout="constrained")
     panel = figure.add_subplot()
-    names, marks = report._panel(panel, [loaded], axis(x, [loaded]), axis(y, [loaded]))
+    names, marks = report.draw_panel(panel, [loaded], axis(x, [loaded]), axis(y, [loaded]))
     charts("layout").finish(figure, [panel], "title")
-    report._thin_out(panel)
+    report.thin_out(panel)
     ranks = [text.get_window_extent() for text in panel.texts if text.get_visible()]
-    boxes = report.place(panel, names, marks)
+    boxes = charts("text_placement").place(panel, names, marks)
     assert len(boxes) >= 7 and ranks
     assert not any(box.overlaps(rank) for box in boxes for rank in ranks)
     inside = panel.get_window_extent()

@@ -308,7 +308,7 @@ def test_command(weights: Callable[[str], None], tmp_path: Path, capsys: pytest.
     images = [saved(tmp_path / "a", noise(40, 60)), saved(tmp_path / "b", noise(30, 20, 1))]
     out = tmp_path / "out"
     command = ["segment", *map(str, images), "--model", "espnet-c-3.cityscapes", "--size", "64x32", "--overlay"]
-    assert main([*command, "--json", "-o", str(out)]) == 0
+    assert main([*command, "--backend", "torch", "--json", "-o", str(out)]) == 0
     documents = json.loads(capsys.readouterr().out)
     assert [document["image"] for document in documents] == list(map(str, images))
     assert {path.name for path in out.iterdir()} == {
@@ -343,7 +343,7 @@ def test_command_in_tiles(weights: Callable[[str], None], tmp_path: Path, capsys
     weights("espnet-c-3.cityscapes")
     path = saved(tmp_path, noise(100, 70))
     command = ["segment", str(path), "--model", "espnet-c-3.cityscapes", "--tile", "64", "--overlap", "16", "--json"]
-    assert main([*command, "-o", str(tmp_path)]) == 0
+    assert main([*command, "--backend", "torch", "-o", str(tmp_path)]) == 0
     (document,) = json.loads(capsys.readouterr().out)
     assert document["size"] == "70x100" and document["overlay"] is None
 

@@ -16,9 +16,11 @@ av = pytest.importorskip("av")
 from zoo.cli import main  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
 from zoo.inference import video as library  # noqa: E402
+from zoo.inference.buffers import Newest, ahead  # noqa: E402
 from zoo.inference.images import ImageError  # noqa: E402
 from zoo.inference.segment import Settings, segment  # noqa: E402
-from zoo.inference.video import Frame, Newest, Smoothed, Video, Writer, ahead, open_video  # noqa: E402
+from zoo.inference.video import Frame, Smoothed, Video, open_video  # noqa: E402
+from zoo.inference.video_writer import Writer  # noqa: E402
 from zoo.ownership import is_ours  # noqa: E402
 
 SIZE = (48, 64)

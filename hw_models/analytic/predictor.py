@@ -38,7 +38,8 @@ from hw_models.analytic.residuals import Evidence, chip_of, rows_of
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
-from hw_models.kernels import FUSING, Fused, Work, fused
+from hw_models.fusion import FUSING, Fused, fused
+from hw_models.kernels import Work
 from hw_models.normal import check_confidence, root_of, score, upper_tail
 from hw_models.tables import PROVENANCES
 from zoo.errors import ZooError

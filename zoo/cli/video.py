@@ -13,7 +13,8 @@ from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from zoo.cli.segment import _Job
-    from zoo.inference.video import Frame, Newest, Video
+    from zoo.inference.buffers import Newest
+    from zoo.inference.video import Frame, Video
 
 VIDEO_ENDINGS = (".labels.mkv", ".overlay.mp4")
 """Endings of the files written."""
@@ -52,7 +53,8 @@ def segment_video(args: Arguments, job: "_Job", source: str, labels: Path, overl
     from zoo.inference.images import class_counts
     from zoo.inference.overlay import overlay as painted
     from zoo.inference.segment import segment
-    from zoo.inference.video import Smoothed, Writer, open_camera, open_video
+    from zoo.inference.video import Smoothed, open_camera, open_video
+    from zoo.inference.video_writer import Writer
 
     video = open_camera(source) if args.camera else open_video(Path(source))
     run = Smoothed(job.engine, args.smooth) if args.smooth else job.engine
@@ -100,7 +102,7 @@ def segment_video(args: Arguments, job: "_Job", source: str, labels: Path, overl
 
 def _taken(args: Arguments, video: "Video") -> "tuple[Iterator[Frame], Newest[Frame] | None]":
     """Frames in the order in which they are segmented, as many as were asked for, and what drops those of a camera."""
-    from zoo.inference.video import Newest, ahead
+    from zoo.inference.buffers import Newest, ahead
 
     newest = Newest(video.frames) if args.camera else None
     frames = newest or ahead(video.frames)

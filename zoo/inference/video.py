@@ -1,28 +1,24 @@
-"""Videos and cameras, by PyAV: frames in, label maps and overlays out, one after the other.
+"""Videos and cameras, by PyAV: frames in, one after the other, and logits that are smoothed over time.
 
-A file is decoded ahead of the network, a camera never waits: of its frames only the newest is kept, and the others are
-dropped.
+`zoo.inference.buffers` decodes a file ahead of the network, and keeps only the newest frame of a camera, which never
+waits.
 """
 
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.files import atomic
+from zoo.inference.buffers import AHEAD
 from zoo.inference.images import BYTES_PER_PIXEL, MAX_PIXELS, ImageError, Pixels
 from zoo.inference.preprocess import Preprocessing, network_input
 from zoo.memory import free_bytes
-from zoo.ownership import NAME
 from zoo.reading import exists, is_folder
 from zoo.text import one_line, shown
 
@@ -42,13 +38,8 @@ FORMATS = {
 CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """System -> FFmpeg's name of what gives its cameras' frames."""
 
-AHEAD = 4
-"""Frames of a file that are decoded before they are needed."""
-
 DEFAULT_RATE = Fraction(30)
 """Frames a second written where the source does not say how many it has."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +91,7 @@ def open_camera(name: str) -> Video:
         container: Any = av.open(name, format=kind)
         stream = container.streams.video[0]
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise ZooError(f"{one_line(name, 80)}: no camera answers ({_reason(error)}); check its name") from None
+        raise ZooError(f"{one_line(name, 80)}: no camera answers ({reason(error)}); check its name") from None
     return _video(container, stream, Path(name))
 
 
@@ -160,106 +151,12 @@ def upright(pixels: Pixels, matrix: Matrix | None) -> Pixels:
 
 
 def _damaged(path: Path, error: BaseException) -> ImageError:
-    return ImageError(f"{shown(path)}: is no video or is damaged ({_reason(error)}); replace it by an intact file")
+    return ImageError(f"{shown(path)}: is no video or is damaged ({reason(error)}); replace it by an intact file")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What FFmpeg says is wrong, in a line."""
     return one_line(str(getattr(error, "strerror", None) or error) or type(error).__name__, 80)
-
-
-class _Thread(threading.Thread):
-    """Runs a source; what it raises is raised again where its items are taken."""
-
-    def __init__(self, source: Iterable[Item], put: "Callable[[Item], bool]", end: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self.source, self.put, self.end = source, put, end
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        """Take everything; stop where nobody wants more."""
-        try:
-            for item in self.source:
-                if not self.put(item):
-                    break
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.end()
-
-
-class Newest(Iterator[Item]):
-    """Of a source that does not wait, always the newest item; `dropped` counts those that nobody took.
-
-    >>> import time
-    >>> newest = Newest(iter(range(5)))
-    >>> time.sleep(0.2)
-    >>> list(newest), newest.dropped
-    ([4], 4)
-    """
-
-    def __init__(self, source: Iterable[Item]) -> None:
-        self.dropped = 0
-        self._held: list[Item] = []
-        self._ended = self._closed = False
-        self._changed = threading.Condition()
-        self._thread = _Thread(source, self._put, self._end)
-        self._thread.start()
-
-    def _put(self, item: Item) -> bool:
-        with self._changed:
-            self.dropped += len(self._held)
-            self._held[:] = [item]
-            self._changed.notify()
-            return not self._closed
-
-    def _end(self) -> None:
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-
-    def __next__(self) -> Item:
-        with self._changed:
-            while not self._held and not self._ended:
-                self._changed.wait()
-            if self._held:
-                return self._held.pop()
-        if self._thread.error is not None:
-            raise self._thread.error
-        raise StopIteration
-
-    def close(self) -> None:
-        """Take no more from the source."""
-        self._closed = True
-
-
-def ahead(source: Iterable[Item], count: int = AHEAD) -> Iterator[Item]:
-    """Every item in order; up to `count` are made in a thread before they are needed."""
-    import queue
-
-    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(count)
-    closed = threading.Event()
-
-    def put(item: Any, goes_on: bool = True) -> bool:
-        while not closed.is_set():
-            try:
-                waiting.put((goes_on, item), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def end() -> None:
-        put(None, goes_on=False)
-
-    thread = _Thread(source, put, end)
-    thread.start()
-    try:
-        while (entry := waiting.get())[0]:
-            yield entry[1]
-        if thread.error is not None:
-            raise thread.error
-    finally:
-        closed.set()
 
 
 class Smoothed:
@@ -289,64 +186,3 @@ class Smoothed:
         else:
             self._state = self._state.lerp(logits, 1 - self.keep)
         return self._state
-
-
-class Writer:
-    """A video written whole or not at all: labels as grey FFV1 in Matroska, lossless, pictures as H.264 or MPEG-4."""
-
-    def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, *, labels: bool) -> None:
-        import av
-
-        self._path, self._stack = path, ExitStack()
-        self._format = "gray" if labels else "rgb24"
-        partial = self._stack.enter_context(atomic(path))
-        try:
-            self._container: Any = av.open(str(partial), "w", format="matroska" if labels else "mp4")
-            self._container.metadata["comment"] = NAME  # by which the next run knows that it may replace it
-            self._stream = cast("Any", self._container.add_stream("ffv1" if labels else _encoder(), rate=rate))
-        except (av.FFmpegError, OSError, ValueError) as error:
-            self._stack.__exit__(type(error), error, None)
-            raise self._failed(error) from None
-        self._stream.height, self._stream.width = size
-        even = size[0] % 2 == size[1] % 2 == 0
-        self._stream.pix_fmt = "gray" if labels else "yuv420p" if even else "yuv444p"
-
-    def write(self, pixels: Pixels, frame: Frame) -> None:
-        """Add a picture, shown when `frame` was."""
-        import av
-
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=self._format)
-        picture.pts, picture.time_base = frame.pts, frame.time_base
-        self._encode(picture)
-
-    def _encode(self, picture: Any) -> None:
-        import av
-
-        try:
-            self._container.mux(self._stream.encode(picture))
-        except (av.FFmpegError, OSError) as error:
-            raise self._failed(error) from None
-
-    def _failed(self, error: BaseException) -> ZooError:
-        return ZooError(f"{shown(self._path)}: cannot be written: {_reason(error)}; choose another folder with -o")
-
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._encode(None)
-            self._container.close()
-        except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._stack.__exit__(kind, error, trace)
-
-
-def _encoder() -> str:
-    import av
-
-    return "libx264" if "libx264" in av.codecs_available else "mpeg4"

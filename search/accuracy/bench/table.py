@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,17 @@ class Measured:
         """Standard deviation of one run in percent; None of a single run."""
         return float(np.std([run.miou for run in self.runs], ddof=1)) if len(self.runs) > 1 else None
 
-    @cached_property
+    @property
     def counts(self) -> tuple[int, int]:
         """Parameters and MACs at 1024x512 of the spec as it was asked for."""
-        graph = lower(self.spec, SIZE)
-        return graph.params, graph.macs
+        return counts_of(self.spec)
+
+
+@cache
+def counts_of(spec: Spec) -> tuple[int, int]:
+    """Parameters and MACs at 1024x512; a table has several runs of a network and is read many times."""
+    graph = lower(spec, SIZE)
+    return graph.params, graph.macs
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ RELATIONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 def values(run: Run) -> dict[str, Any]:
     """Everything that rows are filtered and sorted by: the columns, then the fields of the spec."""
-    params, macs = Measured(run.network, (run,)).counts
+    params, macs = counts_of(run.network)
     own = {name: getattr(run, name) for name in COLUMNS if name not in ("params", "macs")}
     spec = {name: tuple(v) if isinstance(v, list) else v for name, v in run.spec.items()}
     return {**own, "params": params, "macs": macs, **spec}
