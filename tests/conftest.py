@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("zoo", deadline=None)  # how long an example takes is the machine's matter
+settings.load_profile("zoo")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 gc.set_threshold(20_000, 20, 20)  # at the default of 700, a tenth of all time goes into looking for garbage
