@@ -34,7 +34,7 @@ from hw_models.analytic.features import (
 )
 from hw_models.analytic.published import readings_of
 from hw_models.analytic.readings import Error, Known, Readings, same_network
-from hw_models.analytic.residuals import Evidence, RowModel, chip_of
+from hw_models.analytic.residuals import Evidence, chip_of, row_model
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
@@ -84,7 +84,7 @@ class Predictor:
         self.clock_mhz = clock_mhz
         self.batch = batch
         self.theta = device.latency.theta.tolist()
-        self._rows, self._chip = RowModel(device), chip_of(device)
+        self._rows, self._chip = row_model(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
         self._readings: dict[str, Readings] = {}

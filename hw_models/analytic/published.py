@@ -65,7 +65,13 @@ def _seen_from(prices: "Predictor", make: Maker, fitted: FittedReading) -> Readi
 @lru_cache(maxsize=64)
 def _bare(make: "Maker", device: Device, clock_mhz: float, batch: int) -> "Predictor":
     """The model of a device alone."""
-    return make(replace(device, look_up=False), clock_mhz, batch)
+    return make(_model_alone(device), clock_mhz, batch)
+
+
+@lru_cache(maxsize=64)
+def _model_alone(device: Device) -> Device:
+    """The device without its readings: one object for all clocks, so that its rows are fitted once."""
+    return replace(device, look_up=False)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ the interpolation leaves is the kernel's own error: small beside a row, the kind
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import exp, log
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ class RowModel:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        self._corrections: dict[tuple[Work, int], tuple[float, Evidence]] = {}
 
     def apply(self, timing: Timing, work: Work, layer: Layer, clock_mhz: float, batch: int) -> tuple[Timing, Evidence]:
         """The timing corrected by the rows, and what it rests on."""
@@ -60,7 +61,12 @@ class RowModel:
         return _scaled(timing, exp(shift)), evidence
 
     def correction(self, work: Work, batch: int) -> tuple[float, Evidence]:
-        """Logarithm of the factor that the rows nearby put on the model's time, and what is left."""
+        """Logarithm of the factor that the rows nearby put on the model's time, and what is left; of no clock."""
+        if (work, batch) not in self._corrections:
+            self._corrections[work, batch] = self._correction(work, batch)
+        return self._corrections[work, batch]
+
+    def _correction(self, work: Work, batch: int) -> tuple[float, Evidence]:
         default = Evidence(self.device.kernel_sd[work.kind], self.device.rests_on[work.kind])
         near = self._neighbours.get(work.kind)
         if near is None:
@@ -97,6 +103,12 @@ class RowModel:
         covariance = squared_exponential(positions, positions, LENGTH) + (NOISE / signal) ** 2 * np.eye(len(rows))
         worst = max((row.provenance for row, _ in rows), key=PROVENANCES.index)
         return _Neighbours(positions, Posterior(covariance, errors / signal), signal, worst)
+
+
+@lru_cache(maxsize=64)
+def row_model(device: Device) -> RowModel:
+    """The rows of a device, fitted once for its predictors at all clocks and batches."""
+    return RowModel(device)
 
 
 def position(work: Work, batch: int) -> Array:
