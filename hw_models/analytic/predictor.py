@@ -34,7 +34,7 @@ from hw_models.analytic.features import (
 )
 from hw_models.analytic.published import readings_of
 from hw_models.analytic.readings import Error, Known, Readings, same_network
-from hw_models.analytic.residuals import Evidence, chip_of, rows_of
+from hw_models.analytic.residuals import Evidence, chip_of, row_model
 from hw_models.analytic.roofline import INDEX, Timing, kernel_time
 from hw_models.cost import METRICS, Array, CostArrays, KernelCost
 from hw_models.device import POWER_PARAMETERS, Device
@@ -84,7 +84,7 @@ class Predictor:
         self.clock_mhz = clock_mhz
         self.batch = batch
         self.theta = device.latency.theta.tolist()
-        self._rows, self._chip = rows_of(device), chip_of(device)
+        self._rows, self._chip = row_model(device), chip_of(device)
         self._freedom = {metric: PRIOR_WEIGHT + networks_behind(device, metric) for metric in ("latency_s", "power_w")}
         self._known: dict[tuple[object, ...], Array] = {}
         self._readings: dict[str, Readings] = {}
@@ -115,16 +115,8 @@ class Predictor:
 
     def price(self, unit: Fused | Layer) -> Array:
         """Terms of one unit, shape (width,); inputs cost nothing."""
-        return self.price_kernel(self.kernel(unit))
-
-    def kernel(self, unit: Fused | Layer) -> Fused | None:
-        """The kernel of a unit, at any clock; inputs have none."""
         kernels = self._kernels((unit,)) if isinstance(unit, Layer) else [unit]
-        return kernels[0] if kernels else None
-
-    def price_kernel(self, kernel: Fused | None) -> Array:
-        """Terms of a kernel, shape (width,)."""
-        return np.zeros(TERMS) if kernel is None else self._price(kernel.work, kernel.layers)
+        return self._price(kernels[0].work, kernels[0].layers) if kernels else np.zeros(TERMS)
 
     def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
         return fused(layers, self.device.stack, self.device.precision)

@@ -65,12 +65,12 @@ def _seen_from(prices: "Predictor", make: Maker, fitted: FittedReading) -> Readi
 @lru_cache(maxsize=64)
 def _bare(make: "Maker", device: Device, clock_mhz: float, batch: int) -> "Predictor":
     """The model of a device alone."""
-    return make(_alone(device), clock_mhz, batch)
+    return make(_model_alone(device), clock_mhz, batch)
 
 
 @lru_cache(maxsize=64)
-def _alone(device: Device) -> Device:
-    """The device without its readings, one for all clocks."""
+def _model_alone(device: Device) -> Device:
+    """The device without its readings: one object for all clocks, so that its rows are fitted once."""
     return replace(device, look_up=False)
 
 

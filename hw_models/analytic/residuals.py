@@ -61,11 +61,10 @@ class RowModel:
         return _scaled(timing, exp(shift)), evidence
 
     def correction(self, work: Work, batch: int) -> tuple[float, Evidence]:
-        """Logarithm of the factor that the rows nearby put on the model's time, and what is left, at any clock."""
-        known = self._corrections.get((work, batch))
-        if known is None:
-            known = self._corrections[work, batch] = self._correction(work, batch)
-        return known
+        """Logarithm of the factor that the rows nearby put on the model's time, and what is left; of no clock."""
+        if (work, batch) not in self._corrections:
+            self._corrections[work, batch] = self._correction(work, batch)
+        return self._corrections[work, batch]
 
     def _correction(self, work: Work, batch: int) -> tuple[float, Evidence]:
         default = Evidence(self.device.kernel_sd[work.kind], self.device.rests_on[work.kind])
@@ -107,8 +106,8 @@ class RowModel:
 
 
 @lru_cache(maxsize=64)
-def rows_of(device: Device) -> RowModel:
-    """The rows of a device, fitted once for all its clocks."""
+def row_model(device: Device) -> RowModel:
+    """The rows of a device, fitted once for its predictors at all clocks and batches."""
     return RowModel(device)
 
 
