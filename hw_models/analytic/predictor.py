@@ -115,8 +115,16 @@ class Predictor:
 
     def price(self, unit: Fused | Layer) -> Array:
         """Terms of one unit, shape (width,); inputs cost nothing."""
+        return self.price_kernel(self.kernel(unit))
+
+    def kernel(self, unit: Fused | Layer) -> Fused | None:
+        """The kernel of a unit, at any clock; inputs have none."""
         kernels = self._kernels((unit,)) if isinstance(unit, Layer) else [unit]
-        return self._price(kernels[0].work, kernels[0].layers) if kernels else np.zeros(TERMS)
+        return kernels[0] if kernels else None
+
+    def price_kernel(self, kernel: Fused | None) -> Array:
+        """Terms of a kernel, shape (width,)."""
+        return np.zeros(TERMS) if kernel is None else self._price(kernel.work, kernel.layers)
 
     def _kernels(self, layers: Sequence[Layer]) -> list[Fused]:
         return fused(layers, self.device.stack, self.device.precision)
