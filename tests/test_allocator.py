@@ -23,10 +23,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def faults(way: str, **environment: str) -> tuple[str, int]:
     """What `keep_freed_memory` said, and the page faults of ten times two buffers of 40 MB, which glibc would map."""
     clean = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES" and not k.startswith("MALLOC_")}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, way], env=clean | environment, capture_output=True, text=True, check=True
     )
-    said, count = done.stdout.split()
+    said, count = process.stdout.split()
     return said, int(count)
 
 

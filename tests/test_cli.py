@@ -35,10 +35,10 @@ def test_light_commands_import_nothing_heavy(tmp_path):
         f"    heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "    assert not heavy, f'{argv} imports {heavy}'\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    assert done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    assert process.stdout
 
 
 def test_a_search_and_its_verification_import_no_torch(tmp_path):
@@ -48,8 +48,8 @@ def test_a_search_and_its_verification_import_no_torch(tmp_path):
         "assert main(['verify', 'run']) == 0\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert done.stderr.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert process.stderr.strip() == "[]"
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)

@@ -52,17 +52,17 @@ def test_a_search_on_a_full_disk_leaves_nothing(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )
     argv = [sys.executable, "-c", code, "search", "--space", "tiny", "--no-plots", "-o", str(tmp_path / "run")]
-    done = subprocess.run(
+    process = subprocess.run(
         argv,
         capture_output=True,
         text=True,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith("zoo: ")
-    assert "cannot be written" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert process.returncode == 1
+    assert process.stderr.startswith("zoo: ")
+    assert "cannot be written" in process.stderr
+    assert process.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -85,8 +85,8 @@ def test_a_killed_search_leaves_no_half_written_file(tmp_path):
         "runs._csv = kill\nsys.exit(main(sys.argv[1:]))"
     )
     argv = ["search", "--space", "tiny", "--no-plots", "-o", str(folder)]
-    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, check=False)
-    assert done.returncode == -9
+    process = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, check=False)
+    assert process.returncode == -9
     assert not (folder / "certificate.json").exists()
     again = subprocess.run([sys.executable, "-m", "zoo", *argv], capture_output=True, check=False, cwd=Path.cwd())
     assert again.returncode == 0, again.stderr

@@ -214,9 +214,9 @@ def test_a_head_that_is_not_there_is_said_at_once():
         "from search.study.engines.ray_cluster import connect\nfrom zoo.errors import ZooError\n"
         f"try: connect('127.0.0.1:{free_port()}')\nexcept ZooError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert "cannot be reached" in done.stdout
-    assert "ray start --head" in done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "cannot be reached" in process.stdout
+    assert "ray start --head" in process.stdout
 
 
 def test_without_ray_the_command_says_what_to_install(monkeypatch, capsys, tmp_path):
@@ -277,12 +277,12 @@ def test_a_cluster_that_is_lost_ends_in_a_sentence(tmp_path):
         await_port(port)
         path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
         command = [sys.executable, "-c", LOST, f"127.0.0.1:{port}", str(head.pid), str(tmp_path / "run"), "4"]
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": path}, check=False
         )
-        assert "zoo: the Ray cluster is lost (" in done.stdout, done.stdout + done.stderr
-        assert "go on with --resume" in done.stdout and "Traceback" not in done.stderr
-        assert done.returncode == 0
+        assert "zoo: the Ray cluster is lost (" in process.stdout, process.stdout + process.stderr
+        assert "go on with --resume" in process.stdout and "Traceback" not in process.stderr
+        assert process.returncode == 0
     finally:
         end(head)
     told = so_far(QUERY, StudyConfig(trials=40, sampler="random"), tmp_path / "run").searched

@@ -695,9 +695,9 @@ def browse(page: str, tmp_path: Path, drive: str, *flags: str) -> dict:
         *flags,
         "--dump-dom",
     ]
-    done = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=90, check=False)
-    found = [attrs["data-result"] for tag, attrs in Page(done.stdout.decode()).elements if "data-result" in attrs]
-    assert found, done.stderr.decode()[-2000:]
+    process = subprocess.run([*command, path.as_uri()], capture_output=True, timeout=90, check=False)
+    found = [attrs["data-result"] for tag, attrs in Page(process.stdout.decode()).elements if "data-result" in attrs]
+    assert found, process.stderr.decode()[-2000:]
     return json.loads(found[0])
 
 

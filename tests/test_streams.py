@@ -17,7 +17,7 @@ def shell(script: str, folder: Path, **environment: str) -> tuple[int, str]:
     zoo = f"{sys.executable} -m zoo"
     env = {key: value for key, value in os.environ.items() if key != "HOME"}
     env |= {"PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONSAFEPATH": "1"} | environment
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", script.replace("ZOO", zoo)],
         cwd=folder,
         env=env,
@@ -26,7 +26,7 @@ def shell(script: str, folder: Path, **environment: str) -> tuple[int, str]:
         timeout=120,
         check=False,
     )
-    return done.returncode, done.stderr
+    return process.returncode, process.stderr
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_shipped_devices_need_no_home(tmp_path):
         "HOME": "/x",
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", lost], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert "tx2" in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert "tx2" in process.stdout
 
 
 @pytest.mark.parametrize("named", ["~/zh", "a" * 5000])

@@ -45,11 +45,11 @@ def test_it_lists_and_searches_in_an_environment_of_its_own(wheel, tmp_path):
 
     def zoo(*arguments):
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        done = subprocess.run(
+        process = subprocess.run(
             [binaries / "zoo", *arguments], cwd=tmp_path, env=clean, check=False, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     assert "espnet-c-8" in {row["name"] for row in zoo("list", "--json")}
     found = zoo("search", "--space", "tiny", "--device", "tx2", "--max-params", "300k", "-o", "run", "--json")
