@@ -205,15 +205,15 @@ def test_learning_rates_of_a_run_are_the_cycles(squares, tmp_path, monkeypatch):
 
 
 def test_training_learns_the_squares(squares, tmp_path):
-    done = train(job(tmp_path, squares, epochs=10))
-    assert done.rows[-1].loss < 0.5 * done.rows[0].loss
-    assert done.best.top1 > 90
-    assert (done.best.top5, done.best.miou) == (100.0, None)
+    training = train(job(tmp_path, squares, epochs=10))
+    assert training.rows[-1].loss < 0.5 * training.rows[0].loss
+    assert training.best.top1 > 90
+    assert (training.best.top5, training.best.miou) == (100.0, None)
     with (tmp_path / LOG).open() as file:
         logged = list(csv.DictReader(file))
-    assert [float(row["top1"]) for row in logged] == [row.top1 for row in done.rows]
+    assert [float(row["top1"]) for row in logged] == [row.top1 for row in training.rows]
     assert "miou" not in logged[0]
-    assert read_weights(done.weights).about["top1"] == done.best.top1
+    assert read_weights(training.weights).about["top1"] == training.best.top1
 
 
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(squares, tmp_path):
@@ -247,7 +247,7 @@ def test_cycles_are_for_networks_that_segment_as_well(tmp_path):
     how = recipe("zoo", epochs=3, size=size, batch=6, schedule="cyclic", optimizer="sgd", lr=0.05, warmup=0.0)
     data = Scenes("train", size, 6)
     begun = begin(ESPNetSpec(variant="C", alpha2=0, alpha3=1, widths=(8, 16, 32)), data.labels, size, 0)
-    done = train(Job(begun.module, begun.preprocessing, data, Scenes("val", size, 2), how, tmp_path, {}))
-    assert [row.lr for row in done.rows] == pytest.approx([0.05, 0.04, 0.03])
-    assert done.best.score == done.best.miou > 0
+    training = train(Job(begun.module, begun.preprocessing, data, Scenes("val", size, 2), how, tmp_path, {}))
+    assert [row.lr for row in training.rows] == pytest.approx([0.05, 0.04, 0.03])
+    assert training.best.score == training.best.miou > 0
     assert "top1" not in (tmp_path / LOG).read_text()

@@ -60,18 +60,18 @@ def written_opset(path: Path) -> int:
 @torch.no_grad()
 def test_file_gives_torchs_logits(spec: ESPNetSpec, tmp_path: Path) -> None:
     module = network(spec)
-    done = export_onnx(module, tmp_path / "a.onnx", size=SIZE, opset=13)
-    onnx.checker.check_model(onnx.load(done.path), full_check=True)
-    assert (done.opset, written_opset(done.path)) == (13, 13)
+    exported = export_onnx(module, tmp_path / "a.onnx", size=SIZE, opset=13)
+    onnx.checker.check_model(onnx.load(exported.path), full_check=True)
+    assert (exported.opset, written_opset(exported.path)) == (13, 13)
     x = image(1, *SIZE)
-    np.testing.assert_allclose(run(done.path, x), module(torch.from_numpy(x)).numpy(), atol=1e-4)
-    assert 0 <= done.max_abs_diff < 1e-4
+    np.testing.assert_allclose(run(exported.path, x), module(torch.from_numpy(x)).numpy(), atol=1e-4)
+    assert 0 <= exported.max_abs_diff < 1e-4
 
 
 @pytest.mark.parametrize("opset", OPSETS)
 def test_opset_on_disk_is_the_one_asked_for(opset: int, tmp_path: Path) -> None:
-    done = export_onnx(network(VARIANTS[0]), tmp_path / "a.onnx", size=SIZE, opset=opset)
-    assert done.opset == written_opset(done.path) == opset
+    exported = export_onnx(network(VARIANTS[0]), tmp_path / "a.onnx", size=SIZE, opset=opset)
+    assert exported.opset == written_opset(exported.path) == opset
 
 
 @pytest.mark.parametrize("opset", [-1, 0, 9, 21, 99])
@@ -85,15 +85,15 @@ def test_impossible_opset_is_one_sentence(opset: int, tmp_path: Path) -> None:
 @torch.no_grad()
 def test_dynamic_file_takes_any_size(spec: Spec, tmp_path: Path) -> None:
     module = network(spec)
-    done = export_onnx(module, tmp_path / "a.onnx", size=SIZE, dynamic=True)
+    exported = export_onnx(module, tmp_path / "a.onnx", size=SIZE, dynamic=True)
     for shape in ((1, *SIZE), (3, 128, 64), (2, 160, 320)):
         x = image(*shape)
-        np.testing.assert_allclose(run(done.path, x), module(torch.from_numpy(x)).numpy(), atol=1e-4)
+        np.testing.assert_allclose(run(exported.path, x), module(torch.from_numpy(x)).numpy(), atol=1e-4)
 
 
 def test_static_file_takes_one_size(tmp_path: Path) -> None:
-    done = export_onnx(network(VARIANTS[2]), tmp_path / "a.onnx", size=SIZE)
-    dims = onnx.load(done.path).graph.input[0].type.tensor_type.shape.dim
+    exported = export_onnx(network(VARIANTS[2]), tmp_path / "a.onnx", size=SIZE)
+    dims = onnx.load(exported.path).graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 3, *SIZE]
 
 
@@ -113,13 +113,13 @@ def resizing() -> Graph:
 @torch.no_grad()
 def test_every_op_that_depends_on_sizes(opset: int, tmp_path: Path) -> None:
     module = module_from_graph(resizing()).eval()
-    done = export_onnx(module, tmp_path / "a.onnx", size=(30, 44), opset=opset)
+    exported = export_onnx(module, tmp_path / "a.onnx", size=(30, 44), opset=opset)
     x = image(1, 30, 44)
-    found = onnxruntime.InferenceSession(str(done.path)).run(None, {"image": x})
+    found = onnxruntime.InferenceSession(str(exported.path)).run(None, {"image": x})
     for ours, theirs in zip(found, module(torch.from_numpy(x)), strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
     # Fixed sizes are constants in the file, which small runtimes need.
-    assert not {"Range", "Gather", "Ceil"} & {node.op_type for node in onnx.load(done.path).graph.node}
+    assert not {"Range", "Gather", "Ceil"} & {node.op_type for node in onnx.load(exported.path).graph.node}
 
 
 def test_graph_without_a_spec_has_one_size(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_file_carries_its_papers(tmp_path: Path) -> None:
     module: Any = network(VARIANTS[3])
     module.preprocessing = Preprocessing(channels="BGR", maximum=255, size=SIZE)
     module.labels = "cityscapes"
-    done = export_onnx(module, tmp_path / "a.onnx", metadata={"run": "7"})
-    said = {entry.key: entry.value for entry in onnx.load(done.path).metadata_props}
+    exported = export_onnx(module, tmp_path / "a.onnx", metadata={"run": "7"})
+    said = {entry.key: entry.value for entry in onnx.load(exported.path).metadata_props}
     assert spec_from_dict(json.loads(said["spec"])) == module.spec
     assert Preprocessing.from_dict(json.loads(said["preprocessing"])) == module.preprocessing
     assert json.loads(said["classes"])[0] == "road"

@@ -94,10 +94,10 @@ def test_a_periodic_text_is_learned(kind):
     corpus = corpus_of(periodic(), "char")
     spec = LanguageSpec(kind=kind, vocabulary=len(corpus.vocabulary), embedding=16, hidden=16, layers=1, dropout=0.0)
     recipe = TextRecipe(epochs=12, batch=4, length=25, lr=0.02)
-    done = train(spec, corpus, recipe)
-    assert done.test.perplexity < 1.1
+    training = train(spec, corpus, recipe)
+    assert training.test.perplexity < 1.1
     again = train(spec, corpus, recipe)
-    assert done.val == again.val and done.epoch == again.epoch
+    assert training.val == again.val and training.epoch == again.epoch
 
 
 def test_noise_is_not_foretold():
@@ -105,8 +105,8 @@ def test_noise_is_not_foretold():
     text = "".join(random.Random(0).choices("abcd", k=4000))
     corpus = corpus_of(text, "char")
     spec = LanguageSpec(vocabulary=len(corpus.vocabulary), embedding=16, hidden=16, layers=1)
-    done = train(spec, corpus, TextRecipe(epochs=1, batch=4, length=25))
-    assert 1.9 < done.test.bits < 2.3
+    training = train(spec, corpus, TextRecipe(epochs=1, batch=4, length=25))
+    assert 1.9 < training.test.bits < 2.3
 
 
 def test_an_untrained_head_knows_nothing():

@@ -56,9 +56,9 @@ def test_a_latency_is_exceeded_as_its_interval_says():
 
 def test_what_was_timed_replaces_what_was_predicted(clock, tmp_path):
     clock["of"] = slow_with_decoder
-    done = start(LIMITED, TIMED, tmp_path)
-    document = write_results(done, tmp_path)
-    slow = [trial for trial in done.searched if trial.latency.mean == 0.5]
+    result = start(LIMITED, TIMED, tmp_path)
+    document = write_results(result, tmp_path)
+    slow = [trial for trial in result.searched if trial.latency.mean == 0.5]
     assert slow, "the draw has both"
     assert document["trials"]["outside"] == len(slow)
     shown = [*document["front"], *document["tried"]]
@@ -75,10 +75,10 @@ def test_a_dashboard_sees_the_measured_limit_broken(clock, tmp_path):
 
     clock["of"] = slow_with_decoder
     storage = f"sqlite:///{tmp_path}/s.db"
-    done = start(LIMITED, replace(TIMED, storage=storage), tmp_path / "run")
+    result = start(LIMITED, replace(TIMED, storage=storage), tmp_path / "run")
     (name,) = [n for n in optuna.get_all_study_names(storage) if n.endswith("-search")]
     kept = optuna.load_study(study_name=name, storage=storage).trials
-    for trial, shown in zip(done.searched, kept, strict=True):
+    for trial, shown in zip(result.searched, kept, strict=True):
         (broken,) = shown.constraints.values()
         assert (broken > 0) == (trial.latency.mean == 0.5)
         assert shown.values[1] == trial.latency.mean
@@ -92,12 +92,12 @@ def test_without_a_limit_nothing_is_outside(clock, tmp_path):
 def test_a_machine_too_busy_to_time_leaves_the_prediction(clock, tmp_path):
     clock["of"] = lambda spec: None
     said = []
-    done = start(LIMITED, TIMED, tmp_path, say=said.append)
-    assert all(trial.latency is None for trial in done.searched)
+    result = start(LIMITED, TIMED, tmp_path, say=said.append)
+    assert all(trial.latency is None for trial in result.searched)
     assert any("not timed" in text for text in said)
     assert all(
         "latency_source" not in cost
-        for row in StudyResults(done).document()["front"]
+        for row in StudyResults(result).document()["front"]
         for cost in row["devices"].values()
     )
 
@@ -107,15 +107,15 @@ def test_nothing_within_the_limits_here_is_an_answer_with_a_way_out(clock, tmp_p
     with pytest.raises(NegativeAnswer, match=r"none of the 8 measured networks .* up to 404 ms; .*--max-latency-ms"):
         start(LIMITED, TIMED, tmp_path)
     clock["of"] = lambda spec: 0.01
-    done = start(LIMITED, replace(TIMED, trials=9), tmp_path, resume=True)
-    assert len(StudyResults(done).front) == 1
+    result = start(LIMITED, replace(TIMED, trials=9), tmp_path, resume=True)
+    assert len(StudyResults(result).front) == 1
 
 
 def test_what_was_timed_is_kept(clock, tmp_path):
-    done = start(LIMITED, TIMED, tmp_path)
+    result = start(LIMITED, TIMED, tmp_path)
     assert clock["calls"] == 8
     query, config = resumed(tmp_path)
-    assert so_far(query, config, tmp_path).searched[3].latency == done.searched[3].latency
+    assert so_far(query, config, tmp_path).searched[3].latency == result.searched[3].latency
     start(query, config, tmp_path, resume=True)
     assert clock["calls"] == 8, "nothing is timed twice"
 

@@ -93,9 +93,9 @@ def same(ours: Network, theirs: Network, *inputs: torch.Tensor, known: tuple[tor
 @each_spec
 def test_a_pass_changes_nothing_that_is_computed(spec: Spec, name: str) -> None:
     network = example(spec)
-    done = after(network, PASSES[name])
-    if done.graph != network.graph:
-        same(done, network, images(), known=expected_of(spec))
+    optimized = after(network, PASSES[name])
+    if optimized.graph != network.graph:
+        same(optimized, network, images(), known=expected_of(spec))
 
 
 @each_pass
@@ -158,10 +158,10 @@ def test_what_is_given_stays_as_it_is() -> None:
     network = lively(build(ESPNetSpec(variant="ESPNet", alpha3=1), SIZE), images()).float().train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     graph = network.graph
-    done = optimize(network)
-    for tensor in done.state_dict().values():
+    optimized = optimize(network)
+    for tensor in optimized.state_dict().values():
         tensor.zero_()
-    assert network.training and not done.training
+    assert network.training and not optimized.training
     assert network.graph is graph
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
@@ -184,8 +184,8 @@ def test_unknown_pass_suggests_the_nearest() -> None:
 def test_what_a_network_says_of_itself_is_kept() -> None:
     network = build(ESPNetSpec(alpha3=1), SIZE)
     network.labels = "cityscapes"  # type: ignore[assignment]
-    done = optimize(network)
-    assert (done.labels, done.spec) == ("cityscapes", None)
+    optimized = optimize(network)
+    assert (optimized.labels, optimized.spec) == ("cityscapes", None)
 
 
 def test_batchnorms_of_espnet_fold_in_four_places() -> None:
@@ -213,9 +213,9 @@ def folding() -> Graph:
 def test_what_folds_and_what_does_not() -> None:
     x = torch.randn(3, 3, 8, 12, dtype=torch.float64)
     network = lively(module_from_graph(folding()), x)
-    done = after(network, PASSES["fold-batchnorm"])
-    same(done, network, x)
-    assert {x.name for x in done.graph.layers if isinstance(x.op, BatchNorm)} == {"twice.bn", "seen.bn"}
+    optimized = after(network, PASSES["fold-batchnorm"])
+    same(optimized, network, x)
+    assert {x.name for x in optimized.graph.layers if isinstance(x.op, BatchNorm)} == {"twice.bn", "seen.bn"}
     dropless = after(network, PASSES["drop-identities"])
     same(dropless, network, x)
     assert [x.name for x in dropless.graph.layers if isinstance(x.op, Dropout)] == ["last"]
@@ -231,10 +231,10 @@ def activated(slopes: list[float], channels: int = 3) -> Network:
 @pytest.mark.parametrize(("slopes", "stays"), [([-2.0, 0.0, 1.0], False), ([0.2, 1.001, 0.3], True)])
 def test_prelu_with_a_slope_above_one_stays(slopes: list[float], stays: bool) -> None:
     network = activated(slopes)
-    done = after(network, PASSES["prelu-as-maximum"])
-    assert any(isinstance(x.op, PReLU) for x in done.graph.layers) is stays
+    optimized = after(network, PASSES["prelu-as-maximum"])
+    assert any(isinstance(x.op, PReLU) for x in optimized.graph.layers) is stays
     with torch.no_grad():
-        assert torch.equal(done(images()), network(images()))
+        assert torch.equal(optimized(images()), network(images()))
 
 
 @pytest.mark.parametrize(("channels", "kind"), [(FEW, Conv), (FEW + 1, AvgPool)])
@@ -242,9 +242,9 @@ def test_only_few_channels_are_pooled_by_a_convolution(channels: int, kind: type
     g = GraphBuilder()
     pooled = g.avg_pool(g.input("image", Shape(channels, 9, 8)), "pool", kernel=(3, 2), stride=(2, 3), padding=1)
     network = module_from_graph(g.graph(pooled)).double().eval()
-    done = after(network, PASSES["pool-as-conv"])
-    assert isinstance(done.graph.by_name["pool"].op, kind)
-    same(done, network, torch.randn(2, channels, 9, 8, dtype=torch.float64))
+    optimized = after(network, PASSES["pool-as-conv"])
+    assert isinstance(optimized.graph.by_name["pool"].op, kind)
+    same(optimized, network, torch.randn(2, channels, 9, 8, dtype=torch.float64))
 
 
 @each_spec
@@ -291,17 +291,17 @@ def test_the_cost_model_prices_what_is_left(name: str) -> None:
 def test_file_of_an_optimized_network(spec: Spec, opset: int, dynamic: bool, tmp_path: Path) -> None:
     network = lively(build(spec, SIZE), images()).float()
     # The export compares what the file gives with the network as it was, and with `dynamic` at another size too.
-    done = export_onnx(network, tmp_path / "a.onnx", size=SIZE, opset=opset, dynamic=dynamic, optimize=True)
-    assert (done.opset, done.passes) == (opset, ("pool-as-conv", "fold-batchnorm", "prelu-as-maximum"))
-    model = onnx.load(done.path)
+    exported = export_onnx(network, tmp_path / "a.onnx", size=SIZE, opset=opset, dynamic=dynamic, optimize=True)
+    assert (exported.opset, exported.passes) == (opset, ("pool-as-conv", "fold-batchnorm", "prelu-as-maximum"))
+    model = onnx.load(exported.path)
     said = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(said["passes"]) == list(done.passes)
+    assert json.loads(said["passes"]) == list(exported.passes)
     assert "AveragePool" not in {node.op_type for node in model.graph.node} or spec.family != "espnet"
 
 
 def test_slopes_have_as_many_axes_as_what_they_multiply(tmp_path: Path) -> None:
-    done = export_onnx(build(ESPNetSpec(alpha3=1), SIZE), tmp_path / "a.onnx", size=SIZE)
-    model = onnx.load(done.path)
+    exported = export_onnx(build(ESPNetSpec(alpha3=1), SIZE), tmp_path / "a.onnx", size=SIZE)
+    model = onnx.load(exported.path)
     slopes = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer if tensor.name in slopes}
     assert len(shapes) == len(slopes) > 0

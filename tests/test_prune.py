@@ -54,31 +54,31 @@ def wounded(spec: Spec, share: float, seed: int) -> Network:
 def test_outputs_stay(name: str, share: float, only_faster: bool) -> None:
     network = wounded(SPECS[name], share, seed=round(10 * share))
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    done = prune(network, only_faster=only_faster)
+    pruned = prune(network, only_faster=only_faster)
     image = torch.randn(1, 3, *SIZE, dtype=torch.float64)
-    after = done.network.double()(image)
+    after = pruned.network.double()(image)
     torch.testing.assert_close(
         after, network.double()(image), rtol=1e-6, atol=1e-6
     )  # biases are kept in single precision
     network.float()
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    assert done.network.graph.macs <= network.graph.macs
-    assert done.removed + sum(done.stayed.values()) == done.dead > 0
+    assert pruned.network.graph.macs <= network.graph.macs
+    assert pruned.removed + sum(pruned.stayed.values()) == pruned.dead > 0
 
 
 @torch.no_grad()
 def test_the_spec_makes_it_again() -> None:
-    done = prune(wounded(SPECS["espnet"], 0.5, 1)).network
-    spec = spec_from_dict(json.loads(json.dumps(as_dict(done.spec))))  # type: ignore[arg-type]
-    assert spec == done.spec
+    pruned = prune(wounded(SPECS["espnet"], 0.5, 1)).network
+    spec = spec_from_dict(json.loads(json.dumps(as_dict(pruned.spec))))  # type: ignore[arg-type]
+    assert spec == pruned.spec
     again = build(spec, SIZE).eval()
-    again.load_state_dict(done.state_dict())
+    again.load_state_dict(pruned.state_dict())
     image = torch.randn(1, 3, *SIZE)
-    assert torch.equal(again(image), done(image))
-    assert again.graph.params == sum(p.numel() for p in done.parameters()) < build(SPECS["espnet"]).graph.params
+    assert torch.equal(again(image), pruned(image))
+    assert again.graph.params == sum(p.numel() for p in pruned.parameters()) < build(SPECS["espnet"]).graph.params
     other = torch.randn(1, 3, 128, 64)
-    assert done(other).shape[2:] == (128, 64)
-    torch.testing.assert_close(optimize(done)(image), done(image), rtol=1e-3, atol=1e-3)
+    assert pruned(other).shape[2:] == (128, 64)
+    torch.testing.assert_close(optimize(pruned)(image), pruned(image), rtol=1e-3, atol=1e-3)
 
 
 def small(kernel: int, shift: float, *, summed: bool = False, slope: float = 0.25) -> Network:
@@ -110,12 +110,12 @@ def test_why_a_channel_stays(
     network = small(kernel, shift, summed=summed)
     monkeypatch.setattr("zoo.registry.lower", None)  # a pruned spec is lowered by way of its whole
     monkeypatch.setattr("zoo.network.lower", lambda spec, size: narrowed(network.graph, spec))
-    done = prune(network)
-    assert (done.dead, done.removed, done.stayed) == (1, int(reason is None), {reason: 1} if reason else {})
-    last: Any = done.network.graph.by_name["last"]
+    pruned = prune(network)
+    assert (pruned.dead, pruned.removed, pruned.stayed) == (1, int(reason is None), {reason: 1} if reason else {})
+    last: Any = pruned.network.graph.by_name["last"]
     assert last.op.bias == (kernel == 1 and shift < 0)
-    assert last.in_shapes[0].channels == 4 - done.removed
-    assert done.max_abs_diff < 1e-12
+    assert last.in_shapes[0].channels == 4 - pruned.removed
+    assert pruned.max_abs_diff < 1e-12
 
 
 def test_a_constant_goes_through_prelu_into_the_bias(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,9 +205,9 @@ def test_specs_that_cannot_be() -> None:
 
 
 def test_a_pruned_network_is_not_pruned_again() -> None:
-    done = prune(wounded(SPECS["espnet-c"], 0.5, 0)).network
+    pruned = prune(wounded(SPECS["espnet-c"], 0.5, 0)).network
     with pytest.raises(ZooError, match="only a whole network"):
-        prune(done)
+        prune(pruned)
 
 
 def test_released_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,10 +215,10 @@ def test_released_weights(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None
     loaded = load("espnet-3.cityscapes")
     network = build(loaded.spec, SIZE).eval()  # type: ignore[arg-type]
     network.load_state_dict(loaded.state_dict())
-    done = prune(network, 0.0)
-    assert done.dead == 143
-    assert done.removed > 0.8 * done.dead
-    assert done.max_abs_diff < 1e-6
+    pruned = prune(network, 0.0)
+    assert pruned.dead == 143
+    assert pruned.removed > 0.8 * pruned.dead
+    assert pruned.max_abs_diff < 1e-6
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,14 +107,14 @@ def marks(folder):
 def test_a_killed_workers_trial_is_retried_once(always, cluster, tmp_path):
     (tmp_path / "marks").mkdir()
     evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), number=2, always=always, pause_s=0.3, epochs=2)
-    done = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path / "run", engine=engine(cluster, evaluator))
-    states = [entry.state for entry in done.searched]
+    result = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path / "run", engine=engine(cluster, evaluator))
+    states = [entry.state for entry in result.searched]
     assert states == ["complete", "complete", "failed" if always else "complete"] + ["complete"] * 5
     counts, nodes = marks(tmp_path / "marks")
     assert counts == {n: 2 if n == 2 else 1 for n in range(8)}
     assert nodes == {"head", "second"}, "both nodes worked"
     if always:
-        assert "lost 2 times" in done.searched[2].error
+        assert "lost 2 times" in result.searched[2].error
         assert "Error" in (tmp_path / "run" / "logs" / "search" / "0002.failed.log").read_text()
 
 
@@ -142,11 +142,11 @@ def test_a_lost_machine_is_survived_and_a_new_one_joins(cluster, tmp_path):
 
         evaluator = KillsItsWorkerOnce(marks=str(tmp_path / "marks"), pause_s=1.0, epochs=3)
         make = engine(cluster, evaluator)
-        done = start(QUERY, StudyConfig(trials=14, sampler="random"), tmp_path / "run", engine=make, say=say)
+        result = start(QUERY, StudyConfig(trials=14, sampler="random"), tmp_path / "run", engine=make, say=say)
     finally:
         end(third)
     assert lost
-    assert [entry.state for entry in done.searched] == ["complete"] * 14
+    assert [entry.state for entry in result.searched] == ["complete"] * 14
     counts, nodes = marks(tmp_path / "marks")
     assert sorted(counts) == list(range(14))
     assert max(counts.values()) <= 2, "evaluated again once at most"
@@ -156,9 +156,9 @@ def test_a_lost_machine_is_survived_and_a_new_one_joins(cluster, tmp_path):
 
 def test_a_hanging_trial_is_ended_and_others_go_on(cluster, tmp_path):
     config = StudyConfig(trials=3, sampler="random", limit_s=10.0)
-    done = start(QUERY, config, tmp_path, engine=engine(cluster, Bad(way="hang")))
-    assert [entry.state for entry in done.searched] == ["complete", "failed", "complete"]
-    assert "time limit of 10 s" in done.searched[1].error
+    result = start(QUERY, config, tmp_path, engine=engine(cluster, Bad(way="hang")))
+    assert [entry.state for entry in result.searched] == ["complete", "failed", "complete"]
+    assert "time limit of 10 s" in result.searched[1].error
 
 
 def test_an_interrupted_driver_goes_on(cluster, tmp_path):
@@ -172,16 +172,16 @@ def test_an_interrupted_driver_goes_on(cluster, tmp_path):
     make = engine(cluster, Steady(pause_s=0.1))
     with pytest.raises(KeyboardInterrupt):
         start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path, engine=make, say=say)
-    done = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
-    assert [entry.state for entry in done.searched] == ["complete"] * 8
-    assert len({entry.index for entry in done.searched}) == 8
+    result = start(QUERY, StudyConfig(trials=8, sampler="random"), tmp_path, engine=make, resume=True)
+    assert [entry.state for entry in result.searched] == ["complete"] * 8
+    assert len({entry.index for entry in result.searched}) == 8
 
 
 def test_weights_come_back_from_a_machine_without_the_runs_folder(cluster, tmp_path):
     folder = tmp_path / "elsewhere" / "trained" / "short"
     make = engine(cluster, Writes(folder=folder))
-    done = start(QUERY, StudyConfig(trials=1, sampler="random"), tmp_path / "run", engine=make)
-    assert [entry.state for entry in done.searched] == ["complete"]
+    result = start(QUERY, StudyConfig(trials=1, sampler="random"), tmp_path / "run", engine=make)
+    assert [entry.state for entry in result.searched] == ["complete"]
     assert [path.name for path in folder.rglob("*.*")] == ["best.safetensors"]
     assert (folder / "0000" / "best.safetensors").read_bytes() == b"weights"
 

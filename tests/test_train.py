@@ -76,11 +76,11 @@ def test_training_learns(tmp_path):
 
 
 def test_what_a_run_leaves_says_what_it_is(tmp_path):
-    done = train(job(tmp_path), stop_after=2)
-    kept = read_weights(done.weights)
+    training = train(job(tmp_path), stop_after=2)
+    kept = read_weights(training.weights)
     assert (kept.spec, kept.labels, kept.preprocessing.size) == (SPEC, CAMVID, SIZE)
     assert kept.about["recipe"]["lr"] == HOW.lr
-    assert kept.about["miou"] == done.best.miou
+    assert kept.about["miou"] == training.best.miou
     log = (tmp_path / LOG).read_text().splitlines()
     assert log[0].startswith("epoch,loss,miou")
     assert len(log) == 3
@@ -98,23 +98,23 @@ def test_a_card_says_where_weights_come_from_and_what_they_score(tmp_path):
     from zoo.evaluate.segmentation import evaluate, module_scored
     from zoo.train.card import Origin, card
 
-    done = train(job(tmp_path), stop_after=1)
-    kept = read_weights(done.weights)
+    training = train(job(tmp_path), stop_after=1)
+    kept = read_weights(training.weights)
     module = build(kept.spec, SIZE).eval()
     module.load_state_dict(kept.state)
     module.preprocessing = kept.preprocessing
     scores = evaluate(module_scored("tiny", module, CAMVID), Scenes("val", SIZE, 2)).document()
     text = card(kept, scores, 1, Origin("tiny.scenes", "zoo train tiny", "2 cores", 0.1, ("Made for a test.",)))
-    assert scores["miou"] == pytest.approx(done.best.miou)
+    assert scores["miou"] == pytest.approx(training.best.miou)
     for said in ("tiny.scenes", "zoo train tiny", "random weights", "lr 0.01", "| car |", f"mIOU {scores['miou']:.2f}"):
         assert said in text
 
 
 def test_a_run_may_be_scored_now_and_then(tmp_path):
-    done = train(job(tmp_path / "a", score_every=2))
-    assert [row.miou is not None for row in done.rows] == [False, True, True]
+    training = train(job(tmp_path / "a", score_every=2))
+    assert [row.miou is not None for row in training.rows] == [False, True, True]
     every = train(job(tmp_path / "b"))
-    assert done.rows[2].miou == every.rows[2].miou
+    assert training.rows[2].miou == every.rows[2].miou
     early = train(job(tmp_path / "c", score_every=2), stop_after=1)
     assert early.best is None
     assert early.weights.name == LAST

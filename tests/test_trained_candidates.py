@@ -186,8 +186,8 @@ def test_the_follow_up_may_change_until_something_trained_by_it(run, tmp_path):
             start(QUERY, replace(PLAN, long_epochs=3), tmp_path / "begun", engine=inline, resume=True)
         assert start(QUERY, few, tmp_path / "new", engine=inline).followed == []
         more = replace(few, promote=1, repeats=0, long_epochs=3)
-        done = start(QUERY, more, tmp_path / "new", engine=inline, resume=True)
-    assert [sorted(one.reports) for one in done.followed] == [[1, 2, 3]]
+        result = start(QUERY, more, tmp_path / "new", engine=inline, resume=True)
+    assert [sorted(one.reports) for one in result.followed] == [[1, 2, 3]]
 
 
 def test_the_decoder_keeps_the_width_that_was_priced():
