@@ -374,7 +374,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def child(tmp_path: Path, *arguments: str, before: str = "") -> "subprocess.Popen[str]":
     """A process that fetches the same tiny entry."""
     body = tmp_path / "body"
-    body.write_bytes(BODY)
+    if not body.exists():  # an earlier child may be reading it
+        body.write_bytes(BODY)
     command = [sys.executable, "-c", before + CHILD, str(body), *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
