@@ -160,7 +160,7 @@ KEPT_BACK_NOTE = """## Kept back
 
 The list was written down before any device was fitted (`hw_models/build/whole_networks.py`): YOLOX, whose images have
 640x640 pixels and which joins three scales, is the only network of the source for dense prediction; the source has no
-segmentation network. But in INT8 on a Raspberry Pi 4B (above) it calibrates nothing and was predicted once.
+segmentation network. It calibrates nothing, except on `rpi4-int8` (above), and was predicted once.
 Afterwards the quantiles of the intervals changed, to Student's; when the numbers of the boards got sources and
 kernels began to start in cycles, these estimates moved by at most 6 %, as when networks came to inherit from
 readings; nothing was chosen by them.

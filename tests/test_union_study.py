@@ -236,17 +236,13 @@ def test_families_without_figures_are_measured_beside_those_that_have_them(tmp_p
 
 
 def test_the_live_view_names_the_space_of_each_candidate(tmp_path):
-    seen = []
-    evaluator = Steady(images=SIZE)
-    done = start(
-        LIMITED, StudyConfig(trials=6, sampler="random"), tmp_path / "run", engine=with_evaluator(evaluator),
-    )  # fmt: skip
+    steady = with_evaluator(Steady(images=SIZE))
+    done = start(LIMITED, StudyConfig(trials=6, sampler="random"), tmp_path / "run", engine=steady)
     console = Console(file=None, width=160, record=True)
     with console.capture() as out:
         console.print(view(StudyProgress(done.feasible, done.config, done.searched, [], 1, None)))
-    seen = out.get()
     for index in {repeats.index for repeats in StudyResults(done).front[:8]}:
-        assert f"space={done.feasible.member(index).label}" in seen
+        assert f"space={done.feasible.member(index).label}" in out.get()
 
 
 # The command

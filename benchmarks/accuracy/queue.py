@@ -163,6 +163,7 @@ def write_result(task: Task, trainer: Trainer, job: Job, spent: Mapping[str, Any
         "miou_at": {f"{w}x{h}": round(score.miou, 3) for (h, w), score in scores.items()},
         "curve": {str(row.epoch): round(row.miou, 2) for row in trainer.rows if row.miou is not None},
         "epochs": trainer.epoch,
+        "loss": round(trainer.rows[-1].loss, 4),
         "cpu_seconds": round(spent["cpu_seconds"]),
         "precision": "+".join(spent["precisions"]),
         "threads": torch.get_num_threads(),
