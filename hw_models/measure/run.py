@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -94,16 +95,15 @@ def seconds_ahead(todo: Plan, visits: Visits, settings: Settings, clock: Callabl
             start = clock()
             timings[i].append(call())
             seconds[i] += (clock() - start) / PASSES
-    block_seconds, network_seconds = seconds[: len(blocks)], seconds[len(blocks) :]
+    works = [*map(block_work, blocks), *(network_work(*network) for network in networks)]
+    pilot_visits = list(zip(works, seconds, strict=True))
     most = _most_visits(visits)
     repeat_chance = _chance_again(timings, most)
-    return seconds_of(
-        todo,
-        list(zip(map(block_work, blocks), block_seconds, strict=True)),
-        [(network_work(*network), spent) for network, spent in zip(networks, network_seconds, strict=True)],
-        [_visits_ahead(visits.blocks.get(block.text, ()), repeat_chance, most) for block in todo.blocks],
-        [_visits_ahead(visits.networks.get(i, ()), repeat_chance, most) for i in range(len(todo.networks))],
+    of_blocks, of_networks = (
+        [_visits_ahead(item_timings, repeat_chance, most) for item_timings in part] for part in _visited(todo, visits)
     )
+    # The call, first of the blocks, takes next to no time.
+    return seconds_of(todo, pilot_visits[: len(blocks)], pilot_visits[len(blocks) :], of_blocks[1:], of_networks)
 
 
 def run(
@@ -154,9 +154,10 @@ def visit(
     end = clock() + OVERTIME * announced_s
     for _ in range(most):
         waiting = _waiting(todo, visits, most)
+        is_repeat = min(map(len, chain(*_visited(todo, visits)))) >= PASSES
         for i, (item, number) in enumerate(waiting):
             start = clock()
-            if start >= end and len(_timings_of(item, number, visits)) >= PASSES:
+            if is_repeat and start >= end:
                 return
             if i % REFERENCE_EVERY == 0:
                 note({"reference": time_block(todo.reference).median_s})
@@ -195,22 +196,16 @@ class Forecast:
 
     def left(self, allowed_s: float = inf) -> tuple[float, float]:
         """Expected visits still to come, and their seconds; those after the second end when `allowed_s` are over."""
-        visited = self._timings()
+        visited = _visited(self._todo, self._visits)
         repeat_chance = _chance_again([*visited[0], *visited[1]], self._most)
-        expected = [[_visits_ahead(timings, repeat_chance, self._most) for timings in part] for part in visited]
-        visits, seconds = self._total(expected)
+        visits, seconds = self._total(
+            [[_visits_ahead(timings, repeat_chance, self._most) for timings in part] for part in visited]
+        )
         if seconds <= allowed_s:
             return visits, seconds
         sure_visits, sure_s = self._total([[max(PASSES - len(timings), 0) for timings in part] for part in visited])
         share = max(allowed_s - sure_s, 0.0) / (seconds - sure_s) if seconds > sure_s else 0.0
         return sure_visits + share * (visits - sure_visits), sure_s + share * (seconds - sure_s)
-
-    def _timings(self) -> tuple[list[Sequence[Timing]], list[Sequence[Timing]]]:
-        """Timings so far of each block and of each network."""
-        blocks = (self._todo.call, *self._todo.blocks)
-        return [self._visits.blocks.get(block.text, ()) for block in blocks], [
-            self._visits.networks.get(i, ()) for i in range(len(self._todo.networks))
-        ]
 
     def _total(self, counts: Sequence[Sequence[float]]) -> tuple[float, float]:
         """Visits and seconds, by the mean of those so far; networks count as blocks until one was timed."""
@@ -255,15 +250,19 @@ def _plain(timing: Timing) -> dict[str, Any]:
 What = Block | tuple[Spec, tuple[int, int]]
 
 
-def _timings_of(item: What, number: int, visits: Visits) -> Sequence[Timing]:
-    return visits.blocks.get(item.text, ()) if isinstance(item, Block) else visits.networks.get(number, ())
+def _visited(todo: Plan, visits: Visits) -> tuple[list[Sequence[Timing]], list[Sequence[Timing]]]:
+    """Timings so far of the call and each block, and of each network."""
+    return [visits.blocks.get(block.text, ()) for block in (todo.call, *todo.blocks)], [
+        visits.networks.get(i, ()) for i in range(len(todo.networks))
+    ]
 
 
 def _waiting(todo: Plan, visits: Visits, most: int) -> list[tuple[What, int]]:
     """What has been visited least often, networks evenly among blocks; then what disagrees, the worst first."""
     items: list[tuple[What, int]] = [(block, -1) for block in (todo.call, *todo.blocks)]
     items += [(network, i) for i, network in enumerate(todo.networks)]
-    timings = [_timings_of(*item, visits) for item in items]
+    of_blocks, of_networks = _visited(todo, visits)
+    timings = [*of_blocks, *of_networks]
     least = min(map(len, timings))
     if least >= PASSES:
         unsure = [
