@@ -571,6 +571,14 @@ def test_charts_of_two_protocols_say_that_they_do_not_compare(in_use: Path, tmp_
     assert "not comparable" in axis_label(AXES["miou"], runs)
     assert "CamVid val" in axis_label(AXES["miou"], runs[:1]) and "Cityscapes val" in axis_label(AXES["miou"], runs[1:])
 
+    def of_study(**plan: str) -> str:
+        document = runs[0].document | {"kind": "study", "plan": plan}
+        return axis_label(AXES["miou"], [replace(runs[0], document=document)])
+
+    assert of_study(accuracy="train", dataset="camvid").endswith("(measured, camvid val)")
+    assert of_study(accuracy="train", dataset="$x^$").endswith("(measured)"), "a chart takes no mark-up from a file"
+    assert of_study(accuracy="published").endswith("(predicted, Cityscapes val)")
+
 
 # ---- comparisons -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Of each run it shows the non-dominated candidates of its two axes, with their in
 of what was feasible, the limits, the published networks by name, and the chosen one.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -70,14 +71,25 @@ def draw_panel(panel: Axes, runs: Sequence[Run], x: Axis, y: Axis) -> tuple[list
 def axis_label(along: Axis, runs: Sequence[Run]) -> str:
     """What an axis shows, on which device, and by which scale of mIOU."""
     if along.metric == "miou":
-        if not all(run.enumerable for run in runs):
-            return along.label
-        scales = sorted({SCALES[run.query.accuracy] for run in runs})
-        warning = "" if len(scales) == 1 else ": not comparable"
-        return f"{along.label} (predicted, {' and '.join(scales)}{warning})"
+        protocols = sorted({miou_protocol(run) for run in runs})
+        warning = "" if len(protocols) == 1 else ": not comparable"
+        return f"{along.label} ({' and '.join(protocols)}{warning})"
     devices = {run.devices[device_of(run, along)] for run in runs}
     on_one_device = along.metric in DEVICE_METRICS and len(devices) == 1
     return along.label + (f", on {next(iter(devices))}" if on_one_device else "")
+
+
+def miou_protocol(run: Run) -> str:
+    """What the mIOU of a run is, in a few words: predicted or measured, and on which data."""
+    accuracy = str((run.plan or {}).get("accuracy", run.query.accuracy))
+    if accuracy in SCALES:
+        return f"predicted, {SCALES[accuracy]}"
+    dataset = (run.plan or {}).get("dataset")
+    return f"measured, {dataset} val" if isinstance(dataset, str) and NAME.fullmatch(dataset) else "measured"
+
+
+NAME = re.compile(r"[\w.-]{1,40}")
+"""What a chart writes of a data set's name, which a file gives: no mark-up."""
 
 
 @dataclass(frozen=True)
